@@ -1,0 +1,49 @@
+"""Time and memory of a function, measured the same way for everything that is compared."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+def seconds(*functions: Callable[[], object], repeats: int = 7) -> list[float]:
+    """The least wall time of each function: the turn that other work on the machine disturbed the least."""
+    times: list[list[float]] = [[] for _ in functions]
+    for turn in range(repeats + 1):
+        for function, taken in zip(functions, times, strict=True):
+            _wait()
+            start = time.perf_counter()
+            function()
+            _wait()
+            if turn:  # the first is for warming up
+                taken.append(time.perf_counter() - start)
+    return [min(taken) for taken in times]
+
+
+def extra_memory(function: Callable[[], object], device: torch.device) -> int:
+    """Bytes that tensors hold at the most during a call, beyond those that were there before."""
+    function()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        function()
+        return torch.cuda.max_memory_allocated(device) - before
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            function()
+    events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,163 @@
+"""How much of a training step is not the networks' own work.
+
+``python -m benchmarks.step --recipe kd --image-size 112 --batch 32 [--json FILE] [key=value …]``
+
+Both times come from one process, alternating. The *step* is the engine's own (:meth:`Training.step`), fed by its own
+loader from a cache on disk, logging included: views, forward, losses, backward, optimiser, mean teachers. The *floor*
+is the bare networks on ready tensors: forward of every network, backward of the sum of the learners' logits, and the
+optimiser's step. ``overhead`` is step / floor - 1, from medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import save_network
+from preceptor.networks.pretrained import normalisation
+from preceptor.recipe import Network, Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.training.devices import precision_of, warm_up
+from preceptor.training.fit import build_classroom, load_parts
+from preceptor.training.loop import Parts, Training
+from preceptor.training.prepare import Data, prepare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="kd")
+    parser.add_argument("--image-size", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=20, help="timed steps of each kind")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    asked = parser.parse_args()
+    result = measure(asked.recipe, asked.image_size, asked.batch, asked.steps, asked.overrides)
+    print(
+        f"{result['recipe']} at {result['image_size']} px, batch {result['batch']} ({', '.join(result['networks'])}): "
+        f"step {result['step_seconds'] * 1e3:.1f} ms, floor {result['floor_seconds'] * 1e3:.1f} ms, "
+        f"overhead {result['overhead']:.1%}"
+    )
+    if asked.json:
+        asked.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[str]) -> dict[str, object]:
+    """The figures of one recipe; networks start from random weights, which cost the same."""
+    recipe = resolve(name, [f"image_size={image_size}", f"batch_size={batch}", *overrides])
+    with tempfile.TemporaryDirectory() as folder:
+        training = _training(recipe, Path(folder), images=max(batch * 8, 600))
+        engine, floor = _engine_step(training), _floor_step(training)
+        times: dict[Callable[[], None], list[float]] = {engine: [], floor: []}
+        for turn in range(steps + 3):
+            for work, taken in times.items():
+                seconds = _timed(work)
+                if turn >= 3:
+                    taken.append(seconds)
+    step_seconds, floor_seconds = statistics.median(times[engine]), statistics.median(times[floor])
+    return {
+        "recipe": name,
+        "networks": [f"{key}: {_backbone(one, recipe)}" for key, one in recipe.networks.items()],
+        "image_size": image_size,
+        "batch": batch,
+        "step_seconds": step_seconds,
+        "floor_seconds": floor_seconds,
+        "overhead": step_seconds / floor_seconds - 1,
+        "device": str(training.fabric.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _training(recipe: Recipe, folder: Path, images: int) -> Training:
+    data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
+    recipe = _from_scratch(recipe, data.catalog().classes, folder)
+    run = prepare(recipe, data, folder / "run")
+    fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
+    warm_up()
+    catalog = run.catalog()
+    loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
+    labels = torch.from_numpy(loaders["train"].labels)
+    classroom = build_classroom(run, recipe, catalog, labels)
+    return Training(fabric, run, recipe, classroom, Parts(loaders["train"], loaders["train"], "train", catalog.classes))
+
+
+def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
+    """Frozen networks come from a file, as they do after a run of their own; all weights are random."""
+    networks = {}
+    for name, network in recipe.networks.items():
+        if network.frozen:
+            assert network.backbone is not None
+            architecture = Architecture(network.backbone, classes, recipe.image_size, *normalisation(network.backbone))
+            save_network(Classifier(architecture), folder / f"{name}.safetensors")
+            network = Network(run=str(folder / f"{name}.safetensors"), frozen=True)
+        networks[name] = network.model_copy(update={"pretrained": "none"})
+    return recipe.model_copy(update={"networks": networks})
+
+
+def _engine_step(training: Training) -> Callable[[], None]:
+    epoch = 1
+    weights = training.classroom.active(epoch)
+    plan = [one for one in training.plan(epoch) if len(one) == training.recipe.batch_size]
+    sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
+
+    def endless():
+        while True:
+            yield from zip(plan, training.parts.train.batches(plan), strict=True)
+
+    batches = endless()
+    training.wrapped.train()
+
+    def step() -> None:
+        whole, batch = next(batches)
+        losses = training.step(batch, whole, epoch, 0, weights)
+        for name, loss in losses.items():
+            sums[name] += loss.detach()
+
+    return step
+
+
+def _floor_step(training: Training) -> Callable[[], None]:
+    recipe, fabric = training.recipe, training.fabric
+    size = recipe.image_size
+    images = torch.rand(recipe.batch_size, 3, size, size, device=fabric.device)
+    networks = {name: training.classroom.networks[name] for name in recipe.networks}
+
+    def step() -> None:
+        training.wrapped.train()
+        total = torch.zeros((), device=fabric.device)
+        with fabric.autocast():
+            for name, network in networks.items():
+                learns = recipe.networks[name].learns
+                with torch.set_grad_enabled(learns):
+                    logits = network(images).logits
+                total = total + logits.float().sum() if learns else total
+        training.optimiser.zero_grad()
+        fabric.backward(total * 1e-6)
+        training.optimiser.step()
+
+    return step
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _backbone(network: Network, recipe: Recipe) -> str:
+    return f"mean of {network.mean_of}" if network.mean_of else str(network.backbone)
+
+
+if __name__ == "__main__":
+    main()

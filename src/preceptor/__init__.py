@@ -1,0 +1,22 @@
+"""Preceptor: knowledge distillation for medical images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["PreceptorError", "__version__", "load", "train"]
+
+from preceptor.errors import PreceptorError
+
+if TYPE_CHECKING:
+    from preceptor.training.api import load, train
+
+
+def __getattr__(name: str) -> Any:
+    """``preceptor.train`` and ``preceptor.load``, imported when asked for: torch takes seconds to import."""
+    if name in ("train", "load"):
+        from preceptor.training import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'preceptor' has no attribute {name!r}")

@@ -1,0 +1,173 @@
+"""The ``preceptor`` command. Heavy imports live inside the commands: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from preceptor import __version__
+from preceptor.errors import PreceptorError
+
+app = typer.Typer(
+    name="preceptor",
+    help="Knowledge distillation for medical images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+recipes_app = typer.Typer(help="What can be run, from which paper; 'show NAME' prints its YAML.")
+data_app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(data_app, name="data")
+
+DataName = Annotated[str, typer.Option("--data", help="Reader: ham10000, folder, table, phantom, …")]
+Root = Annotated[Optional[Path], typer.Option("--root", help="The data set's folder (or table).")]  # noqa: UP045
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value …, as in epochs=30 or data.label=dx")]  # noqa: UP045
+Exclude = Annotated[Optional[Path], typer.Option("--exclude", help="File with ids to leave out, one a line.")]  # noqa: UP045
+Cache = Annotated[Optional[Path], typer.Option("--cache", help="Where decoded images are kept.")]  # noqa: UP045
+Devices = Annotated[Optional[int], typer.Option("--devices", min=1, help="Processes (one GPU each).")]  # noqa: UP045
+
+
+def main() -> None:
+    """Runs the command; an error meant for the user is printed without a traceback and exits with 2."""
+    try:
+        app()
+    except PreceptorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; preceptor resume RUN goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@recipes_app.callback(invoke_without_command=True)
+def list_recipes(context: typer.Context) -> None:
+    """What can be run, from which paper."""
+    if context.invoked_subcommand is not None:
+        return
+    from preceptor.recipes.registry import RECIPES
+
+    for name in sorted(RECIPES):
+        print(f"{name:16} {RECIPES[name].summary}\n{'':16} {RECIPES[name].paper}")
+
+
+@recipes_app.command("show")
+def show_recipe(name: str, overrides: Overrides = None) -> None:
+    """Print a recipe's YAML, which can be edited and run."""
+    from preceptor.recipes.show import commented_yaml
+
+    print(commented_yaml(name, overrides or []), end="")
+
+
+@data_app.command("check")
+def check_data(
+    name: str,
+    root: Annotated[Optional[Path], typer.Argument(help="The data set's folder (or table).")] = None,  # noqa: UP045
+    overrides: Annotated[Optional[list[str]], typer.Argument(help="Reader options, data.key=value …")] = None,  # noqa: UP045
+    exclude: Exclude = None,
+    preview: Annotated[Optional[Path], typer.Option("--preview", help="Write a contact sheet of views (PNG).")] = None,  # noqa: UP045
+    policy: Annotated[
+        Optional[list[str]], typer.Option("--policy", help="View policies to show; all unless given.")
+    ] = None,  # noqa: UP045
+    image_size: Annotated[int, typer.Option("--image-size", help="Side of the previewed views, px.")] = 112,
+    cache: Cache = None,
+) -> None:
+    """Layout, counts per class, unreadable files, groups."""
+    from preceptor.commands import check_data as run
+
+    run(name, root, overrides or [], exclude, preview, policy or [], image_size, cache)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")],
+    data: DataName,
+    overrides: Overrides = None,
+    root: Root = None,
+    fold: Annotated[int, typer.Option(min=0, help="Which fold is the test part.")] = 0,
+    seed: Annotated[Optional[int], typer.Option(min=0, help="Seed of weights, order and views.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="The run's folder.")] = None,  # noqa: UP045
+    devices: Devices = None,
+    exclude: Exclude = None,
+    cache: Cache = None,
+) -> None:
+    """Train a recipe on a data set, evaluate it, write its report."""
+    from preceptor.commands import train as run
+
+    run(recipe, data, overrides or [], root, fold, seed, out, devices or 1, exclude, cache)
+
+
+@app.command()
+def resume(run: Path, devices: Devices = None, cache: Cache = None) -> None:
+    """Go on with a run as if it had never stopped."""
+    from preceptor.commands import resume as go_on
+
+    go_on(run, devices, cache)
+
+
+@app.command()
+def evaluate(
+    run: Path,
+    part: Annotated[str, typer.Option(help="Which part of the run's own data: test or validation.")] = "test",
+    data: Annotated[Optional[str], typer.Option("--data", help="Other data instead: a reader's name.")] = None,  # noqa: UP045
+    root: Root = None,
+    overrides: Annotated[
+        Optional[list[str]], typer.Argument(help="Options of the other data's reader, data.key=value")
+    ] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,  # noqa: UP045
+    cache: Cache = None,
+) -> None:
+    """Measure a finished run's networks again, on its own data or on other data with the same classes."""
+    from preceptor.commands import evaluate as run_it
+
+    run_it(run, part, data, root, overrides or [], out, cache)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or one of its .safetensors files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    network: Annotated[str, typer.Option(help="Which network, where the run has several.")] = "student",
+    out: Annotated[Optional[Path], typer.Option(help="CSV to write; standard output unless given.")] = None,  # noqa: UP045
+) -> None:
+    """Class probabilities for image files."""
+    from preceptor.commands import predict as run_it
+
+    run_it(model, images, network, out)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+) -> None:
+    """One self-contained page on one or several runs."""
+    from preceptor.report.build import write_report
+
+    print(f"report: {write_report(runs, out)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the demo's data and runs.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,
+) -> None:
+    """Synthetic dermoscopy: teacher, student alone, student distilled, report. A few minutes on two cores."""
+    from preceptor.demo import run_demo
+
+    run_demo(out, seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""What the commands do, once their heavy imports may be paid for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich
+
+from preceptor.atomic import write_text
+from preceptor.data.cache import open_pixels
+from preceptor.data.check import check
+from preceptor.data.policy import POLICIES
+from preceptor.data.preview import contact_sheet
+from preceptor.deploy.predict import image_files, predict_files, refuse_failures
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.evaluation.evaluate import best_device
+from preceptor.evaluation.evaluate import evaluate as measure
+from preceptor.evaluation.predictions import write_predictions
+from preceptor.networks.build import find_network
+from preceptor.networks.files import load_network
+from preceptor.recipes.resolve import parse_override
+from preceptor.training.api import carry_on
+from preceptor.training.api import train as train_run
+from preceptor.training.prepare import Data
+from preceptor.training.progress import Display
+from preceptor.training.run import Run
+
+
+def train(
+    recipe: str, data: str, overrides: list[str], root: Path | None, fold: int, seed: int | None, out: Path | None,
+    devices: int, exclude: Path | None, cache: Path | None,
+) -> None:  # fmt: skip
+    settings, options = split_overrides(overrides)
+    if seed is not None:
+        settings["seed"] = seed
+    run = train_run(
+        recipe, data=data, root=root, options=options, exclude=read_ids(exclude), fold=fold, out=out, devices=devices,
+        cache=cache, quiet=False, overrides=settings,
+    )  # fmt: skip
+    print_result(run)
+
+
+def resume(path: Path, devices: int | None, cache: Path | None) -> None:
+    run = Run(path)
+    if run.finished:
+        print(f"{path} is finished already")
+    print_result(carry_on(run, devices=devices, cache=cache, quiet=False))
+
+
+def check_data(
+    name: str, root: Path | None, overrides: list[str], exclude: Path | None, preview: Path | None,
+    policies: list[str], image_size: int, cache: Path | None,
+) -> None:  # fmt: skip
+    unknown = [one for one in policies if one not in POLICIES]
+    if unknown:
+        raise PreceptorError(
+            f"--policy {unknown[0]}: no such policy.{did_you_mean(unknown[0], POLICIES)}",
+            expected="one of " + ", ".join(POLICIES),
+        )
+    catalog = Data(name, root, only_options(overrides), read_ids(exclude)).catalog()
+    with Display("checking", quiet=False) as display, display.counting("reading images", len(catalog)) as move:
+        found = check(catalog, progress=lambda done, total: move(done))
+    rich.print(found)
+    if not found.ok:
+        raise PreceptorError(
+            f"{len(found.unreadable)} of {len(catalog)} images of {name} cannot be used; they are named above",
+            remedy="repair them, or write their ids into a file and leave them out with --exclude FILE",
+        )
+    if preview is not None:
+        pixels = open_pixels(catalog, image_size, masks=catalog.has_masks, directory=cache)
+        chosen = {one: POLICIES[one] for one in policies or POLICIES if one != "plain"}
+        contact_sheet(pixels, catalog, chosen, preview)
+        print(f"preview: {preview}")
+
+
+def evaluate(
+    path: Path, part: str, data: str | None, root: Path | None, overrides: list[str], out: Path | None,
+    cache: Path | None,
+) -> None:  # fmt: skip
+    run = Run(path)
+    if not run.finished:
+        raise PreceptorError(f"{path}: is not a finished run", remedy=f"finish it: preceptor resume {path}")
+    networks = {file.stem: load_network(file)[0].to(best_device()) for file in sorted(path.glob("*.safetensors"))}
+    if data is not None:
+        catalog = Data(data, root, only_options(overrides)).catalog()
+        part, rows = data, np.arange(len(catalog))
+    else:
+        if part not in ("test", "validation"):
+            raise PreceptorError(f"--part {part}", expected="test or validation")
+        catalog = run.catalog()
+        rows = np.flatnonzero(run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == part)
+        if not len(rows):
+            raise PreceptorError(f"{path}: has no {part} part", expected="test, under protocol: paper")
+    found = measure(networks, catalog, rows, part, cache)
+    for name, metrics in found.metrics.items():
+        print(line_of(name, part, metrics))
+    if out is not None:
+        write_text(out / "metrics.json", json.dumps(found.metrics, indent=2) + "\n")
+        write_predictions(found.predictions, out / "predictions.csv")
+        print(f"written: {out}")
+
+
+def predict(model: Path, images: list[Path], network: str, out: Path | None) -> None:
+    files = image_files(images)
+    found, _ = load_network(find_network(model, network, "MODEL"))
+    with Display("predicting", quiet=out is None) as display, display.counting("predicting", len(files)) as move:
+        table, failures = predict_files(found.to(best_device()), files, progress=move)
+    text = table.to_csv(index=False, float_format="%.6f")
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+        print(f"predictions: {out}")
+    refuse_failures(failures, len(table))
+
+
+def print_result(run: Run) -> None:
+    for name, said in run.metrics["networks"].items():
+        print(line_of(name, "test", said["test"]))
+    print(f"report: {run.report}")
+
+
+def line_of(network: str, part: str, metrics: Mapping[str, Any]) -> str:
+    shown = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+    said = ", ".join(f"{key.replace('_', ' ')} {metrics[key]:.3f}" for key in shown if metrics[key] is not None)
+    return f"{network}: {part} {said} ({metrics['cases']} images)"
+
+
+def only_options(overrides: list[str]) -> dict[str, object]:
+    settings, options = split_overrides(overrides)
+    if settings:
+        raise PreceptorError(f"{next(iter(settings))!r} means nothing here", expected="reader options, data.key=value")
+    return options
+
+
+def split_overrides(overrides: list[str]) -> tuple[dict[str, object], dict[str, object]]:
+    """Overrides of the recipe, and options of the reader (``data.key=value``)."""
+    pairs = dict(map(parse_override, overrides))
+    options = {key.removeprefix("data."): value for key, value in pairs.items() if key.startswith("data.")}
+    return {key: value for key, value in pairs.items() if not key.startswith("data.")}, options
+
+
+def read_ids(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    if not path.is_file():
+        raise PreceptorError(f"--exclude {path}: no such file", expected="a text file with one id a line")
+    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#"))

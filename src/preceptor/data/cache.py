@@ -1,0 +1,159 @@
+"""Decode once: all images of a catalog, resized, as one memory-mapped array on disk.
+
+An entry is a folder whose name ends in the key of what went into it. It is built under another name by whoever holds
+the entry's lock and takes its own name in one step when it is complete, so that an entry that exists can be believed:
+a build that was killed leaves only the other name, which the next one clears. The cache may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from preceptor.data.cache_build import Progress, build, unusable
+from preceptor.data.catalog import Catalog
+from preceptor.errors import PreceptorError
+
+# To be changed with anything that changes the pixels, so that older entries are not taken for new ones.
+_METHOD = "1: stretched to a square; images bilinear with antialias, masks nearest (Pillow)"
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The decoded images of a catalog; row i is row i of ``catalog.table``.
+
+    Attributes:
+        images: (N, 3, S, S) uint8, RGB, read-only and mapped from disk.
+        masks: (N, S, S) uint8 with the classes' indices, or None.
+        key: 32 hexadecimal digits that stand for the files, the size and how it was reached.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray | None
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        return int(self.images.shape[-1])
+
+
+def open_pixels(
+    catalog: Catalog,
+    size: int,
+    *,
+    masks: bool = False,
+    mask_classes: int = 2,
+    directory: Path | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Pixels:
+    """The pixels of a catalog, ``size`` by ``size``, from the cache, or decoded into it first.
+
+    Images are stretched to a square: all of the image stays visible, its proportions do not stay. Several processes
+    may ask at once; one builds and the others wait for it.
+
+    Args:
+        catalog: what to decode.
+        size: side of the square in pixels.
+        masks: whether masks are wanted too; every image then needs one of its own size.
+        mask_classes: number of values a mask may have, with the background.
+        directory: where entries lie; by default ``$PRECEPTOR_CACHE``, or else the user's cache folder.
+        progress: told how far a build has come; not called when nothing has to be built.
+        workers: decoding threads; by default as many as this process may use cores.
+
+    Raises:
+        PreceptorError: files that are missing or cannot be read (all are tried; one message names them), a mask that
+            is missing or of another size than its image, no room on the disk, a folder that cannot be written.
+    """
+    if size < 1:
+        raise PreceptorError(f"image size {size}", expected="at least one pixel")
+    if masks and not catalog.has_masks:
+        bare = catalog.table["id"][catalog.table["mask"] == ""]
+        raise unusable(catalog, [f"{name}: has no mask" for name in bare])
+    mask_classes = mask_classes if masks else 0
+    home = (directory or default_directory()).expanduser()
+    entry = home / f"{catalog.name}-{size}-{cache_key(catalog, size, mask_classes)}"
+    with _explained(home):
+        found = _load(entry, len(catalog), size, masks)
+        if found is None:
+            home.mkdir(parents=True, exist_ok=True)
+            with FileLock(home / f"{entry.name}.lock"):
+                found = _load(entry, len(catalog), size, masks)  # built by another process while we waited?
+                if found is None:
+                    build(entry, catalog, size, mask_classes=mask_classes, progress=progress, workers=workers)
+                    found = _load(entry, len(catalog), size, masks)
+    if found is None:
+        raise PreceptorError(f"{entry} was built but cannot be read back", remedy="check the disk it is on")
+    return found
+
+
+def default_directory() -> Path:
+    """``$PRECEPTOR_CACHE``, or else the folder that this system gives a user's caches."""
+    named = os.environ.get("PRECEPTOR_CACHE")
+    return Path(named) if named else user_cache_path("preceptor")
+
+
+def cache_key(catalog: Catalog, size: int, mask_classes: int) -> str:
+    """Hash of what the pixels depend on: the files (path, bytes, time of change), their order, the size, the method.
+
+    Args:
+        mask_classes: 0 where no masks are kept.
+
+    Raises:
+        PreceptorError: files that are not there, all in one message.
+    """
+    root = catalog.root.resolve()
+    digest = hashlib.sha256(json.dumps([_METHOD, catalog.name, str(root), size, mask_classes]).encode())
+    table, missing = catalog.table, []
+    columns = [table["image"], table["mask"]] if mask_classes else [table["image"]]
+    for row in zip(table["id"], *columns, strict=True):
+        for name in row[1:]:
+            path = os.path.join(root, name)
+            try:
+                stat = os.stat(path)
+            except OSError as error:
+                missing.append(f"{row[0]}: {path}: {error.strerror}")
+            else:
+                digest.update(json.dumps([row[0], name, stat.st_size, stat.st_mtime_ns]).encode())
+    if missing:
+        raise unusable(catalog, missing)
+    return digest.hexdigest()[:32]
+
+
+def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
+    """The entry if it is there and whole, else None."""
+    try:
+        images = np.load(entry / "images.npy", mmap_mode="r")
+        kept = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
+    except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short by something that is not us
+        return None
+    if images.shape != (count, 3, size, size) or (kept is not None and kept.shape != (count, size, size)):
+        return None
+    return Pixels(images, kept, entry.name.rsplit("-", 1)[1])
+
+
+@contextmanager
+def _explained(home: Path) -> Iterator[None]:
+    """What the system says of the cache folder, as an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise PreceptorError(
+            f"the pixel cache {home} {'is full' if full else 'cannot be used'}: {error.strerror or error}",
+            expected="a folder that can be written, with room for 3 bytes a pixel of every image",
+            remedy="make room, or name another folder in the environment variable PRECEPTOR_CACHE",
+        ) from error

@@ -1,0 +1,133 @@
+"""One CSV file that names the images and their labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from preceptor.data.catalog import Catalog
+from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_missing
+from preceptor.data.readers import reader
+from preceptor.errors import PreceptorError, some_of
+
+
+@reader("table", layout="a CSV file with the columns image, label and, if known, group and mask")
+def table(
+    root: Path,
+    csv: str = "",
+    image: str = "image",
+    label: str = "label",
+    group: str = "group",
+    mask: str = "mask",
+    id: str = "",
+    separator: str = ",",
+) -> Catalog:
+    """Images and labels by a table; labels stay the strings that they are ("0", "01", "NA").
+
+    Paths of images and masks start from the folder of the table. Where all labels are whole numbers the classes are in
+    numerical order, else in alphabetical order.
+
+    Args:
+        root: the CSV file, or a folder that holds one.
+        csv: the file's name in the folder, where it holds several.
+        image: column with the image's path.
+        label: column with its class.
+        group: column with the lesion or patient; without such a column images are taken as unrelated.
+        mask: column with the path of the image's mask; optional, too.
+        id: column with a unique id; the image's path when empty.
+        separator: what stands between two fields of the file.
+
+    Raises:
+        PreceptorError: no table or several, a missing column, a row without a value, a label without a file, a
+            repeated id or image.
+    """
+    path = _find_csv(root, csv)
+    required = [image, label, *([id] if id else []), *(name for name, usual in _chosen(group, mask) if name != usual)]
+    rows = read_csv(path, required, separator=separator)
+    group, mask = (name if name in rows.columns else "" for name in (group, mask))
+    for column in filter(None, (image, label, id, group)):
+        refuse_missing(path, rows, column)
+    notes = []
+    if not group:
+        notes.append("no groups known: every image is taken as unrelated to the others (data.group names their column)")
+    ids = rows[id or image]
+    result = pd.DataFrame(
+        {
+            "id": ids,
+            "image": rows[image],
+            "label": rows[label],
+            "group": rows[group] if group else ids,
+            "mask": rows[mask].mask(is_missing(rows[mask]), "") if mask else "",
+        }
+    )
+    if mask and (without := int((result["mask"] == "").sum())):
+        notes.append(f"{without:,} of {len(result):,} images have no mask")
+    _refuse_repeats(path, rows, image)
+    _refuse_missing_files(path, rows, result)
+    return Catalog("table", path.parent, result, _classes(path, result["label"]), tuple(notes))
+
+
+def _chosen(group: str, mask: str) -> tuple[tuple[str, str], ...]:
+    """Optional columns with their usual names: one that the user named must be there, the usual one may be absent."""
+    return (group, "group"), (mask, "mask")
+
+
+def _find_csv(root: Path, name: str) -> Path:
+    if root.is_file():
+        if name:
+            raise PreceptorError(
+                f"--root {root} is a file, and data.csv={name} names another", remedy="give one of them"
+            )
+        return root
+    if name:
+        if not (root / name).is_file():
+            raise PreceptorError(f"{root} holds no file {name} (data.csv)", expected="the name of a CSV file in --root")
+        return root / name
+    found = sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv")
+    if not found:
+        raise PreceptorError(f"{root} holds no CSV file", expected="one, with the columns image and label")
+    if len(found) > 1:
+        raise PreceptorError(
+            f"{root} holds several CSV files: {some_of(path.name for path in found)}",
+            expected="one of them, named",
+            remedy=f"add data.csv={found[0].name}",
+        )
+    return found[0]
+
+
+def _refuse_repeats(path: Path, rows: pd.DataFrame, image: str) -> None:
+    twice = rows[rows[image].duplicated(keep=False)]
+    if len(twice):
+        raise PreceptorError(
+            f"{path} names images more than once: {some_of(sorted(set(twice[image])))} (line {some_of(twice[LINE])})",
+            expected="one row for each image",
+            remedy="remove the repeated rows",
+        )
+
+
+def _refuse_missing_files(path: Path, rows: pd.DataFrame, result: pd.DataFrame) -> None:
+    for column in ("image", "mask"):
+        absent = np.array([name != "" and not (path.parent / name).is_file() for name in result[column]], dtype=bool)
+        if absent.any():
+            lines = rows.loc[absent, LINE]
+            raise PreceptorError(
+                f"{path} names {int(absent.sum())} {column} files that are not there: "
+                f"{some_of(result.loc[absent, column])} (line {some_of(lines)})",
+                expected=f"paths below {path.parent}, with the ending",
+                remedy="correct the paths, or remove the rows",
+            )
+
+
+def _classes(path: Path, labels: pd.Series) -> tuple[str, ...]:
+    found = sorted(set(labels))
+    blank = [name for name in found if name != name.strip()]
+    if blank:
+        raise PreceptorError(
+            f"{path}: labels with blanks around them: {some_of(map(repr, blank))}",
+            expected="labels without blanks, so that no class is counted as two",
+        )
+    if all(name.isascii() and name.isdigit() for name in found):
+        found.sort(key=lambda name: (int(name), name))
+    return tuple(found)

@@ -1,0 +1,98 @@
+"""What a network costs to store and to run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+WARM_UP = 5  # forward passes before the clock starts: allocator, kernel selection, caches
+
+
+def cost_of(module: nn.Module, image_size: int, *, repeats: int = 30) -> dict[str, Any]:
+    """Size, arithmetic and latency of one forward pass over one image, ready for JSON.
+
+    The module is measured where it lies, in inference mode; its training flags are put back and its weights and
+    running statistics are not touched.
+
+    Args:
+        module: takes images (B, 3, S, S), float in [0, 1].
+        image_size: S, the side of the image in pixels.
+        repeats: timed forward passes.
+
+    Returns:
+        ``image_size``; ``parameters``; ``trainable_parameters``; ``bytes`` (weights and buffers as float32 safetensors,
+        header included); ``flops`` (a multiply-add counts as two; convolutions, matrix products and attention only, as
+        ``torch.utils.flop_counter`` does); ``latency_ms`` with ``median``, ``p10`` and ``p90`` in milliseconds and the
+        conditions: ``batch`` (1), ``repeats``, ``threads`` and ``device``.
+
+    Raises:
+        ValueError: when ``repeats`` or ``image_size`` is less than one.
+    """
+    if repeats < 1 or image_size < 1:
+        raise ValueError(f"repeats={repeats} and image_size={image_size} must be at least 1")
+    device = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
+    images = torch.full((1, 3, image_size, image_size), 0.5, device=device)
+    with _evaluating(module), torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            module(images)
+        seconds = _time(module, images, repeats)
+    p10, median, p90 = np.percentile(seconds, [10, 50, 90]) * 1000
+    sizes = [(weight.numel(), weight.requires_grad) for weight in module.parameters()]
+    return {
+        "image_size": image_size,
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
+        "bytes": _stored_bytes(module),
+        "flops": int(counter.get_total_flops()),
+        "latency_ms": {
+            "median": float(median),
+            "p10": float(p10),
+            "p90": float(p90),
+            "batch": 1,
+            "repeats": repeats,
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        },
+    }
+
+
+def _time(module: nn.Module, images: Tensor, repeats: int) -> list[float]:
+    seconds = []
+    for _ in range(WARM_UP + repeats):
+        _wait(images.device)
+        start = time.perf_counter()
+        module(images)
+        _wait(images.device)  # a CUDA call returns before its kernels have run
+        seconds.append(time.perf_counter() - start)
+    return seconds[WARM_UP:]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _stored_bytes(module: nn.Module) -> int:
+    # Cloned, since safetensors refuses tensors that share memory.
+    state = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+    return len(save({name: value.float() if value.is_floating_point() else value for name, value in state.items()}))
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each submodule has its own flag back, for a frozen part may differ."""
+    flags = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training

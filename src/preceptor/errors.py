@@ -1,0 +1,45 @@
+"""The one kind of error a user is meant to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PreceptorError(Exception):
+    """Something the user gave, or the machine lacks; shown without a traceback, exit code 2.
+
+    Args:
+        what: what is wrong and where (names the file or the key).
+        expected: what would have been right.
+        remedy: what to do now.
+    """
+
+    def __init__(self, what: str, *, expected: str = "", remedy: str = "") -> None:
+        self.what, self.expected, self.remedy = what, expected, remedy
+        lines = [what]
+        if expected:
+            lines.append(f"  expected: {expected}")
+        if remedy:
+            lines.append(f"  to do:    {remedy}")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self):  # keeps the three parts across process borders
+        return _rebuild, (type(self), self.what, self.expected, self.remedy)
+
+
+def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:
+    return kind(what, expected=expected, remedy=remedy)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` (with a leading space), or an empty string when nothing is close."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def some_of(names: Iterable[object], most: int = 10) -> str:
+    """The first names of a long list and how many more there are: ``a, b and 7 more``."""
+    listed = [str(name) for name in names]
+    shown = ", ".join(listed[:most])
+    return shown if len(listed) <= most else f"{shown} and {len(listed) - most} more"

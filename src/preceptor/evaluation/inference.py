@@ -1,0 +1,40 @@
+"""Probabilities of a network for the images of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from preceptor.data.batches import Loader, in_order
+
+
+@torch.no_grad()
+def predict_part(
+    networks: Mapping[str, nn.Module],
+    loader: Loader,
+    batch_size: int,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """Softmax probabilities (P, C) in float64 of each network for a part's images, in their order, without augmentation.
+
+    The images are read once for all networks. Every network is in evaluation mode meanwhile and then again in the
+    mode it was in; predictions are made in float32 whatever the training ran in.
+    """
+    modes = {name: network.training for name, network in networks.items()}
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in networks}
+    for network in networks.values():
+        network.eval()
+    try:
+        for batch in loader.batches(in_order(len(loader), batch_size)):
+            images = batch.images.float().div_(255)
+            for name, network in networks.items():
+                found[name].append(network(images).logits.double().softmax(1).cpu())
+            if progress:
+                progress(len(batch))
+    finally:
+        for name, network in networks.items():
+            network.train(modes[name])
+    return {name: torch.cat(parts).numpy() for name, parts in found.items()}

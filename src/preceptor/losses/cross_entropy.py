@@ -1,0 +1,113 @@
+"""Cross-entropy against the labels, weighted against a long tail where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preceptor.errors import PreceptorError, some_of
+from preceptor.losses.precision import full_precision
+from preceptor.losses.registry import register_loss
+
+
+def inverse_frequency(class_counts: Tensor) -> Tensor:
+    """Class weights ∝ 1/n_c (Xing et al. 2021, §3), scaled to one on a balanced set: N / (C·n_c), float32 (C,).
+
+    Raises:
+        PreceptorError: a class has no image, so that its weight would be infinite.
+    """
+    empty = [index for index, count in enumerate(class_counts.tolist()) if count <= 0]
+    if empty:
+        raise PreceptorError(
+            f"class_weights: inverse_frequency is undefined for classes without training images: {some_of(empty)}",
+            expected="at least one image of every class in the training part",
+            remedy="leave these classes out of the data, use fewer folds, or set class_weights=none",
+        )
+    counts = class_counts.double()
+    return (counts.sum() / (counts.numel() * counts)).float()
+
+
+def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    logits = torch.randn(batch, 5, generator=generator)
+    labels = torch.randint(5, (batch,), generator=generator)
+    settings = {"class_weights": "inverse_frequency", "class_counts": torch.tensor([70, 9, 30, 4, 1])}
+    return settings, {"logits": logits, "labels": labels}
+
+
+@register_loss(
+    "cross_entropy",
+    feeds={"logits": "to.logits", "labels": "labels"},
+    trains=("logits",),
+    facts={"class_counts": "class_counts"},
+    relates_images=True,  # the divisor is the sum of the whole batch's weights
+    example=_example,
+)
+class CrossEntropy(nn.Module):
+    """Weighted cross-entropy, L_WCE of CRCKD (Xing et al. 2021, eq. 6):
+
+        L = Σ_b w[y_b]·(-log p_b[y_b]) / Σ_b w[y_b]
+
+    With smoothing ε (Szegedy et al. 2016, §7) the loss is (1-ε)·L + (ε/C)·Σ_b Σ_c w[c]·(-log p_b[c]) / Σ_b w[y_b].
+
+    Args:
+        class_weights: ``none``; ``inverse_frequency`` (of ``class_counts``); or one positive weight for each class.
+            A common factor cancels.
+        label_smoothing: ε in [0, 1).
+        class_counts: (C,) training images of each class; the engine gives it.
+
+    Raises:
+        PreceptorError: a weight that is not positive and finite, more or fewer weights than classes, an ε out of
+            range, or a class without training images under ``inverse_frequency``.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        class_weights: Literal["none", "inverse_frequency"] | list[float] = "none",
+        label_smoothing: float = 0.0,
+        class_counts: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise PreceptorError(f"label_smoothing: {label_smoothing}", expected="a number in [0, 1)")
+        self.label_smoothing = label_smoothing
+        self.register_buffer("weight", _weights(class_weights, class_counts))
+
+    @full_precision
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar."""
+        if self.weight is not None and self.weight.numel() != logits.shape[1]:
+            raise PreceptorError(
+                f"class_weights: {self.weight.numel()} weights for {logits.shape[1]} classes",
+                expected=f"{logits.shape[1]} weights, in the order of the classes",
+            )
+        weight = None if self.weight is None else self.weight.to(logits.dtype)
+        return functional.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing)
+
+
+def _weights(asked: str | Sequence[float], class_counts: Tensor | None) -> Tensor | None:
+    if asked == "none":
+        return None
+    if asked == "inverse_frequency":
+        if class_counts is None:
+            raise PreceptorError(
+                "class_weights: inverse_frequency needs class_counts",
+                remedy="pass class_counts, the training images of each class",
+            )
+        return inverse_frequency(class_counts)
+    if isinstance(asked, str):
+        raise PreceptorError(f"class_weights: {asked!r}", expected="none, inverse_frequency, or a list of weights")
+    if not asked or not all(isfinite(weight) and weight > 0 for weight in asked):
+        raise PreceptorError(f"class_weights: {list(asked)}", expected="one positive, finite weight for each class")
+    if class_counts is not None and len(asked) != class_counts.numel():
+        raise PreceptorError(
+            f"class_weights: {len(asked)} weights for {class_counts.numel()} classes",
+            expected=f"{class_counts.numel()} weights, in the order of the classes",
+        )
+    return torch.tensor(list(asked), dtype=torch.float32)

@@ -1,0 +1,110 @@
+"""Categorical relation preserving: how an image stands to every class, according to either network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preceptor.errors import PreceptorError
+from preceptor.losses.precision import full_precision
+from preceptor.losses.registry import register_loss
+from preceptor.networks.memory_bank import MemoryBank, class_sums
+
+
+def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    labels = torch.tensor([0] * 30 + [1] * 12 + [2] * 3 + [3])
+    student, teacher = functional.normalize(torch.randn(2, batch, 8, generator=generator), dim=2)
+    inputs = {
+        "student": student,
+        "teacher": teacher,
+        "student_bank": MemoryBank(labels, 8, 4, generator),
+        "teacher_bank": MemoryBank(labels, 8, 4, generator),
+    }
+    return {"variant": "official", "row_labels": labels}, inputs
+
+
+@register_loss(
+    "crp",
+    feeds={
+        "student": "to.projection",
+        "teacher": "from.projection",
+        "student_bank": "to.bank",
+        "teacher_bank": "from.bank",
+    },
+    trains=("student",),
+    facts={"row_labels": "row_labels"},
+    example=_example,
+)
+class CategoricalRelation(nn.Module):
+    """L_CRP of CRCKD (Xing et al. 2021, eqs. 3 to 5): KL(R_t ‖ R_s), averaged over the batch, where
+
+        R(g) = softmax_i( cos(g, C_i) / τ ),   C_i the mean of the rows of class i in the network's own bank
+
+    and the cosine with a centroid of no length is 0.
+
+    Args:
+        variant: ``paper``: as in the text, which has no τ; the relation is then nearly flat, since a cosine lies within
+            ±1. ``official``: as in the authors' code, τ = 0.07 and C_i the mean of max(row, 0).
+        temperature: τ, where neither variant's own will do.
+        row_labels: (N,) class of each row, for banks that are plain tensors; the engine gives it.
+
+    Raises:
+        PreceptorError: an unknown variant, a temperature that is not positive, a plain bank without ``row_labels``, or
+            a class without rows.
+    """
+
+    row_labels: Tensor | None
+
+    def __init__(
+        self,
+        variant: Literal["paper", "official"] = "paper",
+        temperature: float | None = None,
+        row_labels: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if variant not in ("paper", "official"):
+            raise PreceptorError(f"variant: {variant!r}", expected="paper or official")
+        if temperature is None:
+            temperature = 0.07 if variant == "official" else 1.0
+        if not 0 < temperature < float("inf"):
+            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        self.rectified, self.temperature = variant == "official", temperature
+        self.register_buffer("row_labels", row_labels, persistent=False)
+
+    @full_precision
+    def forward(
+        self, student: Tensor, teacher: Tensor, student_bank: Tensor | MemoryBank, teacher_bank: Tensor | MemoryBank
+    ) -> Tensor:
+        """Scalar.
+
+        Args:
+            student: (B, d) projections.
+            teacher: (B, d) projections, a constant.
+            student_bank: the bank, whose centroids are at hand; or its rows (N, d), from which they are computed. A
+                constant.
+            teacher_bank: likewise.
+        """
+        ours = self._log_relation(student, student_bank)
+        theirs = self._log_relation(teacher.detach(), teacher_bank)
+        return (theirs.exp() * (theirs - ours)).sum(dim=1).mean().to(student.dtype)
+
+    def _log_relation(self, projections: Tensor, bank: Tensor | MemoryBank) -> Tensor:
+        # float64, at B×C nothing: two relations that nearly agree differ by less than float32 resolves
+        directions = functional.normalize(self._centroids(bank), dim=1)
+        cosines = functional.normalize(projections.double(), dim=1) @ directions.T
+        return functional.log_softmax(cosines / self.temperature, dim=1)
+
+    @torch.no_grad()
+    def _centroids(self, bank: Tensor | MemoryBank) -> Tensor:
+        if isinstance(bank, MemoryBank):
+            return bank.centroids(self.rectified)
+        if self.row_labels is None:
+            raise PreceptorError("crp: a bank without labels", remedy="pass row_labels, or a MemoryBank")
+        classes = int(self.row_labels.max()) + 1
+        counts = torch.bincount(self.row_labels, minlength=classes)
+        if not bool(counts.all()):
+            raise PreceptorError("crp: a class without rows has no centroid", expected="rows of every class")
+        return class_sums(bank, self.row_labels, classes, self.rectified) / counts[:, None]

@@ -1,0 +1,98 @@
+"""FitNets: the student's features shall be the teacher's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preceptor.errors import PreceptorError
+from preceptor.losses.precision import full_precision
+from preceptor.losses.registry import register_loss
+
+
+def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student = torch.randn(batch, 5, 3, 3, generator=generator).relu()
+    teacher = torch.randn(batch, 8, 3, 3, generator=generator).relu()
+    return {"student_channels": 5, "teacher_channels": 8}, {"student": student, "teacher": teacher}
+
+
+@register_loss(
+    "fitnet",
+    feeds={"student": "to.feature_map", "teacher": "from.feature_map"},
+    trains=("student",),
+    facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
+    example=_example_maps,
+)
+class FitNet(nn.Module):
+    """Mean squared error between hint maps (Romero et al. 2015, eq. 3); a learned 1×1 convolution takes the student's
+    channels to the teacher's.
+
+    Args:
+        student_channels: K of the student's map; the engine gives both.
+        teacher_channels: K of the teacher's.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        self.regressor = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Maps (B, K, h, w) to a scalar.
+
+        Raises:
+            PreceptorError: the maps differ in height or width.
+        """
+        if student.shape[2:] != teacher.shape[2:]:
+            raise PreceptorError(
+                f"fitnet: the student's map is {_size(student)}, the teacher's {_size(teacher)}",
+                expected="maps of one height and width",
+                remedy="choose backbones of the same stride, or a loss that does not compare places, such as sp",
+            )
+        return functional.mse_loss(self.regressor(student), teacher.detach())
+
+
+def _size(feature_map: Tensor) -> str:
+    return "×".join(str(side) for side in feature_map.shape[2:])
+
+
+def _example_embeddings(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student, teacher = torch.randn(2, batch, 6, generator=generator)
+    return {"student_size": 6, "teacher_size": 6}, {"student": student, "teacher": teacher}
+
+
+@register_loss(
+    "fitnet_embedding",
+    feeds={"student": "to.embedding", "teacher": "from.embedding"},
+    trains=("student",),
+    facts={"student_size": "to.embedding", "teacher_size": "from.embedding"},
+    example=_example_embeddings,
+)
+class EmbeddingFit(nn.Module):
+    """Σ_b ‖f_s - f_t‖² / B on the embeddings: the FitNet baseline of CRCKD's authors (Xing et al. 2021, Table 1, as in
+    their code, where its weight is 0.1). No regressor, so that both networks need embeddings of one size.
+
+    Args:
+        student_size: D of the student; the engine gives both.
+        teacher_size: D of the teacher.
+
+    Raises:
+        PreceptorError: the sizes differ.
+    """
+
+    def __init__(self, student_size: int, teacher_size: int) -> None:
+        super().__init__()
+        if student_size != teacher_size:
+            raise PreceptorError(
+                f"fitnet_embedding: the student's embedding has {student_size} entries, the teacher's {teacher_size}",
+                expected="embeddings of one size",
+                remedy="use the loss fitnet, which learns a regressor",
+            )
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Embeddings (B, D) to a scalar."""
+        return (student - teacher.detach()).square().sum(dim=1).mean()

@@ -1,0 +1,52 @@
+"""Knowledge distillation on the predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from preceptor.errors import PreceptorError
+from preceptor.losses.precision import full_precision
+from preceptor.losses.registry import register_loss
+
+
+def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student, teacher = 3 * torch.randn(2, batch, 7, generator=generator)
+    return {"temperature": 4.0}, {"student_logits": student, "teacher_logits": teacher}
+
+
+@register_loss(
+    "kl",
+    feeds={"student_logits": "to.logits", "teacher_logits": "from.logits"},
+    trains=("student_logits",),
+    example=_example,
+)
+class KLDivergence(nn.Module):
+    """T²·KL(p_t^T ‖ p_s^T), p^T = softmax(logits / T), averaged over the batch (Hinton et al. 2015, §2; SSD-KD, Wang
+    et al. 2022, eq. 4; with T = 1 it is L_KL of CRCKD, Xing et al. 2021, eq. 6).
+
+    The factor T² keeps the size of the gradient when T changes, so that a weight keeps its meaning.
+
+    Args:
+        temperature: T > 0.
+
+    Raises:
+        PreceptorError: a temperature that is not positive.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        self.temperature = temperature
+
+    @full_precision
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Two times logits (B, C) to a scalar; over maps (B, C, H, W) the mean is over the pixels too."""
+        student = functional.log_softmax(student_logits / self.temperature, dim=1)
+        teacher = functional.log_softmax(teacher_logits.detach() / self.temperature, dim=1)
+        divergence = (teacher.exp() * (teacher - student)).sum(dim=1)
+        return self.temperature**2 * divergence.mean()

@@ -1,0 +1,37 @@
+"""Losses are computed in single precision at least, whatever the networks run in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Tensor])
+
+
+def widen(value: Any) -> Any:
+    """A half or bfloat16 tensor as float32; anything else, float64 included, as it is."""
+    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
+        return value.float()
+    return value
+
+
+def full_precision(forward: F) -> F:
+    """Decorates ``forward`` of a loss: widens its tensors and switches autocast off inside.
+
+    Differences, exponentials and square roots lose their meaning in bfloat16's eight bits, and autocast would carry
+    every matrix product into it even when the inputs are float32.
+    """
+
+    @wraps(forward)
+    def in_full(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        wide = [widen(value) for value in args]
+        named = {name: widen(value) for name, value in kwargs.items()}
+        device = next((v.device.type for v in (*wide, *named.values()) if isinstance(v, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            return forward(self, *wide, **named)
+
+    return in_full  # type: ignore[return-value]

@@ -1,0 +1,102 @@
+"""The networks of a recipe, with their first weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from preceptor.errors import PreceptorError
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import load_network
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.pretrained import load_pretrained, normalisation
+from preceptor.randomness import seed_of
+from preceptor.recipe import Network
+
+AnyNetwork = Classifier | MeanTeacher
+
+
+def build_networks(
+    wanted: Mapping[str, Network], classes: tuple[str, ...], image_size: int, seed: int
+) -> tuple[dict[str, AnyNetwork], dict[str, str]]:
+    """Networks by name in the recipe's order, and the start of each in words.
+
+    Each network's random weights depend on its name and the seed alone, so that a student starts from the same
+    weights whatever stands beside it.
+
+    Raises:
+        PreceptorError: an unknown backbone, weights that are missing or another network's, a run of other classes.
+    """
+    networks: dict[str, AnyNetwork] = {}
+    starts: dict[str, str] = {}
+    for name, network in wanted.items():
+        if network.mean_of is not None:
+            continue
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "weights", name))
+            built, starts[name] = _build(name, network, classes, image_size)
+        if network.frozen:
+            built.requires_grad_(False)
+        networks[name] = built
+    for name, network in wanted.items():
+        if network.mean_of is not None:
+            student = networks[network.mean_of]
+            assert isinstance(student, Classifier)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed_of(seed, "weights", name))
+                networks[name] = MeanTeacher(student, network.decay or 0.99, network.batch_norm or "averaged")
+            starts[name] = f"mean of {network.mean_of}"
+    return {name: networks[name] for name in wanted}, starts
+
+
+def _build(name: str, network: Network, classes: tuple[str, ...], image_size: int) -> tuple[Classifier, str]:
+    if network.run is not None:
+        return _from_run(name, network, classes)
+    assert network.backbone is not None
+    mean, std = normalisation(network.backbone)
+    architecture = Architecture(network.backbone, classes, image_size, mean, std, network.projection, network.dropout)
+    built = Classifier(architecture)
+    return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
+
+
+def _from_run(name: str, network: Network, classes: tuple[str, ...]) -> tuple[Classifier, str]:
+    key = f"networks.{name}.run"
+    path = find_network(Path(str(network.run)), name, key)
+    built, _ = load_network(path)
+    has = built.architecture
+    if has.classes != classes:
+        raise PreceptorError(
+            f"{key}: {path} tells apart {', '.join(has.classes)}", expected=f"this data's classes: {', '.join(classes)}"
+        )
+    if network.backbone not in (None, has.backbone):
+        raise PreceptorError(
+            f"{key}: {path} is a {has.backbone}, not a {network.backbone}",
+            remedy=f"set networks.{name}.backbone={has.backbone}, or name another run",
+        )
+    if network.projection not in (None, has.projection):
+        raise PreceptorError(f"{key}: {path} has projection {has.projection}, not {network.projection}")
+    return built, f"run {path.parent.name}/{path.name}"
+
+
+def find_network(run: Path, name: str, key: str) -> Path:
+    """The file of network ``name`` in a finished run, or its only network; ``run`` may be the file itself."""
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise PreceptorError(
+            f"{key}: there is no run at {run}", expected="a finished run's folder, or a .safetensors file"
+        )
+    found = sorted(run.glob("*.safetensors"))
+    if not found:
+        raise PreceptorError(
+            f"{key}: {run} holds no finished network", remedy=f"finish it first: preceptor resume {run}"
+        )
+    named = [path for path in found if path.stem == name]
+    if not named and len(found) > 1:
+        raise PreceptorError(
+            f"{key}: {run} holds {', '.join(path.stem for path in found)}, none called {name!r}",
+            remedy=f"name one of the files, as in {key}={found[0]}",
+        )
+    return (named or found)[0]

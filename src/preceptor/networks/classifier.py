@@ -1,0 +1,144 @@
+"""A timm backbone that says all that objectives may ask: logits, feature map, embedding, projection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.networks.output import NetworkOutput
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build a network again, without its weights; stored in the header of its file.
+
+    Attributes:
+        backbone: a timm name.
+        classes: class names in the order of the logits.
+        image_size: side in pixels of the square images it was trained on.
+        mean, std: per-channel statistics that images in [0, 1] are normalised with, inside the network.
+        projection: width d of the projection head, or None.
+        dropout: before the classifier, while training.
+    """
+
+    backbone: str
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    projection: int | None = None
+    dropout: float = 0.0
+
+    def plain(self) -> dict[str, object]:
+        return asdict(self)
+
+
+class ProjectionHead(nn.Module):
+    """g = normalise(W·f + b), unit rows (CRCKD, section 2.2)."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, width)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return F.normalize(self.linear(embedding), dim=1)
+
+
+class Classifier(nn.Module):
+    """Images (B, 3, S, S) in [0, 1] to :class:`NetworkOutput`. Normalises by its own statistics.
+
+    Args:
+        architecture: what to build; weights are random until loaded.
+
+    Raises:
+        PreceptorError: timm knows no such backbone, or it cannot take images of this size.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = _create(architecture)
+        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
+        self.channels, self.embedding_size = self._measure()
+        width = architecture.projection
+        self.projection = None if width is None else ProjectionHead(self.embedding_size, width)
+        if isinstance(self.classifier, nn.Linear):
+            # timm scales some classifiers (EfficientNet's family, MobileNets) by the number of classes instead of
+            # inputs: with seven classes the first loss is near 6 and fine-tuning starts by undoing the damage.
+            self.classifier.reset_parameters()
+        self.to(memory_format=torch.channels_last)  # which convolutions then keep; faster on CPU and GPU alike
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The last layer: embedding to logits."""
+        return self.backbone.get_classifier()
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        return self.project(self.look(images))
+
+    def look(self, images: Tensor) -> NetworkOutput:
+        """All but the projection."""
+        features = self.backbone.forward_features((images - self.mean) / self.std)
+        embedding = self.backbone.forward_head(features, pre_logits=True)
+        return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)
+
+    def project(self, output: NetworkOutput) -> NetworkOutput:
+        """The same with its projection, where this network has a head for one."""
+        return output if self.projection is None else replace(output, projection=self.projection(output.embedding))
+
+    def _as_map(self, features: Tensor) -> Tensor:
+        """Tokens and channels-last maps, as transformers give them, to (B, K, h, w)."""
+        if features.ndim == 3:
+            patches = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
+            side = math.isqrt(patches.shape[1])
+            if side * side != patches.shape[1]:
+                raise PreceptorError(
+                    f"{self.architecture.backbone}: its {patches.shape[1]} tokens are not a square map"
+                )
+            return patches.transpose(1, 2).unflatten(2, (side, side))
+        if features.shape[-1] == self.backbone.num_features != features.shape[1]:
+            return features.permute(0, 3, 1, 2)
+        return features
+
+    def _measure(self) -> tuple[int, int]:
+        """(K, D), from one image through the network as it is."""
+        side = self.architecture.image_size
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                features = self.backbone.forward_features(torch.zeros(1, 3, side, side))
+                embedding = self.backbone.forward_head(features, pre_logits=True)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise PreceptorError(
+                f"backbone {self.architecture.backbone!r} cannot take images of {side} px: {error}",
+                remedy="set image_size to a size that it takes",
+            ) from None
+        finally:
+            self.train(was_training)
+        return self._as_map(features).shape[1], embedding.shape[1]
+
+
+def _create(architecture: Architecture) -> nn.Module:
+    name = architecture.backbone
+    if not timm.is_model(name):
+        raise PreceptorError(
+            f"timm knows no backbone {name!r}.{did_you_mean(name, timm.list_models())}",
+            expected="a name that timm.list_models() gives",
+        )
+    wanted = {"num_classes": len(architecture.classes), "drop_rate": architecture.dropout}
+    side = architecture.image_size
+    try:  # transformers are built for one image size, convolutional networks know no such argument
+        return timm.create_model(name, **wanted, img_size=side)
+    except TypeError:
+        return timm.create_model(name, **wanted)

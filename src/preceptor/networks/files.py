@@ -1,0 +1,76 @@
+"""A network in one file: weights in safetensors, and in its header all that inference needs. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from preceptor import __version__
+from preceptor.atomic import write_bytes
+from preceptor.errors import PreceptorError, some_of
+from preceptor.networks.classifier import Architecture, Classifier
+
+_HEADER = "preceptor"
+INTENDED_USE = "Research. Not a medical device, not for diagnosis."
+
+
+def save_network(network: Classifier, path: Path, about: dict[str, Any] | None = None) -> None:
+    """Writes ``network`` to ``path`` atomically.
+
+    Args:
+        about: what else the header should say of it (recipe, data, metrics); JSON values.
+    """
+    header = {
+        "format": 1,
+        "preceptor": __version__,
+        "architecture": network.architecture.plain(),
+        "preprocessing": {
+            "colour": "RGB, 8 bit, divided by 255",
+            "resize": "stretched to a square, bilinear with antialiasing",
+            "side": network.architecture.image_size,
+            "normalisation": "inside the network",
+        },
+        "intended_use": INTENDED_USE,
+        **(about or {}),
+    }
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    write_bytes(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
+
+
+def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The network in evaluation mode, and the header of its file.
+
+    Raises:
+        PreceptorError: not a file that :func:`save_network` wrote, or one that was damaged since.
+    """
+    if not path.is_file():
+        raise PreceptorError(
+            f"{path}: no such file", expected="a network that a run wrote, such as student.safetensors"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise PreceptorError(f"{path}: cannot be read ({error})", remedy="copy it again from the run") from None
+    if _HEADER not in metadata:
+        raise PreceptorError(
+            f"{path}: has no Preceptor header; these are bare weights",
+            expected="a network that a run wrote, such as student.safetensors",
+            remedy="to start a network from bare weights, set networks.NAME.pretrained to this path",
+        )
+    header = json.loads(metadata[_HEADER])
+    network = Classifier(_architecture(header))
+    missing, strange = network.load_state_dict(tensors, strict=False)
+    if missing or strange:
+        raise PreceptorError(f"{path}: its tensors do not fit its header ({some_of([*missing, *strange], 3)})")
+    return network.eval(), header
+
+
+def _architecture(header: dict[str, Any]) -> Architecture:
+    said = {key: tuple(value) if isinstance(value, list) else value for key, value in header["architecture"].items()}
+    return Architecture(**said)

@@ -1,0 +1,73 @@
+"""The mean teacher: a network whose weights are the running average of another's.
+
+A. Tarvainen and H. Valpola, "Mean teachers are better role models", NeurIPS 2017; in CRCKD (Xing et al. 2021)
+θ' ← α·θ' + (1-α)·θ with α = min(1 - 1/(step+1), decay), step counting from 0.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.output import NetworkOutput
+
+
+class MeanTeacher(nn.Module):
+    """A copy of ``student`` that follows it by :meth:`update` and takes no gradient in its backbone.
+
+    Args:
+        student: the network to average. Its projection head is copied with new weights of its own and not averaged:
+            it describes the teacher, and contrastive losses train it.
+        decay: upper bound of α.
+        batch_norm: ``averaged`` keeps running averages of the student's batch-norm statistics too and always runs in
+            evaluation mode. ``batch`` runs on the statistics of each batch while training and keeps running
+            statistics of its own passes for evaluation (what CRCKD's released code amounts to).
+            Averaged weights beside the student's latest statistics fit each other badly and predict near chance
+            for epochs; torch's ``AveragedModel`` copies the student's unless told to average, hence not used here.
+    """
+
+    def __init__(
+        self, student: Classifier, decay: float, batch_norm: Literal["averaged", "batch"] = "averaged"
+    ) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(student)
+        self.network.backbone.requires_grad_(False)
+        if self.network.projection is not None:
+            self.network.projection.linear.reset_parameters()
+        self.decay, self.batch_norm = decay, batch_norm
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.network.architecture
+
+    @property
+    def channels(self) -> int:
+        return self.network.channels
+
+    @property
+    def embedding_size(self) -> int:
+        return self.network.embedding_size
+
+    def train(self, mode: bool = True) -> MeanTeacher:
+        super().train(mode)
+        self.network.backbone.train(mode and self.batch_norm == "batch")
+        return self
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        with torch.no_grad():
+            output = self.network.look(images)
+        return self.network.project(output)
+
+    @torch.no_grad()
+    def update(self, student: Classifier, step: int) -> None:
+        """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
+        alpha = min(1 - 1 / (step + 1), self.decay)
+        mine, theirs = self.network.backbone, student.backbone
+        pairs = list(zip(mine.parameters(), theirs.parameters(), strict=True))
+        if self.batch_norm == "averaged":
+            pairs += [(m, t) for m, t in zip(mine.buffers(), theirs.buffers(), strict=True) if m.is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in pairs], [new for _, new in pairs], 1 - alpha)

@@ -1,0 +1,24 @@
+"""What every network says of a batch of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """The tensors that objectives may ask for, all of one forward pass over B images.
+
+    Attributes:
+        logits: (B, C), or (B, C, H, W) for masks.
+        feature_map: the last convolutional map (B, K, h, w); of a U-Net the output of its first decoder block.
+        embedding: what the classifier sees, (B, D), raw (neither normalised nor projected).
+        projection: unit rows (B, d) from the projection head, or None where the network has none.
+    """
+
+    logits: Tensor
+    feature_map: Tensor
+    embedding: Tensor
+    projection: Tensor | None = None

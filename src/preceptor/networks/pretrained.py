@@ -1,0 +1,104 @@
+"""Where a network's first weights come from: the hub, a local file, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from preceptor.errors import PreceptorError, some_of
+
+
+def normalisation(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that timm's weights for this backbone were trained with."""
+    config = timm.get_pretrained_cfg(backbone)
+    mean, std = (config.mean, config.std) if config is not None else (None, None)
+    return tuple(mean or timm.data.IMAGENET_DEFAULT_MEAN), tuple(std or timm.data.IMAGENET_DEFAULT_STD)
+
+
+def load_pretrained(backbone: nn.Module, name: str, pretrained: str) -> str:
+    """Loads weights into a timm model and says where they came from.
+
+    The classifier of another number of classes is left as it was initialised; any other difference is an error.
+
+    Args:
+        backbone: built by timm under ``name``, with this task's number of classes.
+        pretrained: ``none``, ``imagenet`` (the hub, or its cache on this machine) or the path of a weights file.
+
+    Returns:
+        The start in words, as ``environment.json`` and the report give it.
+
+    Raises:
+        PreceptorError: no such file, no connection, or weights of another network.
+    """
+    if pretrained == "none":
+        return "random"
+    if pretrained == "imagenet":
+        weights, start = _from_hub(name), f"ImageNet ({timm.get_pretrained_cfg(name).hf_hub_id or 'timm'})"
+    else:
+        weights, start = read_weights(Path(pretrained)), f"file {Path(pretrained).name}"
+    _load(backbone, name, weights, pretrained)
+    return start
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.safetensors`` file, or of a ``.pth`` / ``.pt`` file that unpickles nothing but tensors."""
+    if not path.is_file():
+        raise PreceptorError(
+            f"{path}: no such weights file",
+            expected="pretrained: imagenet, none, or the path of a .safetensors or .pth file",
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise PreceptorError(f"{path}: cannot be read as weights ({error})", remedy="fetch the file again") from None
+    except Exception as error:  # UnpicklingError: torch raises it from several modules
+        raise PreceptorError(
+            f"{path}: holds more than tensors and is not opened ({type(error).__name__})",
+            remedy="convert it to .safetensors where you trust it",
+        ) from None
+    return loaded.get("state_dict", loaded)
+
+
+def _from_hub(name: str) -> dict[str, Tensor]:
+    try:
+        model = timm.create_model(name, pretrained=True)
+    except Exception as error:  # requests, hub and timm each raise their own when there is no network or no weights
+        raise PreceptorError(
+            f"pretrained: imagenet: the hub's weights of {name!r} cannot be had ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no message'})",
+            expected="a connection to the hub, or weights already in its cache on this machine",
+            remedy="name a local file (networks.NAME.pretrained=weights.safetensors), "
+            "or start from scratch (networks.NAME.pretrained=none)",
+        ) from None
+    return model.state_dict()
+
+
+def _load(backbone: nn.Module, name: str, weights: dict[str, Tensor], source: str) -> None:
+    own = backbone.state_dict()
+    heads = backbone.pretrained_cfg.get("classifier", "classifier")
+    prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+
+    def is_head(key: str) -> bool:
+        return key.startswith(prefixes) and (
+            key not in own or key not in weights or own[key].shape != weights[key].shape
+        )
+
+    given = {key: value for key, value in weights.items() if not is_head(key)}
+    missing = sorted(key for key in own if key not in given and not is_head(key) and "num_batches_tracked" not in key)
+    strange = sorted(key for key in given if key not in own)
+    shapes = sorted(key for key in given if key in own and own[key].shape != given[key].shape)
+    if missing or strange or shapes:
+        faults = {"lacks": missing, "has besides": strange, "has in another shape": shapes}
+        said = "; ".join(f"{verb} {some_of(keys, 3)}" for verb, keys in faults.items() if keys)
+        raise PreceptorError(
+            f"pretrained: {source}: these are not the weights of {name!r}: the file {said}",
+            expected=f"the state dict of timm.create_model({name!r})",
+        )
+    backbone.load_state_dict(given, strict=False)

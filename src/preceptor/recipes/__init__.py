@@ -1,0 +1,1 @@
+"""The shipped methods, one module per published system. Each function returns a :class:`preceptor.recipe.Recipe`."""

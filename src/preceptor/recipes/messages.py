@@ -1,0 +1,81 @@
+"""Turns what pydantic says of a wrong recipe into one error that names the key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from preceptor.errors import PreceptorError, did_you_mean
+
+_TAGS = {"number", "ramp", "steps", "adam", "sgd", "one_cycle", "plateau", "constant", "str", "Policy"}
+
+
+def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
+    """The first fault of a validation, with the key as a user writes it and a suggestion for a mistyped one."""
+    faults = error.errors()
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    key = _written(fault["loc"], data)
+    if fault["type"] == "extra_forbidden":
+        known = _siblings(schema, fault["loc"][:-1])
+        hint = did_you_mean(str(fault["loc"][-1]), known)
+        return PreceptorError(f"{where}: unknown key {key!r}.{hint}", expected="one of " + ", ".join(known))
+    if fault["type"] == "missing":
+        return PreceptorError(f"{where}: {key!r} is missing")
+    if fault["type"] == "union_tag_invalid":
+        tags = fault["ctx"]
+        return PreceptorError(f"{where}: '{key}.name' is {tags['tag']!r}", expected=f"one of {tags['expected_tags']}")
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
+    return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=message.removeprefix("Input should be "))
+
+
+def _written(loc: tuple[int | str, ...], data: Any) -> str:
+    """``('objectives', 1, 'weight', 'number')`` as ``objectives.kl.weight``."""
+    words, here = [], data
+    for part in loc:
+        if part in _TAGS and not (isinstance(here, dict) and part in here):
+            continue
+        here = here[part] if _holds(here, part) else None
+        named = here.get("name") or here.get("loss") if isinstance(part, int) and isinstance(here, dict) else None
+        words.append(str(named or part))
+    return ".".join(words)
+
+
+def _holds(here: Any, part: int | str) -> bool:
+    if isinstance(part, int):
+        return isinstance(here, list) and part < len(here)
+    return isinstance(here, dict) and part in here
+
+
+def _siblings(schema: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that are known where an unknown one was found: follows the JSON schema along ``loc``."""
+    whole = schema.model_json_schema(mode="validation")
+    here: dict[str, Any] = whole
+    for part in loc:
+        here = _into(_follow(here, whole), part, whole)
+    here = _follow(here, whole)
+    for choice in here.get("anyOf", here.get("oneOf", [])):
+        here = _follow(choice, whole) if "properties" in _follow(choice, whole) else here
+    return sorted(here.get("properties", {}))
+
+
+def _follow(here: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in here:
+        here = whole["$defs"][here["$ref"].rsplit("/", 1)[-1]]
+    return here
+
+
+def _into(here: dict[str, Any], part: int | str, whole: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(part, int):
+        return here.get("items", {})
+    if part in here.get("properties", {}):
+        return here["properties"][part]
+    choices = [_follow(one, whole) for one in here.get("anyOf", here.get("oneOf", []))]
+    for choice in choices:  # the tag of a union: the branch with that name, or title
+        tagged = choice.get("properties", {}).get("name", {}).get("const")
+        if part in (tagged, choice.get("title"), str(choice.get("title", "")).lower()):
+            return choice
+    extra = here.get("additionalProperties")
+    return extra if isinstance(extra, dict) else {}

@@ -1,0 +1,72 @@
+"""How a recipe function makes itself known, and what can be asked of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from preceptor.recipe import Recipe
+from preceptor.recipes.messages import explain
+from preceptor.registry import Registry
+
+RecipeFunction = Callable[..., Recipe]
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """A shipped recipe: its function, the paper it is from and, as arguments, what it can be asked for."""
+
+    name: str
+    function: RecipeFunction
+    paper: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    def usage(self) -> str:
+        """The arguments as ``name=default``, for people."""
+        return ", ".join(f"{name}={argument.default}" for name, argument in self.arguments.items())
+
+    @property
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        return dict(inspect.signature(self.function).parameters)
+
+    def __call__(self, **given: Any) -> Recipe:
+        """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
+        hints = get_type_hints(self.function)
+        fields: dict[str, Any] = {name: (hints[name], arg.default) for name, arg in self.arguments.items()}
+        schema = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+        try:
+            checked = schema.model_validate(given)
+        except ValidationError as error:
+            raise explain(error, f"recipe {self.name}", schema) from None
+        recipe = self.function(**{name: getattr(checked, name) for name in fields})
+        return recipe.model_copy(update={"name": self.name, "paper": self.paper})
+
+
+def _load_ours() -> None:
+    package = import_module("preceptor.recipes")
+    for module in iter_modules(package.__path__):
+        import_module(f"preceptor.recipes.{module.name}")
+
+
+RECIPES: Registry[RecipeSpec] = Registry("recipe", "preceptor.recipes", _load_ours)
+
+
+def register_recipe(paper: str, name: str | None = None) -> Callable[[RecipeFunction], RecipeFunction]:
+    """Decorator: the function becomes a recipe under its own name (or ``name``), from ``paper``."""
+
+    def decorate(function: RecipeFunction) -> RecipeFunction:
+        known_as = name or function.__name__
+        RECIPES.add(known_as, RecipeSpec(known_as, function, paper))
+        return function
+
+    return decorate

@@ -1,0 +1,145 @@
+"""From what the user typed (a name or a file, and key=value …) to one whole recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from yaml import YAMLError
+
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.recipe import Recipe
+from preceptor.recipes.messages import explain
+from preceptor.recipes.registry import RECIPES
+
+#: Sections that are one of several kinds: setting ``name`` to another kind starts from that kind's own defaults.
+_KINDS = ("optimiser", "schedule")
+
+
+def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+    """The recipe called ``source`` (or the YAML file at that path) with overrides merged in.
+
+    Keys are dotted (``networks.teacher.backbone=resnet50``); objectives are reached by name
+    (``objectives.kl.weight=0.5``). A shipped recipe's own arguments (``temperature=4``) are overrides too.
+
+    Args:
+        overrides: ``key=value`` texts, or dotted keys with their values.
+
+    Raises:
+        PreceptorError: names the key that is unknown or wrong, what was expected, and the nearest known key.
+    """
+    pairs = dict(overrides) if isinstance(overrides, Mapping) else dict(map(parse_override, overrides))
+    if source.endswith((".yaml", ".yml")) or "/" in source:
+        return validate(_merge(_read_yaml(Path(source)), pairs, source), source)
+    where, spec = f"recipe {source}", RECIPES[source]
+    base = spec(**{key: value for key, value in pairs.items() if key in spec.arguments})
+    rest = {key: value for key, value in pairs.items() if key not in spec.arguments}
+    try:
+        return validate(_merge(base.plain(), rest, where), where)
+    except PreceptorError as error:
+        if not (spec.arguments and "unknown key" in error.what):
+            raise
+        hint = "" if "Did you mean" in error.what else did_you_mean(next(iter(rest)), spec.arguments)
+        expected = f"{error.expected}; arguments of {source}: {', '.join(spec.arguments)}"
+        raise PreceptorError(error.what + hint, expected=expected) from None
+
+
+def validate(data: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain data; one :class:`PreceptorError` that names the key otherwise."""
+    if not isinstance(data, dict):
+        raise PreceptorError(f"{where}: is not a recipe", expected="a mapping with networks, views and objectives")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, where, Recipe, data) from None
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML that ``preceptor train`` accepts again; networks and objectives one a line."""
+    lines: list[str] = []
+    for key, value in recipe.plain().items():
+        if key == "objectives":
+            lines += ["objectives:", *(f"  - {_flow(one)}" for one in value)]
+        elif key in ("networks", "views"):
+            lines += [f"{key}:", *(f"  {name}: {_flow(one)}" for name, one in value.items())]
+        else:
+            lines.append(f"{key}: {_flow(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """``key=value`` as the key and the value that YAML makes of it."""
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise PreceptorError(f"{override!r} is not an override", expected="key=value, as in epochs=30")
+    try:
+        return key, OmegaConf.to_object(OmegaConf.create(f"value: {value}"))["value"]  # type: ignore[index, call-overload]
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise PreceptorError(f"{key}: cannot read the value {value!r} ({error})", expected="a YAML value") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise PreceptorError(
+            f"{path}: no such recipe file", remedy="preceptor recipes lists the shipped ones; show NAME prints one"
+        )
+    try:
+        loaded = OmegaConf.to_object(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise PreceptorError(
+            f"{path}: is not YAML: {error}", expected="a recipe as preceptor recipes show prints"
+        ) from None
+    return loaded  # type: ignore[return-value]
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``base`` with the changes, objectives travelling as a mapping by name."""
+    validate(base, where)
+    plain = {**base, "objectives": {one.get("name") or one["loss"]: dict(one) for one in base["objectives"]}}
+    plain["networks"] = {name: dict(one) for name, one in base["networks"].items()}
+    plain["views"] = {name: {"policy": v} if isinstance(v, str) else dict(v) for name, v in base["views"].items()}
+    for key, value in changes.items():
+        _check_place(key, plain, where)
+        section, _, leaf = key.partition(".")
+        if section in _KINDS and leaf == "name" and plain.get(section, {}).get("name") != value:
+            plain[section] = {"name": value}
+    for key, value in sorted(changes.items(), key=lambda pair: not pair[0].endswith(".run")):
+        _set(plain, key.split("."), value)
+    return {**plain, "objectives": [{**one, "name": name} for name, one in plain["objectives"].items()]}
+
+
+def _check_place(key: str, plain: dict[str, Any], where: str) -> None:
+    """An override changes what is there; a new network or objective from a typo would train something else."""
+    section, *rest = key.split(".")
+    if section in ("networks", "views", "objectives") and not rest:
+        raise PreceptorError(f"{where}: {key!r} as a whole cannot be set on the command line", remedy="edit its YAML")
+    if section in ("networks", "views", "objectives") and rest[0] not in plain[section]:
+        known = list(plain[section])
+        raise PreceptorError(
+            f"{where}: unknown key {key!r}.{did_you_mean(rest[0], known)}",
+            expected=f"{section}.NAME with NAME one of {', '.join(known)}",
+        )
+
+
+def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
+    """A network that comes from a run drops what said where it came from; so does a view with a new origin."""
+    here = plain
+    for part in path[:-1]:
+        here[part] = dict(here[part]) if isinstance(here.get(part), dict) else {}
+        here = here[part]
+    if path[0] == "networks" and path[-1] == "run" and value is not None:
+        for old in ("trained_by", "backbone", "pretrained"):
+            here.pop(old, None)
+    if path[0] == "views" and len(path) == 3:
+        here.clear() if path[-1] in ("policy", "same_as") else None
+    here[path[-1]] = value

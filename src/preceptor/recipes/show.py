@@ -1,0 +1,25 @@
+"""A recipe as text to read, edit and run."""
+
+from __future__ import annotations
+
+import inspect
+
+from preceptor.recipes.registry import RECIPES
+from preceptor.recipes.resolve import resolve, to_yaml
+
+
+def commented_yaml(source: str, overrides: list[str]) -> str:
+    """The resolved recipe as YAML; above it, as comments, what its function says of it."""
+    recipe = resolve(source, overrides)
+    if overrides:
+        from preceptor.training.objectives import check_objectives  # torch: only where there is something to check
+
+        check_objectives(recipe)
+    if source not in RECIPES:
+        return to_yaml(recipe)
+    spec = RECIPES[source]
+    said = (inspect.getdoc(spec.function) or "").split("\n")
+    if spec.arguments:
+        said += ["", f"Arguments: {spec.usage()}"]
+    head = "\n".join(f"# {line}".rstrip() for line in said)
+    return f"{head}\n\n{to_yaml(recipe)}"

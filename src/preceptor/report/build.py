@@ -1,0 +1,105 @@
+"""Run directories in, one HTML file out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from preceptor.atomic import write_text
+from preceptor.errors import PreceptorError
+from preceptor.report import figures, tables, words
+from preceptor.report.intervals import SAMPLES
+from preceptor.report.run import Entry, Run, entries_of, load_runs
+
+TEMPLATE = "template.html.j2"
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Writes one self-contained page on one or more finished runs: no script, no font, no picture from elsewhere.
+
+    Args:
+        runs: run directories; their order is that of the tables.
+        out: the file to write; one that exists is replaced, as a whole.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        PreceptorError: when a directory is no finished run, when runs have different classes, or when ``out`` cannot be
+            written.
+    """
+    page = render(load_runs(runs))
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise PreceptorError(
+            f"{out} cannot be written: {error.strerror}", remedy="choose another file with --out"
+        ) from error
+    return out
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page as text."""
+    _check_classes(runs)
+    environment = Environment(
+        loader=PackageLoader("preceptor.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= words.FILTERS
+    return environment.get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
+
+
+def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
+    differences = tables.differences(entries)
+    return {
+        "style": Markup(files("preceptor.report").joinpath("style.css").read_text(encoding="utf-8")),
+        "title": words.title(runs),
+        "subject": words.subject(runs),
+        "runs": runs,
+        "entries": entries,
+        "classes": runs[0].classes,
+        "warnings": words.warnings(runs),
+        "notes": words.notes(runs),
+        "findings": words.findings(differences),
+        "metrics": tables.METRICS,
+        "lower_is_better": tables.LOWER_IS_BETTER,
+        "intervals": tables.intervals(entries),
+        "samples": SAMPLES,
+        "differences": differences,
+        "recalls": tables.recall_table(entries, runs[0].classes),
+        "confusions": [(entry, tables.confusion_table(entry)) for entry in entries],
+        "roc": figures.roc_curves(entries, runs[0].classes),
+        "reliability": figures.reliability_diagrams(entries),
+        "costs": [(entry, entry.facts["cost"]) for entry in entries if entry.facts.get("cost")],
+        "cost_conditions": words.cost_conditions(entries),
+        "cost_figures": figures.accuracy_against_cost(entries),
+        "curves": [(run, figures.training_curves(run, [e for e in entries if e.run is run])) for run in runs],
+        "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
+        "parts": tables.PARTS,
+    }
+
+
+def _by_split(runs: Sequence[Run]) -> list[list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.split_hash or run.label, []).append(run)
+    return list(found.values())
+
+
+def _check_classes(runs: Sequence[Run]) -> None:
+    for run in runs[1:]:
+        if run.classes != runs[0].classes:
+            raise PreceptorError(
+                f"{run.path} has the classes {', '.join(run.classes)}, "
+                f"but {runs[0].path} has {', '.join(runs[0].classes)}",
+                expected="runs on the same classes in one report",
+                remedy="write a report for each data set",
+            )

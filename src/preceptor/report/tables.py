@@ -1,0 +1,153 @@
+"""The tables of a report: plain rows, which the template writes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval
+from preceptor.report.run import Entry, Run
+
+METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_precision": "macro precision",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro AUC",
+    "macro_average_precision": "macro average precision",
+    "calibration_error": "calibration error",
+}
+LOWER_IS_BETTER = ("calibration_error",)
+SHOWN = 0.0005  # a smaller difference is written as 0.000
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One network less another, on the same test images.
+
+    Attributes:
+        of: the taught student.
+        less: what it is measured against: the same backbone trained alone, or its teacher.
+        values: metric -> difference, None where either is undefined.
+        interval: of the difference in balanced accuracy; None where predictions are not those of the metrics.
+        unlike: what else differs between the two, in words; empty for a fair comparison.
+    """
+
+    of: Entry
+    less: Entry
+    values: dict[str, float | None]
+    interval: Interval | None
+    unlike: list[str] = field(default_factory=list)
+
+    @property
+    def better(self) -> dict[str, bool | None]:
+        """Metric -> whether the difference is to the good; None when there is none to be seen."""
+        return {
+            name: None if value is None or abs(value) < SHOWN else (value < 0) == (name in LOWER_IS_BETTER)
+            for name, value in self.values.items()
+        }
+
+
+def intervals(entries: Sequence[Entry]) -> dict[int, Interval]:
+    """Entry index -> interval of its balanced accuracy."""
+    return {
+        entry.index: interval(balanced_accuracy_samples(entry.predictions, entry.run.split))
+        for entry in entries
+        if not entry.run.paper_protocol
+    }
+
+
+def differences(entries: Sequence[Entry]) -> list[Difference]:
+    """Every taught student less its equal trained alone (same backbone, and seed where one has it), and its teacher.
+
+    Only networks tested on the same split are compared.
+    """
+    found = []
+    for student in (entry for entry in entries if entry.kind == "taught"):
+        alone = [other for other in entries if other.kind == "alone" and _comparable(student, other)]
+        same_seed = [other for other in alone if _seed(other) == _seed(student)]
+        teachers = [other for other in entries if other.kind == "teacher" and other.run is student.run]
+        found += [_difference(student, other, unlike=_unlike(student, other)) for other in same_seed or alone]
+        found += [_difference(student, other, unlike=[]) for other in teachers]
+    return found
+
+
+def split_table(run: Run) -> list[dict[str, Any]]:
+    """One row a class, then the sum: images and groups in each part."""
+    counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
+    whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
+    rows: list[dict[str, Any]] = []
+    for name in run.classes:
+        cells = {part: _pair(counts, (name, part)) for part in PARTS}
+        images = sum(number for number, _ in cells.values())
+        rows.append({"name": name, "cells": cells, "share": images / max(len(run.split), 1)})
+    return [*rows, {"name": "all", "cells": {part: _pair(whole, part) for part in PARTS}, "share": 1.0}]
+
+
+def recall_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a class: its test images (several numbers where the runs have different ones), and each recall."""
+    targets = [entry.predictions["target"] for entry in entries]
+    return [
+        {
+            "name": name,
+            "cases": sorted({int((target == name).sum()) for target in targets}),
+            "recalls": [(entry.test.get("per_class_recall") or {}).get(name) for entry in entries],
+        }
+        for name in classes
+    ]
+
+
+def confusion_table(entry: Entry) -> list[dict[str, Any]]:
+    """One row a true class: how its test images were classified, as counts and as shares of the row."""
+    table, classes = entry.predictions, entry.run.classes
+    counts = pd.crosstab(table["target"], table["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
+    rows = []
+    for name, row in zip(classes, counts.to_numpy().tolist(), strict=True):
+        total = sum(row)
+        rows.append({"name": name, "cells": [(count, count / total if total else 0.0) for count in row]})
+    return rows
+
+
+def _pair(counts: pd.DataFrame, key: Any) -> tuple[int, int]:
+    return (int(counts.loc[key, "size"]), int(counts.loc[key, "nunique"])) if key in counts.index else (0, 0)
+
+
+def _difference(of: Entry, less: Entry, *, unlike: list[str]) -> Difference:
+    values = {}
+    for name in METRICS:
+        mine, theirs = of.test.get(name), less.test.get(name)
+        values[name] = None if mine is None or theirs is None else mine - theirs
+    spread = None
+    if not of.run.paper_protocol and set(of.predictions["id"]) == set(less.predictions["id"]):
+        spread = interval(
+            balanced_accuracy_samples(of.predictions, of.run.split)
+            - balanced_accuracy_samples(less.predictions, less.run.split)
+        )
+    return Difference(of, less, values, spread, unlike)
+
+
+def _comparable(one: Entry, other: Entry) -> bool:
+    return (
+        one.facts.get("backbone") == other.facts.get("backbone")
+        and one.run.split_hash == other.run.split_hash
+        and one.run.metrics.get("protocol") == other.run.metrics.get("protocol")
+    )
+
+
+def _unlike(one: Entry, other: Entry) -> list[str]:
+    pairs = {
+        "seed": (_seed(one), _seed(other)),
+        "epochs": (one.run.metrics.get("epochs"), other.run.metrics.get("epochs")),
+        "start": (one.facts.get("start"), other.facts.get("start")),
+        "image size": (one.run.recipe.get("image_size"), other.run.recipe.get("image_size")),
+        "batch size": (one.run.recipe.get("batch_size"), other.run.recipe.get("batch_size")),
+    }
+    return [f"{name}: {mine} and {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
+
+
+def _seed(entry: Entry) -> Any:
+    return entry.run.environment.get("seed", entry.run.recipe.get("seed"))

@@ -1,0 +1,108 @@
+"""``preceptor.train`` and ``preceptor.load``: the commands as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from preceptor.data.cache import open_pixels
+from preceptor.errors import PreceptorError
+from preceptor.networks.build import find_network
+from preceptor.networks.classifier import Classifier
+from preceptor.networks.files import load_network
+from preceptor.recipe import Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.report.build import write_report
+from preceptor.training.devices import launch
+from preceptor.training.finish import finish
+from preceptor.training.fit import fit
+from preceptor.training.prepare import Data, default_path, prepare, prepare_stages
+from preceptor.training.progress import Display
+from preceptor.training.run import Run
+
+
+def train(
+    recipe: str | Recipe,
+    *,
+    data: str,
+    root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    exclude: Iterable[str] = (),
+    fold: int = 0,
+    out: str | Path | None = None,
+    devices: int = 1,
+    cache: str | Path | None = None,
+    quiet: bool = True,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+) -> Run:
+    """Trains a recipe on a data set, evaluates it and writes the report; what ``preceptor train`` does.
+
+    Args:
+        recipe: a shipped recipe's name, the path of a YAML file, or a :class:`preceptor.recipe.Recipe`.
+        data: a reader's name, such as ``ham10000``.
+        root: the data set's folder.
+        options: the reader's options.
+        exclude: ids of images to leave out.
+        fold: which fold is the test part, from 0.
+        out: the run's folder; ``runs/DATA/RECIPE-foldK-seedS`` unless given.
+        devices: processes (GPUs, where there are some).
+        cache: where decoded images are kept.
+        overrides: ``key=value`` texts or a mapping, as on the command line. For a ``Recipe`` leave it empty.
+
+    Returns:
+        The finished run; ``run.metrics`` holds its figures.
+
+    Raises:
+        PreceptorError: whatever is wrong with recipe, data, weights or folder, by key or file.
+    """
+    if isinstance(recipe, str):
+        overrides = overrides if isinstance(overrides, Mapping) else list(overrides)
+        recipe = resolve(recipe, overrides)
+    elif overrides:
+        raise PreceptorError("overrides go with a recipe's name or file", remedy="change the Recipe itself")
+    where = Data(data, Path(root) if root else None, dict(options or {}), tuple(exclude), fold)
+    run = prepare(recipe, where, Path(out) if out else default_path(recipe, where), devices)
+    return carry_on(run, devices=devices, cache=Path(cache) if cache else None, quiet=quiet)
+
+
+def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None, quiet: bool = True) -> Run:
+    """Takes a run from wherever it stands to its end: stages, epochs, evaluation, report.
+
+    A prepared run is one that was stopped before its first epoch, so this is both ``train`` and ``resume``.
+    """
+    devices = devices or run.environment["processes"]
+    if not run.finished:
+        for stage in prepare_stages(run, devices):
+            carry_on(stage, devices=devices, cache=cache, quiet=quiet)
+        recipe = run.recipe
+        _decode(run, cache, quiet)
+        launch(fit, recipe, devices, run.path, cache, quiet)
+        finish(run, cache)
+    if not run.report.is_file():
+        write_report([run.path], run.report)
+    return run
+
+
+def load(run: str | Path, network: str = "student") -> Classifier:
+    """A finished run's network in evaluation mode: images (B, 3, S, S) in [0, 1] to ``NetworkOutput``.
+
+    Args:
+        run: a run's folder, or one of its ``.safetensors`` files.
+        network: which one, where the run has several.
+    """
+    return load_network(find_network(Path(run), network, "load"))[0]
+
+
+def _decode(run: Run, cache: Path | None, quiet: bool) -> None:
+    """Fills the cache once, before processes start, with a bar."""
+    catalog = run.catalog()
+    with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
+        done = 0
+
+        def moved(now: int, total: int) -> None:
+            nonlocal done
+            move(now - done)
+            done = now
+
+        open_pixels(catalog, run.recipe.image_size, directory=cache, progress=moved)

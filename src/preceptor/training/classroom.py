@@ -1,0 +1,96 @@
+"""Networks and objectives in one module: what one step computes, and all of the state that a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.networks.build import AnyNetwork
+from preceptor.networks.classifier import Classifier
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.output import NetworkOutput
+from preceptor.recipe import Recipe
+from preceptor.training.objectives import Scene, Term
+
+
+class Classroom(nn.Module):
+    """The networks of a recipe and the objectives between them.
+
+    Being one module it is wrapped once for several processes, and its state dict is the whole state of learning
+    but the optimiser's.
+    """
+
+    def __init__(self, recipe: Recipe, networks: Mapping[str, AnyNetwork], terms: list[Term]) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.networks = nn.ModuleDict(networks)
+        self.terms = nn.ModuleDict({term.objective.name: term for term in terms})
+
+    def train(self, mode: bool = True) -> Classroom:
+        """As in torch, but frozen networks stay in evaluation mode: a frozen teacher is the one that was evaluated."""
+        super().train(mode)
+        for name, network in self.recipe.networks.items():
+            if network.frozen:
+                self.networks[name].eval()
+        return self
+
+    def active(self, epoch: int) -> dict[str, float]:
+        """Weights of the objectives that count in this epoch."""
+        weights = {name: term.weight(epoch) for name, term in self.terms.items()}  # type: ignore[operator]
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def forward(
+        self,
+        views: Mapping[str, Tensor],
+        labels: Tensor,
+        rows: Tensor,
+        address: tuple[int, int, int],
+        sizes: list[int],
+        masks: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of the objectives that count in this epoch, unweighted, by name.
+
+        Args:
+            views: what each network sees, (n, 3, S, S) in [0, 1].
+            labels, rows, address, sizes, masks: see :class:`Scene`.
+        """
+        active = [self.terms[name] for name in self.active(address[1])]
+        needed = set().union(*(term.networks for term in active)) if active else set()  # type: ignore[arg-type]
+        outputs = {name: self._look(name, views[name]) for name in self.networks if name in needed}
+        with torch.autocast(labels.device.type, enabled=False):
+            scene = Scene(outputs, labels, rows, masks, address, sizes)
+            return {term.objective.name: term(scene) for term in active}  # type: ignore[union-attr]
+
+    def _look(self, name: str, images: Tensor) -> NetworkOutput:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recipe.networks[name].frozen):
+            output = self.networks[name](images)
+        said = {one.name: getattr(output, one.name) for one in fields(output)}
+        return NetworkOutput(**{key: None if value is None else value.float() for key, value in said.items()})
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """All that learning changes; a frozen network is in its own run's file and is not written again."""
+        whole = super().state_dict(*args, **kwargs)
+        return {key: value for key, value in whole.items() if not key.startswith(self._frozen())}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        frozen = {key: value for key, value in super().state_dict().items() if key.startswith(self._frozen())}
+        return super().load_state_dict({**state_dict, **frozen}, strict, assign)
+
+    def _frozen(self) -> tuple[str, ...]:
+        return tuple(f"networks.{name}." for name, network in self.recipe.networks.items() if network.frozen)
+
+    def after_step(self, step: int) -> None:
+        """All that follows the optimiser's step, in one place: mean teachers move.
+
+        Args:
+            step: how many steps the run has taken before this one, over all epochs.
+        """
+        for name, network in self.networks.items():
+            if isinstance(network, MeanTeacher):
+                student = self.networks[str(self.recipe.networks[name].mean_of)]
+                assert isinstance(student, Classifier)
+                network.update(student, step)

@@ -1,0 +1,112 @@
+"""After the last epoch: the selected networks, their files, and the one look at the test part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from preceptor.data.catalog import Catalog
+from preceptor.deploy.cost import cost_of
+from preceptor.evaluation.inference import predict_part
+from preceptor.evaluation.metrics import classification_metrics
+from preceptor.evaluation.predictions import prediction_rows, write_predictions
+from preceptor.networks.build import AnyNetwork
+from preceptor.networks.classifier import Classifier
+from preceptor.networks.files import save_network
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.recipe import Network, Recipe
+from preceptor.training.checkpoint import load_state
+from preceptor.training.fit import best_networks, load_parts
+from preceptor.training.loop import LAST_EPOCHS
+from preceptor.training.run import Run
+
+
+def finish(run: Run, cache: Path | None) -> dict[str, Any]:
+    """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
+    recipe, catalog = run.recipe, run.catalog()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    networks = {name: network.to(device) for name, network in best_networks(run, recipe, catalog).items()}
+    loaders = load_parts(run, recipe, catalog, cache, device)
+    parts = [part for part in ("validation", "test") if part in loaders]
+    said: dict[str, dict[str, Any]] = {name: {} for name in networks}
+    frames = []
+    for part in parts:
+        loader, ids = loaders[part], catalog.table["id"].to_numpy()[loaders[part].part]
+        for name, probabilities in predict_part(networks, loader, max(recipe.batch_size, 64)).items():
+            said[name][part] = classification_metrics(loader.labels, probabilities, catalog.classes)
+            frames.append(prediction_rows(ids, loader.labels, probabilities, catalog.classes, part=part, network=name))
+    progress = load_state(run.checkpoint)["progress"]
+    if recipe.protocol == "paper":
+        _mean_of_last_epochs(said, progress["history"])
+    write_predictions(frames, run.path / "predictions.csv")
+    _save_networks(run, recipe, networks, said)
+    metrics = _metrics(run, recipe, catalog, progress) | {
+        "parts": {part: len(loader) for part, loader in loaders.items()},
+        "networks": {name: _describe(run, recipe, name, networks[name]) | said[name] for name in networks},
+    }
+    run.write_json("metrics.json", metrics)
+    return metrics
+
+
+def role(network: Network) -> str:
+    """What a network is in its recipe."""
+    return "mean teacher" if network.mean_of else "frozen teacher" if network.frozen else "trained"
+
+
+def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[str, Any]:
+    plain = _plain(network)
+    return {
+        "role": role(recipe.networks[name]),
+        "backbone": plain.architecture.backbone,
+        "start": run.environment["starts"][name],
+        "cost": cost_of(plain, recipe.image_size),
+    }
+
+
+def _plain(network: AnyNetwork) -> Classifier:
+    return network.network if isinstance(network, MeanTeacher) else network
+
+
+def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], said: dict[str, Any]) -> None:
+    """Frozen networks have a file in the run that trained them."""
+    data = run.environment["data"]
+    for name, network in networks.items():
+        if not recipe.networks[name].frozen:
+            about = {
+                "network": name,
+                "recipe": recipe.name,
+                "paper": recipe.paper,
+                "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
+                "test": {key: value for key, value in said[name]["test"].items() if isinstance(value, float)},
+            }
+            save_network(_plain(network), run.network_file(name), about)
+
+
+def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) -> None:
+    """Puts the mean of the last epochs in the place of the scalars; the rest is the last epoch's."""
+    for name, parts in said.items():
+        for key, value in parts["test"].items():
+            column = f"test/{name}/{key}"
+            rows = [row[column] for row in history[-LAST_EPOCHS:] if column in row]
+            if isinstance(value, float) and rows:
+                parts["test"][key] = float(np.mean(rows))
+
+
+def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any]) -> dict[str, Any]:
+    paper = recipe.protocol == "paper"
+    return {
+        "format": 1,
+        "task": recipe.task,
+        "protocol": recipe.protocol,
+        "classes": list(catalog.classes),
+        "epochs": recipe.epochs,
+        "epochs_run": progress["epoch"],
+        "selected_epoch": None if paper else progress["best_epoch"],
+        "selected_by": None if paper else f"validation/{recipe.select.network}/{recipe.select.metric}",
+        "mean_of_last_epochs": min(LAST_EPOCHS, progress["epoch"]) if paper else None,
+        "early_stopped": progress["epoch"] < recipe.epochs,
+        "training_seconds": round(progress["seconds"], 1),
+    }

@@ -1,0 +1,79 @@
+"""One process's part of a run: builds everything from the run directory and trains to the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from preceptor.data.batches import Loader
+from preceptor.data.cache import open_pixels
+from preceptor.data.catalog import Catalog
+from preceptor.networks.build import AnyNetwork, build_networks
+from preceptor.recipe import Network, Recipe
+from preceptor.training.checkpoint import load_state
+from preceptor.training.classroom import Classroom
+from preceptor.training.loop import Parts, Training
+from preceptor.training.objectives import build_terms
+from preceptor.training.progress import Display
+from preceptor.training.run import Run
+
+
+def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
+    """Trains the run at ``path`` from its last checkpoint to its end; rank 0 writes.
+
+    Args:
+        cache: where decoded images lie (see :func:`preceptor.data.cache.open_pixels`).
+    """
+    run = Run(path)
+    recipe, catalog = run.recipe, run.catalog()
+    loaders = load_parts(run, recipe, catalog, cache, fabric.device)
+    watched = "test" if recipe.protocol == "paper" else "validation"
+    parts = Parts(loaders["train"], loaders[watched], watched, catalog.classes)
+    classroom = build_classroom(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
+    with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
+        Training(fabric, run, recipe, classroom, parts).finish(display)
+
+
+def build_classroom(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> Classroom:
+    """Networks and objectives of a run as they stood before its first epoch."""
+    networks = _networks(run, recipe, catalog)
+    return Classroom(recipe, networks, build_terms(recipe, networks, row_labels, len(catalog.classes)))
+
+
+def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
+    """The networks of a run as its selected epoch left them (the last, under ``protocol: paper``)."""
+    classroom = Classroom(recipe, _networks(run, recipe, catalog), [])
+    file = run.best if recipe.protocol == "grouped" else run.checkpoint
+    state = load_state(file)["classroom"]
+    learned = {key: value for key, value in state.items() if key.startswith("networks.")}
+    classroom.load_state_dict(learned)
+    return {name: classroom.networks[name] for name in recipe.networks}  # type: ignore[misc]
+
+
+def load_parts(
+    run: Run, recipe: Recipe, catalog: Catalog, cache: Path | None, device: torch.device
+) -> dict[str, Loader]:
+    """A loader for each part of the run's split."""
+    pixels = open_pixels(catalog, recipe.image_size, directory=cache)
+    part = run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
+    names = ("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test")
+    return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
+
+
+def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
+    wanted = run.settled_networks()
+    if run.checkpoint.is_file():  # which holds the weights; the file they started from may be gone by now
+        wanted = {
+            name: network if network.frozen else _bare(network, recipe.networks[name])
+            for name, network in wanted.items()
+        }
+    networks, _ = build_networks(wanted, catalog.classes, recipe.image_size, recipe.seed)
+    return networks
+
+
+def _bare(network: Network, said: Network) -> Network:
+    if network.backbone is None:
+        return network
+    return Network.model_validate({**said.model_dump(), "pretrained": "none"})

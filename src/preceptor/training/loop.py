@@ -1,0 +1,228 @@
+"""The training loop: epochs from wherever the run stands to its end."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from preceptor.data.batches import Batch, Loader, epoch_batches, shard
+from preceptor.data.views import draw, render
+from preceptor.errors import PreceptorError
+from preceptor.evaluation.inference import predict_part
+from preceptor.evaluation.metrics import classification_metrics
+from preceptor.randomness import generator, seed_of
+from preceptor.recipe import OneCycle, Plateau, Recipe
+from preceptor.training.board import Board
+from preceptor.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_state
+from preceptor.training.classroom import Classroom
+from preceptor.training.optimiser import build_optimiser, build_schedule
+from preceptor.training.progress import Display
+from preceptor.training.run import Run
+
+#: Epochs whose mean is reported under ``protocol: paper``.
+LAST_EPOCHS = 10
+
+
+@dataclass
+class Parts:
+    """Loaders of the parts of the data; ``watched`` is looked at after each epoch (validation, or the test part under
+    ``protocol: paper``)."""
+
+    train: Loader
+    watched: Loader
+    watched_name: str
+    classes: tuple[str, ...]
+
+
+class Training:
+    """One run in one process: holds what changes, and takes it through the epochs.
+
+    Args:
+        fabric: device, precision and the other processes.
+        run: where it is written (by rank 0).
+        classroom: networks and objectives as they start.
+    """
+
+    def __init__(self, fabric: Fabric, run: Run, recipe: Recipe, classroom: Classroom, parts: Parts) -> None:
+        self.fabric, self.run, self.recipe, self.parts = fabric, run, recipe, parts
+        optimiser = build_optimiser(recipe, classroom.parameters())
+        self.classroom = classroom
+        self.wrapped, self.optimiser = fabric.setup(classroom, optimiser)
+        self.schedule = build_schedule(recipe, optimiser, steps_per_epoch=len(self.plan(0)))
+        self.progress = Progress()
+        self.board = Board(run.path / "tensorboard") if fabric.is_global_zero else None
+        if run.checkpoint.is_file():
+            self.progress = load_checkpoint(run.checkpoint, self.state())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a checkpoint holds besides the progress."""
+        return {"classroom": self.classroom, "optimiser": self.optimiser, "schedule": self.schedule}
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch, over all processes."""
+        return epoch_batches(
+            len(self.parts.train), self.recipe.batch_size, self.recipe.seed, epoch, self.fabric.world_size
+        )
+
+    @property
+    def over(self) -> bool:
+        patience = self.recipe.early_stop
+        return self.progress.epoch >= self.recipe.epochs or (patience is not None and self.progress.stale >= patience)
+
+    def finish(self, display: Display) -> Progress:
+        """Trains until :attr:`over`, a checkpoint after every epoch."""
+        display.start(self.recipe, self.progress.epoch, len(self.plan(0)))
+        while not self.over:
+            began = time.perf_counter()
+            epoch = self.progress.epoch
+            row = {"epoch": epoch + 1, **self.train_epoch(epoch, display), **self.watch(epoch)}
+            seconds = time.perf_counter() - began
+            self.progress.seconds += seconds
+            self.progress.history.append({**row, "seconds": round(seconds, 3)})
+            self.keep()
+            display.epoch(self.progress)
+        return self.progress
+
+    def train_epoch(self, epoch: int, display: Display) -> dict[str, float]:
+        """One pass over the training part; the mean of each objective, its weight and the learning rate.
+
+        Raises:
+            PreceptorError: an objective became NaN or infinite; the checkpoint of the epoch before stays.
+        """
+        self.wrapped.train()
+        weights = self.classroom.active(epoch)
+        if not weights:
+            raise PreceptorError(
+                f"objectives: all weights are 0 in epoch {epoch + 1}", expected="something to learn from"
+            )
+        sums = dict.fromkeys(weights, torch.zeros((), device=self.fabric.device))
+        plan = self.plan(epoch)
+        shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in plan]
+        for step, batch in enumerate(self.parts.train.batches(shards)):
+            losses = self.step(batch, plan[step], epoch, step, weights)
+            share = len(plan[step]) / len(self.parts.train)
+            sums = {name: sums[name] + share * loss.detach() for name, loss in losses.items()}
+            display.step()
+        means = self._means(sums)
+        self._check_finite(means, epoch)
+        total = sum(weights[name] * mean for name, mean in means.items())
+        return {
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "loss": total,
+            **{f"loss/{name}": mean for name, mean in means.items()},
+            **{f"weight/{name}": weight for name, weight in weights.items()},
+        }
+
+    def step(
+        self, batch: Batch, whole: np.ndarray, epoch: int, step: int, weights: dict[str, float]
+    ) -> dict[str, torch.Tensor]:
+        """One step of the optimiser and all that follows it. Nothing is read back from the device.
+
+        Args:
+            batch: this process's share of ``whole``, the rows of the global batch.
+        """
+        address = (self.recipe.seed, epoch, step)
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        sizes = [len(one) for one in np.array_split(whole, world)]
+        torch.manual_seed(seed_of(*address, "dropout", rank))
+        losses = self.wrapped(self.views(batch, len(whole), address), batch.labels, batch.rows, address, sizes)
+        self.optimiser.zero_grad()
+        self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
+        self.optimiser.step()
+        if isinstance(self.recipe.schedule, OneCycle) and self.schedule is not None:
+            self.schedule.step()
+        self.classroom.after_step(self.progress.step)
+        self.progress.step += 1
+        return losses
+
+    def views(self, batch: Batch, whole: int, address: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+        """What each network sees: draws are made for the global batch, and this process takes its share of them."""
+        mine = torch.from_numpy(shard(np.arange(whole), self.fabric.global_rank, self.fabric.world_size))
+        seen = {}
+        for name, view in self.recipe.views.items():
+            if view.same_as is None:
+                drawn = draw(view.resolved(), whole, generator(*address, f"views/{name}"))
+                seen[name], _ = render(batch.images, drawn.select(mine) if len(mine) < whole else drawn)
+        return {name: seen[view.same_as or name] for name, view in self.recipe.views.items()}
+
+    def watch(self, epoch: int) -> dict[str, float]:
+        """Metrics of every network that changes, on the watched part; drives plateau, selection and early stop."""
+        self._average_batch_norm()
+        paper = self.recipe.protocol == "paper"
+        if paper and epoch < self.recipe.epochs - LAST_EPOCHS:
+            return {}
+        row: dict[str, float] = {}
+        if self.fabric.is_global_zero:
+            row = self._measure()
+        row = self.fabric.broadcast(row)
+        if not paper:
+            self._select(row[f"validation/{self.recipe.select.network}/{self.recipe.select.metric}"], epoch)
+        return row
+
+    def _measure(self) -> dict[str, float]:
+        changing = {n: self.classroom.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
+        loader = self.parts.watched
+        found = predict_part(changing, loader, max(self.recipe.batch_size, 64))
+        row = {}
+        for name, probabilities in found.items():
+            if not np.isfinite(probabilities).all():
+                raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
+            metrics = classification_metrics(loader.labels, probabilities, self.parts.classes)
+            scalars = {key: value for key, value in metrics.items() if isinstance(value, float)}
+            row.update({f"{self.parts.watched_name}/{name}/{key}": value for key, value in scalars.items()})
+        return row
+
+    def _select(self, value: float, epoch: int) -> None:
+        progress = self.progress
+        if isinstance(self.recipe.schedule, Plateau) and self.schedule is not None:
+            self.schedule.step(value)
+        if progress.best is None or value > progress.best:
+            progress.best, progress.best_epoch, progress.stale = value, epoch + 1, 0
+            if self.fabric.is_global_zero:
+                save_state(self.run.best, {"epoch": epoch + 1, "classroom": self.classroom.state_dict()})
+        else:
+            progress.stale += 1
+
+    def keep(self) -> None:
+        """The epoch is over: first the checkpoint, from which all else can be made again, then the table."""
+        self.progress.epoch += 1
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.run.checkpoint, self.progress, self.state())
+            self.run.write_history(self.progress.history)
+        if self.board is not None:
+            self.board.write(self.progress.history[-1])
+        self.fabric.barrier()
+
+    def _means(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:
+        stacked = self.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="mean")
+        return dict(zip(sums, stacked.tolist(), strict=True))  # type: ignore[union-attr]
+
+    def _check_finite(self, means: dict[str, float], epoch: int) -> None:
+        broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+        if broken:
+            kept = f"; epoch {epoch} is kept in {self.run.checkpoint}" if epoch else ""
+            raise PreceptorError(
+                f"objectives.{broken[0]}: the loss became {means[broken[0]]} in epoch {epoch + 1}"
+                + (f" (with {', '.join(broken[1:])})" if broken[1:] else "")
+                + kept,
+                expected="a finite loss",
+                remedy=f"lower optimiser.lr (now {self.recipe.optimiser.lr:g}) or objectives.{broken[0]}.weight"
+                + (", or set precision=32" if self.fabric.device.type == "cuda" else ""),
+            )
+
+    def _average_batch_norm(self) -> None:
+        """Each process has seen its own shards; evaluation and checkpoints use the mean of their statistics."""
+        if self.fabric.world_size == 1:
+            return
+        for module in self.classroom.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+                for name in ("running_mean", "running_var"):
+                    buffer = getattr(module, name)
+                    buffer.copy_(self.fabric.all_reduce(buffer.clone(), reduce_op="mean"))

@@ -1,0 +1,189 @@
+"""From a recipe and a data set to a run directory that has everything but its epochs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preceptor import __version__
+from preceptor.data.catalog import Catalog
+from preceptor.data.readers import read
+from preceptor.data.split import make_split
+from preceptor.errors import PreceptorError
+from preceptor.networks.build import build_networks, find_network
+from preceptor.recipe import Network, Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.training.devices import precision_of
+from preceptor.training.objectives import check_objectives
+from preceptor.training.run import Run
+
+_LIBRARIES = ("torch", "torchvision", "timm", "kornia", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on.
+
+    Attributes:
+        name: a reader.
+        root: the folder (or table) that it reads; None for the phantom's own place.
+        options: the reader's options.
+        exclude: ids to leave out.
+        fold: which fold is the test part.
+    """
+
+    name: str
+    root: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
+    fold: int = 0
+
+    def catalog(self) -> Catalog:
+        catalog = read(self.name, self.root, dict(self.options))
+        return catalog.without(self.exclude) if self.exclude else catalog
+
+
+def default_path(recipe: Recipe, data: Data) -> Path:
+    """``runs/DATA/RECIPE-foldK-seedS``."""
+    return Path("runs") / data.name / f"{recipe.name}-fold{data.fold}-seed{recipe.seed}"
+
+
+def prepare(recipe: Recipe, data: Data, out: Path, devices: int = 1) -> Run:
+    """Writes ``recipe.yaml``, ``environment.json`` and ``split.csv``; nothing is trained yet.
+
+    All that can be wrong with recipe, data or weights is found here, before the first image is decoded.
+
+    Raises:
+        PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
+    """
+    _refuse_occupied(out)
+    recipe = _absolute(recipe)
+    check_objectives(recipe)
+    catalog = data.catalog()
+    split = make_split(
+        catalog,
+        folds=recipe.split.folds,
+        fold=data.fold,
+        seed=recipe.split.seed,
+        validation=recipe.split.validation,
+        protocol=recipe.protocol,
+    )
+    started = {name: network for name, network in recipe.networks.items() if network.trained_by is None}
+    _, starts = build_networks(started, catalog.classes, recipe.image_size, recipe.seed)
+    for name, network in recipe.networks.items():
+        if network.trained_by is not None:
+            stage_recipe(recipe, name)
+            starts[name] = f"run {name}/{name}.safetensors"
+    run = Run(out)
+    run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
+    return run
+
+
+def prepare_stages(run: Run, devices: int = 1) -> list[Run]:
+    """The runs that must be finished before this one, prepared where they are not there yet."""
+    recipe, said = run.recipe, run.environment["data"]
+    root = Path(said["root"]) if said["root"] else None
+    data = Data(said["name"], root, said["options"], tuple(said["excluded"]), said["fold"])
+    stages = []
+    for name, network in recipe.networks.items():
+        if network.trained_by is not None:
+            stage = run.stage(name)
+            if not (stage.path / "environment.json").is_file():
+                prepare(stage_recipe(recipe, name), data, stage.path, devices)
+            stages.append(stage)
+    return stages
+
+
+def stage_recipe(recipe: Recipe, name: str) -> Recipe:
+    """The recipe that trains network ``name`` of ``recipe`` first: same data, budget and seed, its own settings on top.
+
+    Raises:
+        PreceptorError: the recipe named under ``trained_by`` does not train a network of this kind.
+    """
+    network = recipe.networks[name]
+    assert network.trained_by is not None
+    base = resolve(network.trained_by.recipe)
+    learning = [one for one, said in base.networks.items() if said.learns]
+    if name not in learning and len(learning) != 1:
+        raise PreceptorError(
+            f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(learning)}",
+            expected=f"a recipe that trains one network, or one called {name!r}",
+        )
+    trained = name if name in learning else learning[0]
+    handed_on: dict[str, Any] = {
+        **{
+            key: getattr(recipe, key) for key in ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
+        },
+        **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
+        **{f"networks.{trained}.{key}": getattr(network, key) for key in ("backbone", "pretrained", "dropout")},
+    }
+    return resolve(network.trained_by.recipe, {**handed_on, **network.trained_by.set})
+
+
+def _refuse_occupied(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise PreceptorError(f"--out {out}: is a file", expected="a folder that is new or empty")
+    if (out / "environment.json").is_file():
+        raise PreceptorError(
+            f"--out {out}: holds a run already",
+            expected="a folder that is new or empty",
+            remedy=f"go on with it (preceptor resume {out}), or choose another --out",
+        )
+    strange = (
+        [one.name for one in out.iterdir() if one.name not in ("recipe.yaml", "split.csv")] if out.is_dir() else []
+    )
+    if strange:
+        raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")
+
+
+def _absolute(recipe: Recipe) -> Recipe:
+    """Paths that still hold when the run is resumed from another folder, or on its own."""
+    networks = {}
+    for name, network in recipe.networks.items():
+        changes: dict[str, str] = {}
+        if network.run is not None:
+            file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
+            changes["run"] = str(file.resolve())
+        if network.pretrained not in ("none", "imagenet"):
+            changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
+        networks[name] = Network.model_validate({**network.model_dump(), **changes})
+    return recipe.model_copy(update={"networks": networks})
+
+
+def _environment(
+    recipe: Recipe, data: Data, catalog: Catalog, devices: int, starts: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
+        "versions": {"preceptor": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in _LIBRARIES},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+        "processes": devices,
+        "precision": precision_of(recipe),
+        "seed": recipe.seed,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "starts": dict(starts),
+        "data": {
+            "name": data.name,
+            "root": str(catalog.root.resolve()) if data.root else None,
+            "options": dict(data.options),
+            "fingerprint": catalog.fingerprint(),
+            "fold": data.fold,
+            "folds": recipe.split.folds,
+            "images": len(catalog),
+            "classes": list(catalog.classes),
+            "excluded": sorted(data.exclude),
+            "notes": list(catalog.notes),
+        },
+    }

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+KEYS = {"name", "shape", "speedup", "memory_ratio", "max_rel_error_value", "max_rel_error_grad"}
+
+
+def test_the_fast_forms_are_exact_in_the_benchmark_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    losses = importlib.import_module("benchmarks.losses")
+    for name, value in {"BATCH": 8, "SIZE": 32, "NEGATIVES": 60}.items():
+        monkeypatch.setattr(losses, name, value)
+    monkeypatch.setattr(sys, "argv", ["losses", "--rows", "500", "6000", "--json", str(tmp_path / "out.json")])
+    losses.main()
+    cases = json.loads((tmp_path / "out.json").read_text())
+    assert [case["name"] for case in cases] == ["ccd", "ccd with sampling", "crp with bank update"] * 2
+    for case in cases:
+        assert set(case) >= KEYS
+        assert case["max_rel_error_value"] < 1e-6
+        assert case["max_rel_error_grad"] < 1e-6
+        assert case["memory_ratio"] > 0
+    assert len(capsys.readouterr().out.splitlines()) == len(cases)

@@ -1,0 +1,367 @@
+"""The pixel cache: right pixels, built once, never half believed, with every unreadable file named."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from preceptor.data import cache_build
+from preceptor.data.cache import Pixels, open_pixels
+from preceptor.data.catalog import Catalog
+from preceptor.errors import PreceptorError
+
+COUNT, SIZE = 12, 16
+
+
+def write(root: Path, count: int = COUNT) -> Catalog:
+    """Images of 40 x 30 pixels with masks of 0 and 255, and their catalog."""
+    random = np.random.default_rng(0)
+    rows = []
+    root.mkdir(exist_ok=True)
+    for index in range(count):
+        Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(root / f"{index:02}.png")
+        mask = np.zeros((30, 40), np.uint8)
+        mask[5 : 10 + index, 8:30] = 255
+        Image.fromarray(mask).save(root / f"{index:02}_mask.png")
+        rows.append({"id": f"im{index:02}", "image": f"{index:02}.png", "label": "a", "group": str(index)})
+    table = pd.DataFrame(rows)
+    return Catalog("made", root, table.assign(mask=table["image"].str.replace(".png", "_mask.png")), ("a",))
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return write(tmp_path / "images")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the image files that were decoded since the start of the test."""
+    names: list[str] = []
+    real = cache_build.read_image
+
+    def counted(path: Path) -> np.ndarray:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(cache_build, "read_image", counted)
+    return names
+
+
+def expected_image(catalog: Catalog, row: int, size: int = SIZE) -> np.ndarray:
+    image = Image.open(catalog.path(row)).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+# Pixels
+
+
+def test_pixels_are_the_resized_images_in_the_order_of_the_catalog(catalog: Catalog, home: Path) -> None:
+    pixels = open_pixels(catalog, SIZE, masks=True, directory=home)
+    assert len(pixels) == COUNT
+    assert pixels.size == SIZE
+    assert isinstance(pixels.images, np.memmap)
+    assert pixels.images.dtype == np.uint8
+    assert pixels.masks is not None
+    for row in range(COUNT):
+        np.testing.assert_array_equal(pixels.images[row], expected_image(catalog, row))
+        mask = Image.open(catalog.path(row, "mask")).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(pixels.masks[row], np.asarray(mask) // 255)
+
+
+def test_pixels_cannot_be_written(catalog: Catalog, home: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        open_pixels(catalog, SIZE, directory=home).images[0] = 0
+
+
+def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path: Path, home: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "one.png")
+    table = pd.DataFrame([{"id": "one", "image": "one.png", "label": "a", "group": "g"}])
+    pixels = open_pixels(Catalog("made", tmp_path, table, ("a",)), SIZE, directory=home)
+    np.testing.assert_array_equal(pixels.images[0], image.transpose(2, 0, 1))
+    assert pixels.masks is None
+
+
+# When a cache is used again
+
+
+def test_a_second_time_nothing_is_decoded(catalog: Catalog, home: Path, decoded: list[str]) -> None:
+    told: list[tuple[int, int]] = []
+    first = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: told.append(done))
+    assert told == [(done, COUNT) for done in range(1, COUNT + 1)]
+    assert len(decoded) == COUNT
+    second = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: told.append(done))
+    assert len(decoded) == len(told) == COUNT
+    assert second.key == first.key
+    np.testing.assert_array_equal(first.images, second.images)
+
+
+def touch(catalog: Catalog) -> Catalog:
+    path = catalog.path(3)
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    return catalog
+
+
+def repaint(catalog: Catalog) -> Catalog:
+    Image.new("RGB", (40, 30), "red").save(catalog.path(3))
+    return catalog
+
+
+@pytest.mark.parametrize(
+    "change", [touch, repaint, lambda c: c.without(["im05"])], ids=["time", "content", "an image left out"]
+)
+def test_other_files_are_another_entry(
+    catalog: Catalog, home: Path, decoded: list[str], change: Callable[[Catalog], Catalog]
+) -> None:
+    before = open_pixels(catalog, SIZE, directory=home)
+    changed = change(catalog)
+    after = open_pixels(changed, SIZE, directory=home)
+    assert after.key != before.key
+    assert len(decoded) == COUNT + len(changed)
+    for row in range(len(changed)):
+        np.testing.assert_array_equal(after.images[row], expected_image(changed, row))
+
+
+def test_size_and_masks_are_part_of_the_key_and_labels_are_not(catalog: Catalog, home: Path) -> None:
+    keys = {
+        open_pixels(catalog, SIZE, directory=home).key,
+        open_pixels(catalog, SIZE + 1, directory=home).key,
+        open_pixels(catalog, SIZE, masks=True, directory=home).key,
+        open_pixels(catalog, SIZE, masks=True, mask_classes=256, directory=home).key,
+    }
+    assert len(keys) == 4
+    renamed = Catalog("made", catalog.root, catalog.table.assign(label="b"), ("a", "b"))
+    assert open_pixels(renamed, SIZE, directory=home).key in keys
+
+
+def test_the_environment_names_the_folder(catalog: Catalog, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRECEPTOR_CACHE", str(home))
+    pixels = open_pixels(catalog, SIZE)
+    assert (home / f"made-{SIZE}-{pixels.key}" / "images.npy").is_file()
+
+
+@pytest.mark.parametrize("keep", [0, 100, 700])
+def test_an_entry_that_was_cut_short_is_built_again(catalog: Catalog, home: Path, keep: int) -> None:
+    pixels = open_pixels(catalog, SIZE, directory=home)
+    path = home / f"made-{SIZE}-{pixels.key}" / "images.npy"
+    path.write_bytes(path.read_bytes()[:keep])
+    again = open_pixels(catalog, SIZE, directory=home)
+    np.testing.assert_array_equal(again.images[COUNT - 1], expected_image(catalog, COUNT - 1))
+
+
+# Several processes, and processes that die
+
+CHILD = """
+import hashlib, os, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_cache
+from preceptor.data import cache_build
+catalog = test_cache.write_nothing(Path({root!r}))
+real = cache_build.read_image
+def counted(path):
+    with open({log!r}, "a") as file:
+        file.write(path.name + chr(10))
+    return real(path)
+cache_build.read_image = counted
+def hang(*_):
+    print("here", flush=True)
+    time.sleep(600)
+{how}
+pixels = test_cache.open_pixels(catalog, {size}, directory=Path({home!r}), progress=progress)
+print(hashlib.sha256(pixels.images.tobytes()).hexdigest())
+"""
+
+
+def write_nothing(root: Path) -> Catalog:
+    """The catalog of :func:`write`, for files that are there already."""
+    names = sorted(path.name for path in root.glob("[0-9][0-9].png"))
+    table = pd.DataFrame({"image": names, "id": [f"im{name[:2]}" for name in names], "label": "a", "group": "g"})
+    return Catalog("made", root, table, ("a",))
+
+
+def child(catalog: Catalog, home: Path, how: str) -> subprocess.Popen[str]:
+    code = CHILD.format(
+        tests=str(Path(__file__).parent),
+        root=str(catalog.root),
+        log=str(home.parent / "log"),
+        home=str(home),
+        size=SIZE,
+        how=how,
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "progress = lambda done, of: hang() if done == 5 else None",
+        "progress = None; cache_build.os.replace = hang",
+        "progress = None; cache_build._sync = hang",
+    ],
+    ids=["while decoding", "before the entry gets its name", "before the data are on the disk"],
+)
+def test_a_killed_build_is_not_believed(catalog: Catalog, home: Path, decoded: list[str], how: str) -> None:
+    process = child(catalog, home, how)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    left = [path.name for path in home.iterdir() if path.is_dir()]
+    assert len(left) == 1
+    assert left[0].endswith(".partial")
+
+    pixels = open_pixels(catalog, SIZE, directory=home)
+    assert len(decoded) == COUNT
+    for row in range(COUNT):
+        np.testing.assert_array_equal(pixels.images[row], expected_image(catalog, row))
+    assert [path.name for path in home.iterdir() if path.is_dir()] == [f"made-{SIZE}-{pixels.key}"]
+
+
+def test_two_processes_at_once_build_once(catalog: Catalog, home: Path) -> None:
+    slow = "progress = lambda done, of: time.sleep(0.02)"
+    processes = [child(catalog, home, slow) for _ in range(2)]
+    hashes = [process.communicate(timeout=60)[0].strip() for process in processes]
+    pixels = open_pixels(catalog, SIZE, directory=home)
+    assert hashes == [hashlib.sha256(pixels.images.tobytes()).hexdigest()] * 2
+    log = (home.parent / "log").read_text().splitlines()
+    assert sorted(log) == sorted(f"{index:02}.png" for index in range(COUNT))
+
+
+def test_an_interrupted_build_stops_and_cleans_up(catalog: Catalog, home: Path, decoded: list[str]) -> None:
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_pixels(catalog, SIZE, directory=home, progress=interrupt, workers=1)
+    assert not [path for path in home.iterdir() if path.is_dir()]
+    assert len(open_pixels(catalog, SIZE, directory=home)) == COUNT
+
+
+# Bad input
+
+
+def entries(home: Path) -> list[Path]:
+    return [path for path in home.glob("*") if path.is_dir()]
+
+
+def test_every_unreadable_file_is_named_in_one_error(catalog: Catalog, home: Path) -> None:
+    catalog.path(2).write_bytes(b"")
+    content = catalog.path(7).read_bytes()
+    catalog.path(7).write_bytes(content[: len(content) // 2])
+    with pytest.raises(PreceptorError, match="2 of 12 images cannot be used") as caught:
+        open_pixels(catalog, SIZE, directory=home)
+    message = str(caught.value)
+    assert f"im02: {catalog.path(2)} is empty" in message
+    assert f"im07: {catalog.path(7)} is truncated" in message
+    assert "--exclude" in message
+    assert entries(home) == []
+    rest = open_pixels(catalog.without(["im02", "im07"]), SIZE, directory=home)
+    assert len(rest) == COUNT - 2
+
+
+def test_a_long_list_of_unreadable_files_is_cut(tmp_path: Path, home: Path) -> None:
+    catalog = write(tmp_path / "many", 15)
+    for row in range(14):
+        catalog.path(row).write_bytes(b"no image")
+    with pytest.raises(PreceptorError, match="14 of 15 images") as caught:
+        open_pixels(catalog, SIZE, directory=home)
+    assert str(caught.value).count("is not an image") == 10
+    assert "and 4 more" in str(caught.value)
+
+
+def test_missing_files_are_named_before_anything_is_decoded(catalog: Catalog, home: Path, decoded: list[str]) -> None:
+    catalog.path(0).unlink()
+    catalog.path(11, "mask").unlink()
+    with pytest.raises(PreceptorError, match="2 of 12") as caught:
+        open_pixels(catalog, SIZE, masks=True, directory=home)
+    assert "00.png: No such file" in str(caught.value)
+    assert "11_mask.png: No such file" in str(caught.value)
+    assert decoded == []
+
+
+def test_a_mask_of_another_size_is_an_error(catalog: Catalog, home: Path) -> None:
+    Image.new("L", (41, 30)).save(catalog.path(4, "mask"))
+    with pytest.raises(PreceptorError, match=r"04_mask\.png is 41 x 30 pixels, its image 40 x 30"):
+        open_pixels(catalog, SIZE, masks=True, directory=home)
+
+
+def test_masks_must_be_there_when_asked_for(catalog: Catalog, home: Path) -> None:
+    table = catalog.table.assign(mask=["", *catalog.table["mask"][1:]])
+    partly = Catalog("made", catalog.root, table, ("a",))
+    with pytest.raises(PreceptorError, match="im00: has no mask"):
+        open_pixels(partly, SIZE, masks=True, directory=home)
+    assert open_pixels(partly, SIZE, directory=home).masks is None
+
+
+def test_a_size_below_one_is_an_error(catalog: Catalog, home: Path) -> None:
+    with pytest.raises(PreceptorError, match="image size 0"):
+        open_pixels(catalog, 0, directory=home)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PreceptorError, match="cannot be used: Not a directory") as caught:
+        open_pixels(catalog, SIZE, directory=tmp_path / "file" / "cache")
+    assert "PRECEPTOR_CACHE" in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["ask", "reserve"])
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    catalog: Catalog, home: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if where == "ask":
+        nearly = type("usage", (), {"free": COUNT * 3 * SIZE * SIZE - 1})
+        monkeypatch.setattr(cache_build.shutil, "disk_usage", lambda path: nearly)
+    else:
+        monkeypatch.setattr(cache_build.os, "posix_fallocate", full, raising=False)
+    with pytest.raises(PreceptorError, match=r"pixel cache .* is full"):
+        open_pixels(catalog, SIZE, directory=home)
+    assert entries(home) == []
+    monkeypatch.undo()
+    assert len(open_pixels(catalog, SIZE, directory=home)) == COUNT
+
+
+# Real images
+
+
+@pytest.mark.skipif("PRECEPTOR_DATA" not in os.environ, reason="PRECEPTOR_DATA is not set")
+def test_real_images_keep_their_colours_and_masks_their_area(tmp_path: Path, home: Path) -> None:
+    from zipfile import ZipFile
+
+    with ZipFile(Path(os.environ["PRECEPTOR_DATA"]) / "HAM10000.zip") as archive:
+        names = [name for name in archive.namelist() if name.endswith((".jpg", "_segmentation.png"))]
+        images = {Path(name).stem: name for name in names if name.endswith(".jpg")}
+        masks = {Path(name).stem.removesuffix("_segmentation"): name for name in names if name.endswith(".png")}
+        ids = sorted(images)[::500]
+        archive.extractall(tmp_path, [table[one] for one in ids for table in (images, masks)])
+    table = pd.DataFrame({"id": ids, "image": [images[one] for one in ids], "mask": [masks[one] for one in ids]})
+    pixels: Pixels = open_pixels(
+        Catalog("ham", tmp_path, table.assign(label="a", group="g"), ("a",)), 64, masks=True, directory=home
+    )
+    assert pixels.masks is not None
+    for row, one in enumerate(ids):
+        original = np.asarray(Image.open(tmp_path / images[one]), dtype=float)
+        np.testing.assert_allclose(pixels.images[row].mean((1, 2)), original.mean((0, 1)), atol=1.5)
+        area = (np.asarray(Image.open(tmp_path / masks[one])) == 255).mean()
+        assert pixels.masks[row].mean() == pytest.approx(area, abs=0.02)

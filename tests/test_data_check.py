@@ -1,0 +1,77 @@
+"""``data check`` finds everything that is wrong, not just the first of it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from preceptor.data.check import ClassCount, check
+from preceptor.data.readers import read
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    rows = ["image,label,group,mask"]
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.jpg")
+        Image.fromarray((pixels[..., 0] > 99).astype(np.uint8) * 255).save(tmp_path / f"{number}.png")
+        mask = f"{number}.png" if number else ""
+        rows.append(f"{number}.jpg,{'ab'[number % 2]},g{number // 3},{mask}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_a_sound_data_set(root: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    report = check(read("table", root), progress=lambda *at: seen.append(at))
+    assert report.ok
+    assert report.classes == (ClassCount("a", 3, 2), ClassCount("b", 3, 2))
+    assert (report.images, report.groups, report.most_in_group) == (6, 2, 3)
+    assert report.sizes == {(16, 12): 6}
+    assert report.modes == {"RGB": 6}
+    assert report.without_mask == ("0.jpg",)
+    assert report.mixed_groups == {"g0": ("a", "b"), "g1": ("a", "b")}
+    assert seen == [(done, 6) for done in range(1, 7)]
+
+
+def test_every_unreadable_file_is_named(root: Path) -> None:
+    (root / "1.jpg").write_bytes((root / "1.jpg").read_bytes()[:-40])
+    (root / "1.png").write_bytes(b"")
+    (root / "3.jpg").write_bytes(b"")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(root / "4.png")
+    Image.fromarray(np.zeros((12, 16, 3), np.uint8)).convert("CMYK").save(root / "5.jpg")
+    report = check(read("table", root))
+    assert not report.ok
+    assert set(report.unreadable) == {"1.jpg", "3.jpg", "4.jpg", "5.jpg"}
+    assert "truncated" in report.unreadable["1.jpg"]
+    assert "1.png is empty" in report.unreadable["1.jpg"]
+    assert "4x4, its image is 16x12" in report.unreadable["4.jpg"]
+    text = "\n".join(report.lines())
+    assert "4 of 6 images cannot be read in full" in text
+    assert all(image_id in text for image_id in report.unreadable)
+
+
+def test_headers_alone_miss_what_only_decoding_finds(root: Path) -> None:
+    data = (root / "2.jpg").read_bytes()
+    (root / "2.jpg").write_bytes(data[:-40])
+    (root / "3.jpg").write_bytes(b"")
+    assert set(check(read("table", root), decode=False).unreadable) == {"3.jpg"}
+    assert set(check(read("table", root)).unreadable) == {"2.jpg", "3.jpg"}
+
+
+def test_what_is_printed(root: Path) -> None:
+    report = check(read("table", root).without(["5.jpg"]))
+    text = "\n".join(report.lines())
+    for part in ("table: ", "layout: ", "5 images in 2 groups", "16x12 (5)", "masks: 4 of 5", "g0 has several labels"):
+        assert part in text
+    assert "left out on request: 5.jpg" in text
+    stream = io.StringIO()
+    Console(file=stream, width=160).print(report)
+    assert "60.0%" in stream.getvalue()
+    assert "all files can be read in full" in stream.getvalue()

@@ -1,0 +1,77 @@
+"""predictions.csv keeps what it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from preceptor.errors import PreceptorError
+from preceptor.evaluation.predictions import prediction_rows, read_predictions, write_predictions
+
+
+def _frame(network: str = "student", part: str = "test") -> pd.DataFrame:
+    scores = np.array([[0.1, 0.9], [1 / 3, 2 / 3], [0.5, 0.5]])
+    return prediction_rows(["0012", "NA", "a,b"], [1, 0, 0], scores, ["NA", "mel"], part=part, network=network)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions([_frame("teacher"), _frame("student")], path)
+    back = read_predictions(path)
+    expected = pd.concat([_frame("teacher"), _frame("student")], ignore_index=True)
+    assert list(back.columns) == ["id", "part", "network", "target", "predicted", "p_NA", "p_mel"]
+    pd.testing.assert_frame_equal(back, expected, rtol=1e-15, check_dtype=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_ids_and_class_names_stay_text(tmp_path: Path) -> None:
+    write_predictions([_frame()], tmp_path / "p.csv")
+    back = read_predictions(tmp_path / "p.csv")
+    assert list(back["id"]) == ["0012", "NA", "a,b"]
+    assert list(back["target"]) == ["mel", "NA", "NA"]
+    assert list(back["predicted"]) == ["mel", "mel", "NA"]  # among equals the first
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions([_frame()], path)
+    before = path.read_bytes()
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        write_predictions([_frame(), _frame()], path)
+    assert path.read_bytes() == before
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="2 ids and 2 classes"):
+        prediction_rows(["a", "b"], [0], np.full((1, 2), 0.5), ["x", "y"], part="test", network="student")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as CSV"),
+        ("id,part,network,target,p_a\n1,test,s,a,1\n", "lacks the column predicted"),
+        ("id,part,network,target,predicted\n1,test,s,a,a\n", r"lacks the column p_<class>"),
+        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,much\n", "column p_a holds something that is no number"),
+        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,\n2,test,s,a,a,1\n", "column p_a"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "predictions.csv"
+    path.write_text(text)
+    with pytest.raises(PreceptorError, match=message) as caught:
+        read_predictions(path)
+    assert str(path) in caught.value.what
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="does not exist"):
+        read_predictions(tmp_path / "predictions.csv")

@@ -1,0 +1,136 @@
+"""Splits: no group straddles parts, every image has one part, the folds make up the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preceptor.data.catalog import Catalog
+from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, write_split
+from preceptor.errors import PreceptorError
+
+
+def catalog_of(groups: dict[str, list[int]], classes: tuple[str, ...] | None = None) -> Catalog:
+    """Class -> number of images in each of its groups."""
+    rows = [
+        {"id": f"{label}-{number}-{image}", "label": label, "group": f"{label}-{number}", "image": "", "mask": ""}
+        for label, sizes in groups.items()
+        for number, size in enumerate(sizes)
+        for image in range(size)
+    ]
+    return Catalog("made", Path(), pd.DataFrame(rows), classes or tuple(groups))
+
+
+def plenty(seed: int = 0) -> Catalog:
+    rng = np.random.default_rng(seed)
+    return catalog_of({name: rng.integers(1, 5, count).tolist() for name, count in (("a", 90), ("b", 40), ("c", 20))})
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.lists(st.lists(st.integers(1, 6), min_size=15, max_size=30), min_size=2, max_size=4),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 10**12),
+)
+def test_the_folds_make_up_the_data_and_keep_groups_together(sizes: list[list[int]], folds: int, seed: int) -> None:
+    catalog = catalog_of({f"c{number}": groups for number, groups in enumerate(sizes)})
+    tested: list[str] = []
+    for fold in range(folds):
+        split = make_split(catalog, folds=folds, fold=fold, seed=seed, validation=0.25)
+        assert split["id"].tolist() == catalog.table["id"].tolist()
+        assert split.groupby("group")["part"].nunique().max() == 1
+        for part in ("train", "validation", "test"):
+            assert set(split.loc[split["part"] == part, "label"]) == set(catalog.classes)
+        tested += split.loc[split["part"] == "test", "id"].tolist()
+    assert sorted(tested) == catalog.table["id"].tolist()
+
+
+def test_shares_and_class_proportions() -> None:
+    catalog = plenty()
+    split = make_split(catalog)
+    shares = split["part"].value_counts(normalize=True)
+    assert shares["test"] == pytest.approx(0.2, abs=0.03)
+    assert shares["validation"] == pytest.approx(0.1, abs=0.03)
+    whole = catalog.table["label"].value_counts(normalize=True)
+    for part in shares.index:
+        inside = split.loc[split["part"] == part, "label"].value_counts(normalize=True)
+        np.testing.assert_allclose(inside[list(catalog.classes)], whole[list(catalog.classes)], atol=0.05)
+
+
+def test_the_seed_decides() -> None:
+    one, same, other = (make_split(plenty(), seed=seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, same)
+    assert split_hash(one) == split_hash(same) != split_hash(other)
+
+
+def test_the_test_folds_do_not_depend_on_the_validation_share() -> None:
+    small, large = (make_split(plenty(), validation=share) for share in (0.1, 0.5))
+    assert ((small["part"] == "test") == (large["part"] == "test")).all()
+
+
+def test_the_paper_protocol_splits_images_and_has_no_validation() -> None:
+    catalog = plenty()
+    splits = [make_split(catalog, fold=fold, protocol="paper") for fold in range(5)]
+    assert all(set(split["part"]) == {"train", "test"} for split in splits)
+    tested = np.concatenate([split.loc[split["part"] == "test", "id"] for split in splits])
+    assert sorted(tested) == catalog.table["id"].tolist()
+    assert any(split.groupby("group")["part"].nunique().max() == 2 for split in splits), "leaks, as is said of it"
+
+
+def test_a_class_with_fewer_groups_than_folds() -> None:
+    catalog = catalog_of({"a": [1] * 20, "rare": [9, 9, 9]})
+    with pytest.raises(PreceptorError, match="fewer groups than the 5 folds: 'rare' has 3"):
+        make_split(catalog)
+    make_split(catalog, folds=5, protocol="paper")  # 27 images of it are enough there
+    with pytest.raises(PreceptorError, match="'gone' has 0"):
+        make_split(catalog_of({"a": [1] * 20}, classes=("a", "gone")))
+
+
+def test_a_class_that_cannot_be_in_three_parts() -> None:
+    catalog = catalog_of({"a": [1] * 20, "rare": [3, 3]})
+    with pytest.raises(PreceptorError, match="the scarcest is 'rare' with 2 groups"):
+        make_split(catalog, folds=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"folds": 1}, "folds is 1"),
+        ({"fold": 5}, "fold is 5"),
+        ({"fold": -1}, "fold is -1"),
+        ({"validation": 0.0}, "validation is 0"),
+        ({"validation": 0.6}, "validation is 0.6"),
+        ({"validation": float("nan")}, "validation is nan"),
+        ({"protocol": "image"}, "no protocol 'image'"),
+    ],
+)
+def test_arguments_out_of_range(arguments: dict[str, object], match: str) -> None:
+    with pytest.raises(PreceptorError, match=match):
+        make_split(plenty(), **arguments)  # type: ignore[arg-type]
+
+
+def test_split_csv_round_trip(tmp_path: Path) -> None:
+    catalog = catalog_of({"0": [1] * 12, "1": [2] * 12})
+    split = make_split(catalog)
+    write_split(split, tmp_path / "split.csv")
+    again = read_split(tmp_path / "split.csv")
+    assert tuple(again.columns) == COLUMNS
+    assert again["label"].tolist() == split["label"].tolist(), "labels stay strings"
+    assert split_hash(again) == split_hash(split) == split_hash(split.sample(frac=1, random_state=0))
+
+
+def test_damaged_split_files(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    for text, match in {
+        "id,group,part,label\na,a,trian,x\n": "line 2 names another part",
+        "id,group,part,label\na,a,train,x\na,a,test,x\n": "ids more than once: a",
+        "id,group,label\na,a,x\n": "no column 'part'",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(PreceptorError, match=match):
+            read_split(path)
