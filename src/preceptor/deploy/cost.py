@@ -83,7 +83,8 @@ def _wait(device: torch.device) -> None:
 def _stored_bytes(module: nn.Module) -> int:
     # Cloned, since safetensors refuses tensors that share memory.
     state = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-    return len(save({name: value.float() if value.is_floating_point() else value for name, value in state.items()}))
+    widened = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    return len(save({name: value.contiguous() for name, value in widened.items()}))
 
 
 @contextmanager
