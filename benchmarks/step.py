@@ -15,12 +15,15 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from preceptor.data.batches import Batch
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.networks.pretrained import normalisation
@@ -51,7 +54,7 @@ def main() -> None:
         asked.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[str]) -> dict[str, object]:
+def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[str]) -> dict[str, Any]:
     """The figures of one recipe; networks start from random weights, which cost the same."""
     recipe = resolve(name, [f"image_size={image_size}", f"batch_size={batch}", *overrides])
     with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +112,7 @@ def _engine_step(training: Training) -> Callable[[], None]:
     plan = [one for one in training.plan(epoch) if len(one) == training.recipe.batch_size]
     sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
 
-    def endless():
+    def endless() -> Iterator[tuple[np.ndarray, Batch]]:
         while True:
             yield from zip(plan, training.parts.train.batches(plan), strict=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -25,11 +25,11 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 
 DataName = Annotated[str, typer.Option("--data", help="Reader: ham10000, folder, table, phantom, …")]
-Root = Annotated[Optional[Path], typer.Option("--root", help="The data set's folder (or table).")]  # noqa: UP045
-Overrides = Annotated[Optional[list[str]], typer.Argument(help="key=value …, as in epochs=30 or data.label=dx")]  # noqa: UP045
-Exclude = Annotated[Optional[Path], typer.Option("--exclude", help="File with ids to leave out, one a line.")]  # noqa: UP045
-Cache = Annotated[Optional[Path], typer.Option("--cache", help="Where decoded images are kept.")]  # noqa: UP045
-Devices = Annotated[Optional[int], typer.Option("--devices", min=1, help="Processes (one GPU each).")]  # noqa: UP045
+Root = Annotated[Path | None, typer.Option("--root", help="The data set's folder (or table).")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key=value …, as in epochs=30 or data.label=dx")]
+Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one a line.")]
+Cache = Annotated[Path | None, typer.Option("--cache", help="Where decoded images are kept.")]
+Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Processes (one GPU each).")]
 
 
 def main() -> None:
@@ -73,13 +73,13 @@ def show_recipe(name: str, overrides: Overrides = None) -> None:
 @data_app.command("check")
 def check_data(
     name: str,
-    root: Annotated[Optional[Path], typer.Argument(help="The data set's folder (or table).")] = None,  # noqa: UP045
-    overrides: Annotated[Optional[list[str]], typer.Argument(help="Reader options, data.key=value …")] = None,  # noqa: UP045
+    root: Annotated[Path | None, typer.Argument(help="The data set's folder (or table).")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Reader options, data.key=value …")] = None,
     exclude: Exclude = None,
-    preview: Annotated[Optional[Path], typer.Option("--preview", help="Write a contact sheet of views (PNG).")] = None,  # noqa: UP045
+    preview: Annotated[Path | None, typer.Option("--preview", help="Write a contact sheet of views (PNG).")] = None,
     policy: Annotated[
-        Optional[list[str]], typer.Option("--policy", help="View policies to show; all unless given.")
-    ] = None,  # noqa: UP045
+        list[str] | None, typer.Option("--policy", help="View policies to show; all unless given.")
+    ] = None,
     image_size: Annotated[int, typer.Option("--image-size", help="Side of the previewed views, px.")] = 112,
     cache: Cache = None,
 ) -> None:
@@ -96,8 +96,8 @@ def train(
     overrides: Overrides = None,
     root: Root = None,
     fold: Annotated[int, typer.Option(min=0, help="Which fold is the test part.")] = 0,
-    seed: Annotated[Optional[int], typer.Option(min=0, help="Seed of weights, order and views.")] = None,  # noqa: UP045
-    out: Annotated[Optional[Path], typer.Option(help="The run's folder.")] = None,  # noqa: UP045
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and views.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
     devices: Devices = None,
     exclude: Exclude = None,
     cache: Cache = None,
@@ -120,12 +120,12 @@ def resume(run: Path, devices: Devices = None, cache: Cache = None) -> None:
 def evaluate(
     run: Path,
     part: Annotated[str, typer.Option(help="Which part of the run's own data: test or validation.")] = "test",
-    data: Annotated[Optional[str], typer.Option("--data", help="Other data instead: a reader's name.")] = None,  # noqa: UP045
+    data: Annotated[str | None, typer.Option("--data", help="Other data instead: a reader's name.")] = None,
     root: Root = None,
     overrides: Annotated[
-        Optional[list[str]], typer.Argument(help="Options of the other data's reader, data.key=value")
-    ] = None,  # noqa: UP045
-    out: Annotated[Optional[Path], typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,  # noqa: UP045
+        list[str] | None, typer.Argument(help="Options of the other data's reader, data.key=value")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,
     cache: Cache = None,
 ) -> None:
     """Measure a finished run's networks again, on its own data or on other data with the same classes."""
@@ -139,7 +139,7 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run's folder, or one of its .safetensors files.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     network: Annotated[str, typer.Option(help="Which network, where the run has several.")] = "student",
-    out: Annotated[Optional[Path], typer.Option(help="CSV to write; standard output unless given.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output unless given.")] = None,
 ) -> None:
     """Class probabilities for image files."""
     from preceptor.commands import predict as run_it

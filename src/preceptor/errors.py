@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class PreceptorError(Exception):
@@ -24,7 +25,7 @@ class PreceptorError(Exception):
             lines.append(f"  to do:    {remedy}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self):  # keeps the three parts across process borders
+    def __reduce__(self) -> tuple[Any, ...]:  # keeps the three parts across process borders
         return _rebuild, (type(self), self.what, self.expected, self.remedy)
 
 

@@ -169,7 +169,7 @@ class Steps(Section):
 def _weight_kind(value: Any) -> str:
     if isinstance(value, dict):
         return "steps" if "steps" in value else "ramp"
-    return {Ramp: "ramp", Steps: "steps"}.get(type(value), "number")
+    return "ramp" if isinstance(value, Ramp) else "steps" if isinstance(value, Steps) else "number"
 
 
 Weight = Annotated[

@@ -56,7 +56,7 @@ def evaluate(
         pixels = open_pixels(catalog, network.architecture.image_size, directory=cache)
         loader = Loader(pixels, catalog.labels, rows, device)
         probabilities = predict_part({name: network}, loader, batch_size=64)[name]
-        ids = catalog.table["id"].to_numpy()[rows]
+        ids = catalog.table["id"].iloc[rows].tolist()
         found.metrics[name] = classification_metrics(loader.labels, probabilities, catalog.classes)
         found.predictions.append(
             prediction_rows(ids, loader.labels, probabilities, catalog.classes, part=part, network=name)

@@ -18,7 +18,7 @@ def predict_part(
     batch_size: int,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Softmax probabilities (P, C) in float64 of each network for a part's images, in their order, without augmentation.
+    """Softmax probabilities (P, C) in float64 of each network for a part's images in their order, unaugmented.
 
     The images are read once for all networks. Every network is in evaluation mode meanwhile and then again in the
     mode it was in; predictions are made in float32 whatever the training ran in.

@@ -14,7 +14,7 @@ from torch.nn import functional
 #: The dense way is taken while the bank has at most this many rows for each row asked for by one query.
 DENSE_UNTIL = 24
 
-_CACHED = 1 << 19  # entries of bank rows fetched at a time: 2 MiB of float32, about a core's cache
+_CACHED = 1 << 21  # entries of bank rows fetched at a time: 8 MiB of float32, near the cache and worth two threads
 _CACHED_CUDA = 1 << 25  # a launch is dear there, memory is not
 _SUMMED = 64  # products added one after the other
 

@@ -56,9 +56,9 @@ class ClassContrastive(nn.Module):
         L = -(1/kP) Σ_pos log(x/(x + c)) - Σ_neg log(c/(x + c)),  averaged over the batch
 
     and the student's against the teacher's bank is added to the teacher's against the student's. The latter trains the
-    teacher's projection head, if what it is given has one that learns. Z (not in the text, as in Tian et al. 2020,
-    eq. 19) brings x to the size of c: without it the negatives alone start at thousands. It is Z = N·mean(exp(g·m/τ))
-    over the sampled scores, one for each side, without gradient.
+    teacher's projection head, if what it is given has one that learns. Z is not in the text, but as in Wu et al. 2018
+    it brings x near one; without it the negatives alone start at thousands. It is Z = N·mean(exp(g·m/τ)) over the
+    sampled scores, one for each side, without gradient.
 
     Everything is a function of s = log(x/c), as -log(x/(x+c)) = softplus(-s) and -log(c/(x+c)) = softplus(s). The
     gradient is written down with the value, since the slope of softplus is a sigmoid: nothing waits for a backward
@@ -189,8 +189,8 @@ def _example_of_crd(generator: torch.Generator, batch: int) -> tuple[dict[str, A
     example=_example_of_crd,
 )
 class ContrastiveRepresentation(ClassContrastive):
-    """Contrastive representation distillation (Tian et al. 2020, eqs. 17 to 19; the noise-contrastive form of the
-    authors' code): :class:`ClassContrastive` with the image itself as the one positive and all others as negatives.
+    """Contrastive representation distillation (Tian et al. 2020), in the noise-contrastive form of the authors' code:
+    :class:`ClassContrastive` with the image itself as the one positive and all others as negatives.
 
     With negatives of other classes alone it is ``ccd`` with ``positives=1``.
 

@@ -16,7 +16,7 @@ from preceptor.losses.registry import register_loss
 
 
 def inverse_frequency(class_counts: Tensor) -> Tensor:
-    """Class weights ∝ 1/n_c (Xing et al. 2021, §3), scaled to one on a balanced set: N / (C·n_c), float32 (C,).
+    """Class weights ∝ 1/n_c (Xing et al. 2021), scaled to one on a balanced set: N / (C·n_c), float32 (C,).
 
     Raises:
         PreceptorError: a class has no image, so that its weight would be infinite.

@@ -27,7 +27,7 @@ def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any
     example=_example_maps,
 )
 class FitNet(nn.Module):
-    """Mean squared error between hint maps (Romero et al. 2015, eq. 3); a learned 1×1 convolution takes the student's
+    """Mean squared error between hint maps (Romero et al. 2015); a learned 1×1 convolution takes the student's
     channels to the teacher's.
 
     Args:

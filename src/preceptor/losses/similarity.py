@@ -41,7 +41,7 @@ def _example_embeddings(generator: torch.Generator, batch: int) -> tuple[dict[st
     example=_example_maps,
 )
 class SimilarityPreserving(nn.Module):
-    """‖G_t - G_s‖²_F / B² (Tung & Mori 2019, eqs. 1 to 4): G is the B×B matrix of inner products between the images'
+    """‖G_t - G_s‖²_F / B² (Tung & Mori 2019): G is the B×B matrix of inner products between the images'
     flattened activations, its rows scaled to unit length.
 
     The widths of the two networks need not agree. As ``sp`` it sees feature maps, as in the paper; as ``sp_embedding``

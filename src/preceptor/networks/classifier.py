@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import timm
 import torch
@@ -60,6 +61,7 @@ class Classifier(nn.Module):
         PreceptorError: timm knows no such backbone, or it cannot take images of this size.
     """
 
+    backbone: Any  # timm's models share methods, not a class
     mean: Tensor
     std: Tensor
 
@@ -76,7 +78,8 @@ class Classifier(nn.Module):
             # timm scales some classifiers (EfficientNet's family, MobileNets) by the number of classes instead of
             # inputs: with seven classes the first loss is near 6 and fine-tuning starts by undoing the damage.
             self.classifier.reset_parameters()
-        self.to(memory_format=torch.channels_last)  # which convolutions then keep; faster on CPU and GPU alike
+        # Convolutions keep the layout of their weights; this one is the faster on CPU and GPU alike.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def classifier(self) -> nn.Module:
@@ -136,7 +139,7 @@ def _create(architecture: Architecture) -> nn.Module:
             f"timm knows no backbone {name!r}.{did_you_mean(name, timm.list_models())}",
             expected="a name that timm.list_models() gives",
         )
-    wanted = {"num_classes": len(architecture.classes), "drop_rate": architecture.dropout}
+    wanted: dict[str, Any] = {"num_classes": len(architecture.classes), "drop_rate": architecture.dropout}
     side = architecture.image_size
     try:  # transformers are built for one image size, convolutional networks know no such argument
         return timm.create_model(name, **wanted, img_size=side)

@@ -72,5 +72,7 @@ def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
 
 
 def _architecture(header: dict[str, Any]) -> Architecture:
-    said = {key: tuple(value) if isinstance(value, list) else value for key, value in header["architecture"].items()}
+    said: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in header["architecture"].items()
+    }
     return Architecture(**said)

@@ -67,7 +67,7 @@ class MeanTeacher(nn.Module):
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
         mine, theirs = self.network.backbone, student.backbone
-        pairs = list(zip(mine.parameters(), theirs.parameters(), strict=True))
+        pairs: list[tuple[Tensor, Tensor]] = list(zip(mine.parameters(), theirs.parameters(), strict=True))
         if self.batch_norm == "averaged":
             pairs += [(m, t) for m, t in zip(mine.buffers(), theirs.buffers(), strict=True) if m.is_floating_point()]
         torch._foreach_lerp_([mean for mean, _ in pairs], [new for _, new in pairs], 1 - alpha)

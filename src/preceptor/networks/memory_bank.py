@@ -14,8 +14,8 @@ _BLOCK = 1 << 16  # rows widened to float64 at a time
 
 
 class MemoryBank(nn.Module):
-    """One unit row for each training image, a moving average of the network's projections of it (Wu et al. 2018, §3.2;
-    Xing et al. 2021, §2.2).
+    """One unit row for each training image, a moving average of the network's projections of it (Wu et al. 2018;
+    Xing et al. 2021).
 
     A row begins as U(-b, b) in each entry, b = 1/√(d/3), which makes its squared length one on average. The sums of the
     rows of each class are carried along, so that centroids cost O(C·d) to read and O(B·d) to keep, whatever N is.

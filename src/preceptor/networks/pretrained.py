@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -38,7 +39,7 @@ def load_pretrained(backbone: nn.Module, name: str, pretrained: str) -> str:
     if pretrained == "none":
         return "random"
     if pretrained == "imagenet":
-        weights, start = _from_hub(name), f"ImageNet ({timm.get_pretrained_cfg(name).hf_hub_id or 'timm'})"
+        weights, start = _from_hub(name), "ImageNet (timm)"
     else:
         weights, start = read_weights(Path(pretrained)), f"file {Path(pretrained).name}"
     _load(backbone, name, weights, pretrained)
@@ -82,7 +83,8 @@ def _from_hub(name: str) -> dict[str, Tensor]:
 
 def _load(backbone: nn.Module, name: str, weights: dict[str, Tensor], source: str) -> None:
     own = backbone.state_dict()
-    heads = backbone.pretrained_cfg.get("classifier", "classifier")
+    config: Any = backbone.pretrained_cfg
+    heads = config.get("classifier", "classifier")
     prefixes = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
 
     def is_head(key: str) -> bool:

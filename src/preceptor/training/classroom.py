@@ -40,7 +40,7 @@ class Classroom(nn.Module):
 
     def active(self, epoch: int) -> dict[str, float]:
         """Weights of the objectives that count in this epoch."""
-        weights = {name: term.weight(epoch) for name, term in self.terms.items()}  # type: ignore[operator]
+        weights = {name: self.term(name).weight(epoch) for name in self.terms}
         return {name: weight for name, weight in weights.items() if weight}
 
     def forward(
@@ -58,20 +58,25 @@ class Classroom(nn.Module):
             views: what each network sees, (n, 3, S, S) in [0, 1].
             labels, rows, address, sizes, masks: see :class:`Scene`.
         """
-        active = [self.terms[name] for name in self.active(address[1])]
-        needed = set().union(*(term.networks for term in active)) if active else set()  # type: ignore[arg-type]
+        active = [self.term(name) for name in self.active(address[1])]
+        needed = {name for term in active for name in term.networks}
         outputs = {name: self._look(name, views[name]) for name in self.networks if name in needed}
         with torch.autocast(labels.device.type, enabled=False):
             scene = Scene(outputs, labels, rows, masks, address, sizes)
-            return {term.objective.name: term(scene) for term in active}  # type: ignore[union-attr]
+            return {term.objective.name: term(scene) for term in active}
 
     def _look(self, name: str, images: Tensor) -> NetworkOutput:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recipe.networks[name].frozen):
             output = self.networks[name](images)
-        said = {one.name: getattr(output, one.name) for one in fields(output)}
-        return NetworkOutput(**{key: None if value is None else value.float() for key, value in said.items()})
+        said = (getattr(output, one.name) for one in fields(output))
+        return NetworkOutput(*(None if value is None else value.float() for value in said))  # type: ignore[arg-type]
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def term(self, name: str) -> Term:
+        term = self.terms[name]
+        assert isinstance(term, Term)
+        return term
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """All that learning changes; a frozen network is in its own run's file and is not written again."""
         whole = super().state_dict(*args, **kwargs)
         return {key: value for key, value in whole.items() if not key.startswith(self._frozen())}

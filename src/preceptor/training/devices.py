@@ -56,7 +56,8 @@ def launch(function: Callable[..., Any], recipe: Recipe, devices: int, *argument
         precision=precision_of(recipe),  # type: ignore[arg-type]
     )
     if devices > 1 and not launched:
-        return fabric.launch(_in_process, function, _threads_each(devices), *arguments)
+        entry: Callable[..., Any] = _in_process
+        return fabric.launch(entry, function, _threads_each(devices), *arguments)
     warm_up()
     fabric.launch()
     return function(fabric, *arguments)

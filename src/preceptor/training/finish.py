@@ -34,7 +34,7 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     said: dict[str, dict[str, Any]] = {name: {} for name in networks}
     frames = []
     for part in parts:
-        loader, ids = loaders[part], catalog.table["id"].to_numpy()[loaders[part].part]
+        loader, ids = loaders[part], catalog.table["id"].iloc[loaders[part].part].tolist()
         for name, probabilities in predict_part(networks, loader, max(recipe.batch_size, 64)).items():
             said[name][part] = classification_metrics(loader.labels, probabilities, catalog.classes)
             frames.append(prediction_rows(ids, loader.labels, probabilities, catalog.classes, part=part, network=name))

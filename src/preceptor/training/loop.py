@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, shard
 from preceptor.data.views import draw, render
@@ -18,7 +19,7 @@ from preceptor.errors import PreceptorError
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.randomness import generator, seed_of
-from preceptor.recipe import OneCycle, Plateau, Recipe
+from preceptor.recipe import Recipe
 from preceptor.training.board import Board
 from preceptor.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_state
 from preceptor.training.classroom import Classroom
@@ -136,7 +137,7 @@ class Training:
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
         self.optimiser.step()
-        if isinstance(self.recipe.schedule, OneCycle) and self.schedule is not None:
+        if isinstance(self.schedule, OneCycleLR):
             self.schedule.step()
         self.classroom.after_step(self.progress.step)
         self.progress.step += 1
@@ -181,7 +182,7 @@ class Training:
 
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress
-        if isinstance(self.recipe.schedule, Plateau) and self.schedule is not None:
+        if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(value)
         if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch, progress.stale = value, epoch + 1, 0

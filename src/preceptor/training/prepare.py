@@ -26,6 +26,7 @@ from preceptor.training.devices import precision_of
 from preceptor.training.objectives import check_objectives
 from preceptor.training.run import Run
 
+_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
 _LIBRARIES = ("torch", "torchvision", "timm", "kornia", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
 

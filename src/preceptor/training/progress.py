@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from preceptor.recipe import Recipe
 from preceptor.training.checkpoint import Progress as RunProgress
@@ -21,7 +21,7 @@ class Display:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
             console=self.console, transient=True, disable=quiet or not self.console.is_terminal,
         )  # fmt: skip
-        self._task = None
+        self._task: TaskID | None = None
         self._select = ""
 
     def __enter__(self) -> Display:

@@ -1,0 +1,85 @@
+"""``preceptor demo``: the main job on the embedded data, from drawing the images to the report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.errors import PreceptorError
+from preceptor.recipe import Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.report.build import write_report
+from preceptor.training.api import carry_on
+from preceptor.training.prepare import Data, prepare
+from preceptor.training.progress import Display
+from preceptor.training.run import Run
+
+IMAGES, SIDE, EPOCHS = 1200, 64, 24
+TEACHER, STUDENT = "mobilenetv2_100", "mobilenetv2_035"
+_BUDGET = {"image_size": SIDE, "batch_size": 32, "epochs": EPOCHS}
+
+
+def run_demo(out: Path, seed: int = 0) -> None:
+    """Draws the data, trains a teacher, then one student alone and one under the teacher, and compares them.
+
+    Both students have one backbone, start from the same weights, and see the same batches and the same views for
+    the same number of epochs. A demo that was stopped is taken up where it was.
+    """
+    began = time.perf_counter()
+    data = _draw(out / "data", seed)
+    teacher = _run(resolve("teacher", {"backbone": TEACHER, "pretrained": "none", **_BUDGET, "seed": seed}), data, out)
+    alone = _run(resolve("student", {"backbone": STUDENT, **_BUDGET, "seed": seed}), data, out)
+    learned = {"networks.teacher.run": str(teacher.path), "networks.student.backbone": STUDENT}
+    distilled = _run(resolve("kd", {**learned, **_BUDGET, "seed": seed}), data, out)
+    page = write_report([teacher.path, alone.path, distilled.path], out / "report.html")
+    print(_outcome(teacher, alone, distilled, time.perf_counter() - began))
+    print(f"Look at {page}")
+
+
+def _draw(folder: Path, seed: int) -> Data:
+    knobs = Phantom(images=IMAGES, size=SIDE, seed=seed)
+    if not folder.exists():
+        with Display("drawing", quiet=False) as display, display.counting("drawing images", IMAGES) as move:
+            write_phantom(folder, knobs, progress=lambda done, total: move(1))
+    return Data("phantom", folder, {"images": IMAGES, "size": SIDE, "seed": seed})
+
+
+def _run(recipe: Recipe, data: Data, out: Path) -> Run:
+    run = Run(out / recipe.name)
+    if not (run.path / "environment.json").is_file():
+        prepare(recipe, data, run.path)
+    elif run.recipe != recipe and run.recipe.seed != recipe.seed:
+        raise PreceptorError(f"--out {out}: holds a demo with seed {run.recipe.seed}", remedy="choose another --out")
+    return carry_on(run, cache=out / "cache", quiet=False)
+
+
+def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:
+    taught, single, together = (
+        run.metrics["networks"][name]["test"]
+        for run, name in ((teacher, "teacher"), (alone, "student"), (distilled, "student"))
+    )
+    lines = [
+        "",
+        f"{'on the test part':24} {'accuracy':>9} {'balanced':>9} {'macro AUC':>10}",
+        *(
+            f"{label:24} {one['accuracy']:9.3f} {one['balanced_accuracy']:9.3f} {one['macro_auc']:10.3f}"
+            for label, one in (
+                (f"teacher {TEACHER}", taught),
+                (f"student alone ({STUDENT})", single),
+                ("student distilled", together),
+            )
+        ),
+        "",
+        _verdict(together["balanced_accuracy"] - single["balanced_accuracy"], together["cases"]),
+        f"It took {seconds / 60:.1f} minutes.",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(difference: float, cases: int) -> str:
+    word = "gained" if difference > 0 else "lost" if difference < 0 else "changed"
+    return (
+        f"Distillation {word} {abs(difference):.3f} balanced accuracy "
+        f"(one seed, {cases} synthetic test images: the report gives the interval)."
+    )

@@ -1,0 +1,38 @@
+"""What all tests share: one thread, no network, caches of their own, and a small phantom drawn once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+import torch
+
+from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.training.devices import warm_up
+
+torch.set_num_threads(1)
+warm_up()
+
+#: Knobs of the shared phantom: small, and with enough lesions of every class for five folds.
+KNOBS = {"images": 160, "size": 32, "imbalance": 2.0, "hair": 0.1}
+#: Overrides that make a run take seconds.
+TINY = {"image_size": 32, "batch_size": 32, "epochs": 2}
+
+
+@pytest.fixture(scope="session")
+def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom on disk; read it with ``data="phantom"`` and this root."""
+    root = tmp_path_factory.mktemp("phantom") / "data"
+    write_phantom(root, Phantom(**KNOBS))  # type: ignore[arg-type]
+    return root
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["PRECEPTOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))

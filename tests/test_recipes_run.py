@@ -1,0 +1,74 @@
+"""Every recipe that is registered, ours or a plug-in's, is built and run for two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import save_network
+from preceptor.recipe import Network, Recipe
+from preceptor.recipes.registry import RECIPES
+from preceptor.recipes.resolve import resolve, validate
+from preceptor.training.fit import build_classroom, load_parts
+from preceptor.training.loop import Parts, Training
+from preceptor.training.prepare import Data, prepare
+
+BACKBONES = ("test_efficientnet", "test_resnet")
+
+
+def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
+    """The same recipe with small networks and images; frozen teachers come from a file."""
+    plain = recipe.plain() | {"image_size": 32, "batch_size": 16, "epochs": 4}
+    networks: dict[str, Any] = {}
+    for number, (name, network) in enumerate(recipe.networks.items()):
+        said = network.model_dump(exclude_defaults=True)
+        if network.frozen:
+            half = (0.5, 0.5, 0.5)
+            architecture = Architecture(BACKBONES[1], classes, 32, half, half, network.projection)
+            save_network(Classifier(architecture), folder / f"{name}.safetensors")
+            said = {"run": str(folder / f"{name}.safetensors"), "frozen": True}
+        elif network.mean_of is None:
+            said |= {"backbone": BACKBONES[number % 2], "pretrained": "none"}
+        networks[name] = Network(**said)
+    return validate({**plain, "networks": {n: one.model_dump(exclude_defaults=True) for n, one in networks.items()}}, "tiny")
+
+
+def started(recipe: Recipe, root: Path, folder: Path) -> Training:
+    data = Data("phantom", root)
+    run = prepare(tiny(recipe, data.catalog().classes, folder), data, folder / "run")
+    catalog = run.catalog()
+    loaders = load_parts(run, run.recipe, catalog, None, torch.device("cpu"))
+    classroom = build_classroom(run, run.recipe, catalog, torch.from_numpy(loaders["train"].labels))
+    watched = "test" if recipe.protocol == "paper" else "validation"
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return Training(fabric, run, run.recipe, classroom, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_two_steps(name: str, phantom_root: Path, tmp_path: Path) -> None:
+    """Losses are finite, whoever learns has moved, and nobody else has."""
+    training = started(resolve(name), phantom_root, tmp_path)
+    networks = training.classroom.networks
+    before = {n: torch.cat([p.detach().flatten() for p in networks[n].parameters()]).clone() for n in networks}
+    weights = training.classroom.active(3)
+    plan = training.plan(3)[:2]
+    training.wrapped.train()
+    for step, (rows, batch) in enumerate(zip(plan, training.parts.train.batches(plan), strict=True)):
+        losses = training.step(batch, np.asarray(rows), 3, step, weights)
+        assert set(losses) == set(weights)
+        assert all(torch.isfinite(loss) for loss in losses.values()), losses
+    for key, network in training.recipe.networks.items():
+        now = torch.cat([p.detach().flatten() for p in networks[key].parameters()])
+        assert torch.equal(now, before[key]) == network.frozen, f"{key} is frozen: {network.frozen}"
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_has_a_source_and_a_docstring(name: str) -> None:
+    assert RECIPES[name].paper
+    assert RECIPES[name].summary.endswith((".", ":", "‖ student).")), "the first line says what it is"

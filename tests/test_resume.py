@@ -1,0 +1,196 @@
+"""A run that was killed and resumed ends as one that never stopped, in every bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY
+
+from preceptor import atomic
+from preceptor.recipes.resolve import resolve
+from preceptor.training.api import carry_on, train
+from preceptor.training.checkpoint import load_state, save_state
+from preceptor.training.run import Run
+
+SETTINGS = {
+    **TINY,
+    "epochs": 4,
+    "networks.student.backbone": "test_efficientnet",
+    "networks.student.pretrained": "none",
+    "networks.student.dropout": 0.3,
+    "objectives.kl.weight": {"ramp": "gaussian", "epochs": 3},
+    "views.teacher.policy": "ssd_kd",
+}
+
+
+def start(root: Path, out: Path) -> Run:
+    return train("mean_teacher", data="phantom", root=root, out=out, overrides=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def unstopped(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return start(phantom_root, tmp_path_factory.mktemp("unstopped") / "run")
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Places where two states differ, with no tolerance; how long an epoch took is not state."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in one.keys() | other.keys() if key != "seconds"]
+        missing = [f"{place}/{key}" for key in keys if key not in one or key not in other]
+        return missing + [
+            found for key in keys if key in one and key in other for found in differences(one[key], other[key], f"{place}/{key}")
+        ]
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and len(one) == len(other):
+        return [f for i, (a, b) in enumerate(zip(one, other, strict=True)) for f in differences(a, b, f"{place}/{i}")]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [place]
+    return [] if type(one) is type(other) and one == other else [place]
+
+
+def compare(one: Run, other: Run) -> list[str]:
+    """Differences of the final checkpoints, the selected weights and the predictions of two runs."""
+    found = differences(load_state(one.checkpoint), load_state(other.checkpoint))
+    found += differences(load_state(one.best), load_state(other.best), "best")
+    for name in ("predictions.csv", "student.safetensors", "teacher.safetensors"):
+        if (one.path / name).read_bytes() != (other.path / name).read_bytes():
+            found.append(name)
+    return found
+
+
+def test_the_same_run_twice_is_the_same(unstopped: Run, phantom_root: Path, tmp_path: Path) -> None:
+    assert compare(unstopped, start(phantom_root, tmp_path / "again")) == []
+
+
+@pytest.mark.parametrize("epochs_before", [0, 1, 3])
+def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, epochs_before: int) -> None:
+    out = tmp_path / "run"
+    words = [f"{key}={value}" for key, value in SETTINGS.items() if not isinstance(value, dict)]
+    words += ["objectives.kl.weight={ramp: gaussian, epochs: 3}"]
+    command = [sys.executable, "-m", "preceptor", "train", "mean_teacher", "--data", "phantom", "--root", str(phantom_root)]
+    process = subprocess.Popen([*command, "--out", str(out), *words], stdout=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: (out / "environment.json").is_file() and epochs_done(out) >= epochs_before, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert epochs_done(out) < 4, "the run was over before it was killed"
+    assert compare(unstopped, carry_on(Run(out))) == []
+
+
+def epochs_done(out: Path) -> int:
+    history = out / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < until, "the run did not come so far"
+        time.sleep(0.002)
+
+
+class PowerCut(BaseException):
+    """Stands for the machine going away: nothing in the program catches it."""
+
+
+@pytest.mark.parametrize("writes", range(1, 18, 2))
+def test_stopped_at_any_write(
+    unstopped: Run, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Whichever file was the last to be written whole, the run goes on from there."""
+    real, done = Path.replace, [0]
+
+    def replace(self: Path, target: Path) -> Path:
+        if done[0] >= writes and target.is_relative_to(tmp_path):
+            raise PowerCut
+        done[0] += target.is_relative_to(tmp_path)
+        return real(self, target)
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.Path, "replace", replace)
+        try:
+            start(phantom_root, out)
+        except PowerCut:
+            pass
+        else:
+            pytest.fail(f"a run makes only {done[0]} writes")
+    run = Run(out) if (out / "environment.json").is_file() else None
+    assert compare(unstopped, carry_on(run) if run else start(phantom_root, out)) == []
+
+
+def _forget_moments(state: dict[str, Any]) -> None:
+    state["optimiser"]["state"] = {}
+
+
+def _forget_schedule(state: dict[str, Any]) -> None:
+    state["schedule"]["last_epoch"] = 0
+
+
+def _forget_teacher(state: dict[str, Any]) -> None:
+    for key, value in state["classroom"].items():
+        if key.startswith("networks.teacher.network.backbone"):
+            state["classroom"][key] = state["classroom"][key.replace("teacher.network", "student")].clone()
+            assert value.shape == state["classroom"][key].shape
+
+
+def _forget_steps(state: dict[str, Any]) -> None:
+    state["progress"]["step"] = 0
+
+
+def _forget_history(state: dict[str, Any]) -> None:
+    state["progress"]["history"] = state["progress"]["history"][:1]
+
+
+@pytest.mark.parametrize(
+    "forget", [_forget_moments, _forget_schedule, _forget_teacher, _forget_steps, _forget_history], ids=lambda f: f.__name__
+)
+def test_negative_control(
+    unstopped: Run, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[Any], None]
+) -> None:
+    """A checkpoint that lost one item must be noticed by :func:`compare`, or the tests above prove nothing."""
+    run = stopped_after(2, phantom_root, tmp_path / "run", monkeypatch)
+    state = load_state(run.checkpoint)
+    forget(state)
+    save_state(run.checkpoint, state)
+    assert compare(unstopped, carry_on(run)) != []
+
+
+def stopped_after(epochs: int, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    from preceptor.training.loop import Training
+
+    keep = Training.keep
+
+    def keep_and_stop(self: Training) -> None:
+        keep(self)
+        if self.progress.epoch == epochs:
+            raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "keep", keep_and_stop)
+        with pytest.raises(PowerCut):
+            start(root, out)
+    return Run(out)
+
+
+def test_stopped_after_is_itself_harmless(
+    unstopped: Run, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stopped_after(2, phantom_root, tmp_path / "run", monkeypatch)
+    assert compare(unstopped, carry_on(run)) == []
+
+
+def test_settings_are_those_of_the_recipe() -> None:
+    """Guards the tests above: dropout, a ramp and two different draws are really in the run that they compare."""
+    recipe = resolve("mean_teacher", SETTINGS)
+    assert recipe.networks["student"].dropout == 0.3
+    assert recipe.views["teacher"].policy == "ssd_kd"
+    assert recipe.objectives[1].weight != 1.0

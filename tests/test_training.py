@@ -1,0 +1,216 @@
+"""Whole runs on the phantom: what they leave behind, and how they end when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY
+
+import preceptor
+from preceptor.errors import PreceptorError
+from preceptor.networks.files import load_network
+from preceptor.training.api import carry_on, train
+from preceptor.training.checkpoint import load_state
+from preceptor.training.run import Run
+
+STUDENT = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
+KD = {
+    **TINY,
+    "networks.teacher.backbone": "test_resnet",
+    "networks.teacher.pretrained": "none",
+    "networks.student.backbone": "test_efficientnet",
+}
+
+
+@pytest.fixture(scope="module")
+def kd(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("kd") / "run"
+    return train("kd", data="phantom", root=phantom_root, out=out, overrides=KD)
+
+
+def test_run_directory(kd: Run) -> None:
+    names = {path.name for path in kd.path.iterdir()}
+    assert names >= {
+        "recipe.yaml", "environment.json", "split.csv", "history.csv", "metrics.json", "predictions.csv", "checkpoints",
+        "student.safetensors", "report.html", "tensorboard", "teacher",
+    }  # fmt: skip
+    assert not [path for path in kd.path.rglob("*") if path.name.endswith(".tmp")]
+    assert kd.stage("teacher").finished, "the teacher was trained first, in a run of its own"
+    history = pd.read_csv(kd.path / "history.csv")
+    assert list(history["epoch"]) == [1, 2]
+    assert {"lr", "loss", "loss/kl", "loss/cross_entropy", "weight/kl", "seconds"} <= set(history)
+    assert np.allclose(history["loss"], 0.5 * history["loss/kl"] + 0.5 * history["loss/cross_entropy"], rtol=1e-5)
+
+
+def test_stage_inherits_the_budget(kd: Run) -> None:
+    teacher, student = kd.stage("teacher").recipe, kd.recipe
+    assert teacher.networks["teacher"].backbone == "test_resnet"
+    for key in ("epochs", "batch_size", "image_size", "seed", "split"):
+        assert getattr(teacher, key) == getattr(student, key)
+    assert (kd.stage("teacher").path / "split.csv").read_bytes() == (kd.path / "split.csv").read_bytes()
+
+
+def test_frozen_teacher_is_the_one_that_was_trained(kd: Run) -> None:
+    own = kd.stage("teacher").metrics["networks"]["teacher"]["test"]
+    assert kd.metrics["networks"]["teacher"]["test"] == own
+
+
+def test_metrics_follow_from_predictions(kd: Run) -> None:
+    table = pd.read_csv(kd.path / "predictions.csv", dtype={"id": str})
+    test = table[(table["network"] == "student") & (table["part"] == "test")]
+    said = kd.metrics["networks"]["student"]["test"]
+    assert said["cases"] == len(test) == (kd.split["part"] == "test").sum()
+    assert said["accuracy"] == pytest.approx((test["target"] == test["predicted"]).mean())
+    recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in test.groupby("target")]
+    assert said["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+def test_selected_epoch_is_the_best_of_validation(kd: Run) -> None:
+    history = pd.read_csv(kd.path / "history.csv")["validation/student/balanced_accuracy"]
+    assert kd.metrics["selected_epoch"] == int(history.idxmax()) + 1
+    validation = kd.metrics["networks"]["student"]["validation"]["balanced_accuracy"]
+    assert validation == pytest.approx(history.max(), abs=1e-6)
+
+
+def test_load_gives_the_selected_network(kd: Run, phantom_root: Path) -> None:
+    network = preceptor.load(kd.path)
+    images = torch.rand(3, 3, 32, 32)
+    assert network(images).logits.shape == (3, 7)
+    best = load_state(kd.best)["classroom"]
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, best[f"networks.student.{key}"])
+    _, header = load_network(kd.path / "student.safetensors")
+    assert header["recipe"] == "kd"
+    assert "not for diagnosis" in header["intended_use"]
+
+
+def test_student_starts_alike_alone_and_distilled(phantom_root: Path, tmp_path: Path, kd: Run) -> None:
+    """A fair comparison: same first weights, same batches, same views."""
+    from preceptor.training.fit import build_classroom
+    from preceptor.training.prepare import Data, prepare
+    from preceptor.recipes.resolve import resolve
+
+    alone = prepare(resolve("student", STUDENT), Data("phantom", phantom_root), tmp_path / "alone")
+    catalog = alone.catalog()
+    labels = torch.from_numpy(catalog.labels)
+    first = build_classroom(alone, alone.recipe, catalog, labels).networks["student"].state_dict()
+    fresh = Run(tmp_path / "kd")
+    prepare(resolve("kd", {**KD, "networks.teacher.run": str(kd.stage("teacher").path)}), Data("phantom", phantom_root), fresh.path)
+    second = build_classroom(fresh, fresh.recipe, catalog, labels).networks["student"].state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert (alone.path / "split.csv").read_bytes() == (fresh.path / "split.csv").read_bytes()
+
+
+def test_paper_protocol(phantom_root: Path, tmp_path: Path) -> None:
+    run = train(
+        "student", data="phantom", root=phantom_root, out=tmp_path / "run",
+        overrides={**STUDENT, "epochs": 12, "protocol": "paper"},
+    )  # fmt: skip
+    assert set(run.split["part"]) == {"train", "test"}
+    history = pd.read_csv(run.path / "history.csv")
+    column = history["test/student/balanced_accuracy"]
+    assert column.isna().sum() == 2, "the test part is looked at in the last ten epochs only"
+    assert run.metrics["networks"]["student"]["test"]["balanced_accuracy"] == pytest.approx(column.tail(10).mean())
+    assert run.metrics["mean_of_last_epochs"] == 10
+    assert "validation" not in run.metrics["networks"]["student"]
+    assert "optimistic" in run.report.read_text()
+
+
+def test_grouped_run_never_looks_at_the_test_part_before_the_end(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from preceptor.training import loop
+
+    seen: list[int] = []
+    real = loop.predict_part
+
+    def spy(networks, loader, batch_size):  # type: ignore[no-untyped-def]
+        seen.append(len(loader))
+        return real(networks, loader, batch_size)
+
+    monkeypatch.setattr(loop, "predict_part", spy)
+    run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=STUDENT)
+    parts = run.metrics["parts"]
+    assert parts["validation"] != parts["test"]
+    assert seen == [parts["validation"]] * 2
+
+
+def test_early_stop_and_plateau(phantom_root: Path, tmp_path: Path) -> None:
+    """A learning rate that cannot learn: no epoch improves on the first."""
+    overrides = {
+        **STUDENT, "epochs": 9, "early_stop": 3, "optimiser.lr": 1e-12, "schedule.name": "plateau", "schedule.patience": 0,
+        "objectives.cross_entropy.class_weights": "none", "dropout": 0,
+    }  # fmt: skip
+    overrides.pop("dropout")
+    run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=overrides)
+    history = pd.read_csv(run.path / "history.csv")
+    assert run.metrics["early_stopped"]
+    assert run.metrics["epochs_run"] == len(history) == run.metrics["selected_epoch"] + 3
+    assert history["lr"].iloc[-1] < history["lr"].iloc[0]
+
+
+def test_nan_is_found_before_the_checkpoint(phantom_root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    overrides = {**STUDENT, "epochs": 3, "optimiser.name": "sgd", "optimiser.lr": 1e18, "schedule.name": "constant"}
+    with pytest.raises(PreceptorError, match=r"objectives\.cross_entropy: the loss became (nan|inf)") as caught:
+        train("student", data="phantom", root=phantom_root, out=out, overrides=overrides)
+    assert "optimiser.lr" in str(caught.value)
+    run = Run(out)
+    assert not run.finished
+    if run.checkpoint.is_file():
+        state = load_state(run.checkpoint)["classroom"]
+        assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
+
+
+def test_excluded_ids_are_left_out_and_said(phantom_root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = train(
+        "student", data="phantom", root=phantom_root, out=out, exclude=["phantom_0000003"], overrides=STUDENT
+    )
+    assert "phantom_0000003" not in set(run.split["id"])
+    assert run.environment["data"]["excluded"] == ["phantom_0000003"]
+    assert "phantom_0000003" in run.report.read_text()
+
+
+def test_changed_data_are_noticed(phantom_root: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "data"
+    shutil.copytree(phantom_root, root)
+    run = train("student", data="phantom", root=root, out=tmp_path / "run", overrides=STUDENT)
+    (run.path / "metrics.json").unlink()
+    table = pd.read_csv(root / "metadata.csv", dtype=str)
+    table.loc[0, "lesion_id"] = "another"
+    table.to_csv(root / "metadata.csv", index=False)
+    with pytest.raises(PreceptorError, match="the data changed"):
+        carry_on(run)
+
+
+def test_finished_runs_are_not_trained_again(kd: Run) -> None:
+    stamp = kd.checkpoint.stat().st_mtime_ns
+    carry_on(kd)
+    assert kd.checkpoint.stat().st_mtime_ns == stamp
+
+
+def test_occupied_folder_is_refused(kd: Run, phantom_root: Path) -> None:
+    with pytest.raises(PreceptorError, match="holds a run already") as caught:
+        train("student", data="phantom", root=phantom_root, out=kd.path, overrides=STUDENT)
+    assert "resume" in str(caught.value)
+
+
+def test_foreign_folder_is_refused(phantom_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(PreceptorError, match=r"thesis\.tex"):
+        train("student", data="phantom", root=phantom_root, out=tmp_path, overrides=STUDENT)
+
+
+def test_environment_says_what_ran(kd: Run) -> None:
+    said = json.loads((kd.path / "environment.json").read_text())
+    assert said["starts"] == {"teacher": "run teacher/teacher.safetensors", "student": "random"}
+    assert said["data"]["fingerprint"] == kd.catalog().fingerprint()
+    assert said["versions"]["torch"] == torch.__version__.split("+")[0]
