@@ -112,19 +112,16 @@ def test_a_classroom_says_what_the_losses_say_by_hand() -> None:
 
 def test_each_process_weighs_as_many_images_as_it_holds() -> None:
     """One of two that holds 3 of 4 images weighs 2·3/4: the mean over processes is the mean over images."""
-    room = classroom([CE, KL]).eval()
-    term, seen = room.terms["kl"], views(room)
-    with torch.no_grad():
-        outputs = {name: network(seen[name]) for name, network in room.networks.items()}
-        move = {name: NetworkOutput(out.logits + i, *(None,) * 3) for i, (name, out) in enumerate(outputs.items())}
-        parts = [slice(0, 3), slice(3, 4)]
-        split = [
-            term(Scene({n: NetworkOutput(o.logits[part], *(None,) * 3) for n, o in move.items()}, BATCH[part],
-                       torch.arange(4)[part], None, (0, 0, 0), [3, 1]))
-            for part in parts
-        ]  # fmt: skip
-        whole = term(Scene(move, BATCH, torch.arange(4), None, (0, 0, 0), [4]))
-    torch.testing.assert_close(torch.stack(split).mean(), whole)
+    term = classroom([CE, KL]).terms["kl"]
+    logits = {name: torch.randn(4, 3, generator=generator(name)) for name in PAIR}
+
+    def loss(part: slice, sizes: list[int]) -> Tensor:
+        outputs = {name: NetworkOutput(one[part], *(torch.zeros(0),) * 2) for name, one in logits.items()}
+        return term(Scene(outputs, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
+
+    whole, first, second = loss(slice(4), [4]), loss(slice(3), [3, 1]), loss(slice(3, 4), [3, 1])
+    torch.testing.assert_close((first + second) / 2, whole)
+    assert (loss(slice(3), [3]) - loss(slice(3, 4), [1])).abs() > 0.1  # or any share would do
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
 
+from conftest import TINY
 from preceptor.training.api import train
 from preceptor.training.checkpoint import load_state
 from preceptor.training.run import Run
@@ -27,9 +27,7 @@ SETTINGS = {
 
 
 def run(root: Path, out: Path, devices: int, **more: object) -> Run:
-    return train(
-        "mean_teacher", data="phantom", root=root, out=out, devices=devices, overrides={**SETTINGS, **more}
-    )
+    return train("mean_teacher", data="phantom", root=root, out=out, devices=devices, overrides={**SETTINGS, **more})
 
 
 def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
@@ -51,9 +49,9 @@ def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
 
 def load_state_before(root: Path, tmp_path: Path) -> torch.Tensor:
     """The weights as they were before the first step."""
+    from preceptor.recipes.resolve import resolve
     from preceptor.training.fit import build_classroom
     from preceptor.training.prepare import Data, prepare
-    from preceptor.recipes.resolve import resolve
 
     fresh = prepare(resolve("mean_teacher", {**SETTINGS, "batch_size": 33}), Data("phantom", root), tmp_path / "fresh")
     catalog = fresh.catalog()

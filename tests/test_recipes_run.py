@@ -36,7 +36,9 @@ def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
         elif network.mean_of is None:
             said |= {"backbone": BACKBONES[number % 2], "pretrained": "none"}
         networks[name] = Network(**said)
-    return validate({**plain, "networks": {n: one.model_dump(exclude_defaults=True) for n, one in networks.items()}}, "tiny")
+    return validate(
+        {**plain, "networks": {n: one.model_dump(exclude_defaults=True) for n, one in networks.items()}}, "tiny"
+    )
 
 
 def started(recipe: Recipe, root: Path, folder: Path) -> Training:
@@ -47,7 +49,9 @@ def started(recipe: Recipe, root: Path, folder: Path) -> Training:
     classroom = build_classroom(run, run.recipe, catalog, torch.from_numpy(loaders["train"].labels))
     watched = "test" if recipe.protocol == "paper" else "validation"
     fabric = Fabric(accelerator="cpu", devices=1)
-    return Training(fabric, run, run.recipe, classroom, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
+    return Training(
+        fabric, run, run.recipe, classroom, Parts(loaders["train"], loaders[watched], watched, catalog.classes)
+    )
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
 
+from conftest import TINY
 from preceptor import atomic
 from preceptor.recipes.resolve import resolve
 from preceptor.training.api import carry_on, train
@@ -47,7 +47,10 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
         keys = [key for key in one.keys() | other.keys() if key != "seconds"]
         missing = [f"{place}/{key}" for key in keys if key not in one or key not in other]
         return missing + [
-            found for key in keys if key in one and key in other for found in differences(one[key], other[key], f"{place}/{key}")
+            found
+            for key in keys
+            if key in one and key in other
+            for found in differences(one[key], other[key], f"{place}/{key}")
         ]
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and len(one) == len(other):
         return [f for i, (a, b) in enumerate(zip(one, other, strict=True)) for f in differences(a, b, f"{place}/{i}")]
@@ -75,7 +78,17 @@ def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, 
     out = tmp_path / "run"
     words = [f"{key}={value}" for key, value in SETTINGS.items() if not isinstance(value, dict)]
     words += ["objectives.kl.weight={ramp: gaussian, epochs: 3}"]
-    command = [sys.executable, "-m", "preceptor", "train", "mean_teacher", "--data", "phantom", "--root", str(phantom_root)]
+    command = [
+        sys.executable,
+        "-m",
+        "preceptor",
+        "train",
+        "mean_teacher",
+        "--data",
+        "phantom",
+        "--root",
+        str(phantom_root),
+    ]
     process = subprocess.Popen([*command, "--out", str(out), *words], stdout=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: (out / "environment.json").is_file() and epochs_done(out) >= epochs_before, process)
     os.killpg(process.pid, signal.SIGKILL)
@@ -151,7 +164,9 @@ def _forget_history(state: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "forget", [_forget_moments, _forget_schedule, _forget_teacher, _forget_steps, _forget_history], ids=lambda f: f.__name__
+    "forget",
+    [_forget_moments, _forget_schedule, _forget_teacher, _forget_steps, _forget_history],
+    ids=lambda f: f.__name__,
 )
 def test_negative_control(
     unstopped: Run, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[Any], None]

@@ -58,7 +58,7 @@ class Catalog:
     def labels(self) -> np.ndarray:
         """Class indices, (N,) int64."""
         index = {name: i for i, name in enumerate(self.classes)}
-        return self.table["label"].map(index).to_numpy(np.int64)
+        return self.table["label"].map(index).to_numpy(np.int64, copy=True)
 
     @property
     def has_masks(self) -> bool:

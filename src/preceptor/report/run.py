@@ -80,7 +80,8 @@ class Entry:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return self.run.metrics["networks"][self.name]
+        """What ``metrics.json`` says of the network; ``validation`` is None under ``protocol: paper``."""
+        return {"validation": None, **self.run.metrics["networks"][self.name]}
 
     @property
     def role(self) -> str:

@@ -14,7 +14,7 @@ NONE = "\u2013"
 PAPER_PROTOCOL = """\
 In {} the folds are drawn over images, as some papers do, so images of one lesion lie in the training and the test part.
 There is no validation part; the test figures are the mean of the last ten epochs (or of as many as there
-were). Do not set them beside figures from grouped folds."""
+were). They are optimistic: do not set them beside figures from grouped folds."""
 DIFFERENT_SPLITS = """\
 These runs do not share one split. Their figures stand side by side, but only networks tested on the same images are
 subtracted from one another."""

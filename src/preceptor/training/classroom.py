@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Recipe
+from preceptor.training.gather import gather_rows
 from preceptor.training.objectives import Scene, Term
 
 
@@ -24,10 +26,17 @@ class Classroom(nn.Module):
     but the optimiser's.
     """
 
-    def __init__(self, recipe: Recipe, networks: Mapping[str, AnyNetwork], terms: list[Term]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        networks: Mapping[str, AnyNetwork],
+        terms: list[Term],
+        banks: Mapping[str, MemoryBank] | None = None,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.networks = nn.ModuleDict(networks)
+        self.banks = nn.ModuleDict(banks or {})
         self.terms = nn.ModuleDict({term.objective.name: term for term in terms})
 
     def train(self, mode: bool = True) -> Classroom:
@@ -51,8 +60,9 @@ class Classroom(nn.Module):
         address: tuple[int, int, int],
         sizes: list[int],
         masks: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """The losses of the objectives that count in this epoch, unweighted, by name.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of the objectives that count in this epoch, unweighted, by name; and the projections, by
+        network, that memory banks are to take in after the step.
 
         Args:
             views: what each network sees, (n, 3, S, S) in [0, 1].
@@ -62,8 +72,10 @@ class Classroom(nn.Module):
         needed = {name for term in active for name in term.networks}
         outputs = {name: self._look(name, views[name]) for name in self.networks if name in needed}
         with torch.autocast(labels.device.type, enabled=False):
-            scene = Scene(outputs, labels, rows, masks, address, sizes)
-            return {term.objective.name: term(scene) for term in active}
+            scene = Scene(outputs, self.banks, labels, rows, masks, address, sizes)  # type: ignore[arg-type]
+            losses = {term.objective.name: term(scene) for term in active}
+        seen = {name: outputs[name].projection for name in self.banks if name in outputs}
+        return losses, {name: g.detach() for name, g in seen.items() if g is not None}
 
     def _look(self, name: str, images: Tensor) -> NetworkOutput:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recipe.networks[name].frozen):
@@ -88,12 +100,22 @@ class Classroom(nn.Module):
     def _frozen(self) -> tuple[str, ...]:
         return tuple(f"networks.{name}." for name, network in self.recipe.networks.items() if network.frozen)
 
-    def after_step(self, step: int) -> None:
-        """All that follows the optimiser's step, in one place: mean teachers move.
+    def after_step(self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int]) -> None:
+        """All that follows the optimiser's step, in one place: banks take in what was said, mean teachers move.
 
         Args:
             step: how many steps the run has taken before this one, over all epochs.
+            rows: (n,) rows of the training part that this process has seen.
+            projections: (n, d) of each network with a bank, from :meth:`forward`.
+            sizes: images of each process in this step.
         """
+        for name, projection in projections.items():
+            bank = self.banks[name]
+            assert isinstance(bank, MemoryBank)
+            if len(sizes) > 1:
+                bank.update(gather_rows(rows, sizes), gather_rows(projection, sizes))
+            else:
+                bank.update(rows, projection)
         for name, network in self.networks.items():
             if isinstance(network, MeanTeacher):
                 student = self.networks[str(self.recipe.networks[name].mean_of)]

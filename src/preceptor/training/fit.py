@@ -15,7 +15,7 @@ from preceptor.recipe import Network, Recipe
 from preceptor.training.checkpoint import load_state
 from preceptor.training.classroom import Classroom
 from preceptor.training.loop import Parts, Training
-from preceptor.training.objectives import build_terms
+from preceptor.training.objectives import build_banks, build_terms
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
 
@@ -38,8 +38,9 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
 
 def build_classroom(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> Classroom:
     """Networks and objectives of a run as they stood before its first epoch."""
-    networks = _networks(run, recipe, catalog)
-    return Classroom(recipe, networks, build_terms(recipe, networks, row_labels, len(catalog.classes)))
+    networks, classes = _networks(run, recipe, catalog), len(catalog.classes)
+    terms = build_terms(recipe, networks, row_labels, classes)
+    return Classroom(recipe, networks, terms, build_banks(recipe, networks, terms, row_labels, classes))
 
 
 def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:

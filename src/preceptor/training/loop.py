@@ -133,13 +133,14 @@ class Training:
         world, rank = self.fabric.world_size, self.fabric.global_rank
         sizes = [len(one) for one in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*address, "dropout", rank))
-        losses = self.wrapped(self.views(batch, len(whole), address), batch.labels, batch.rows, address, sizes)
+        seen = self.views(batch, len(whole), address)
+        losses, projections = self.wrapped(seen, batch.labels, batch.rows, address, sizes)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
         self.optimiser.step()
         if isinstance(self.schedule, OneCycleLR):
             self.schedule.step()
-        self.classroom.after_step(self.progress.step)
+        self.classroom.after_step(self.progress.step, batch.rows, projections, sizes)
         self.progress.step += 1
         return losses
 

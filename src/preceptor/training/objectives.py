@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.networks.build import AnyNetwork
+from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.randomness import generator
 from preceptor.recipe import Objective, Recipe
@@ -26,6 +27,7 @@ class Scene:
 
     Attributes:
         outputs: of each network, for this process's images, in float32.
+        banks: memory banks by the network that they describe.
         labels: (n,) classes.
         rows: (n,) rows of the training part.
         masks: (n, H, W) or None.
@@ -34,6 +36,7 @@ class Scene:
     """
 
     outputs: Mapping[str, NetworkOutput]
+    banks: Mapping[str, MemoryBank]
     labels: Tensor
     rows: Tensor
     masks: Tensor | None
@@ -56,6 +59,11 @@ class Term(nn.Module):
         """The networks that it looks at."""
         feeds = self.spec.feeds.values()
         return {self._network(feed) for feed in feeds if feed.startswith(("to.", "from."))}
+
+    @property
+    def banks(self) -> set[str]:
+        """The networks whose memory banks it looks at."""
+        return {self._network(feed) for feed in self.spec.feeds.values() if feed.endswith(".bank")}
 
     def forward(self, scene: Scene) -> Tensor:
         """The loss of this process's images, or of the global batch where it relates images.
@@ -84,6 +92,8 @@ class Term(nn.Module):
             return generator(*scene.address, f"objective/{self.objective.name}", device=scene.labels.device)
         if feed in ("labels", "rows", "masks"):
             return getattr(scene, feed)
+        if feed.endswith(".bank"):
+            return scene.banks[self._network(feed)]
         value = getattr(scene.outputs[self._network(feed)], feed.split(".")[1])
         return value if argument in self.spec.trains else value.detach()
 
@@ -124,6 +134,20 @@ def build_terms(recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: 
                 raise _placed(error, objective) from None
         terms.append(Term(objective, spec, loss))
     return terms
+
+
+def build_banks(
+    recipe: Recipe, networks: Mapping[str, AnyNetwork], terms: list[Term], row_labels: Tensor, classes: int
+) -> dict[str, MemoryBank]:
+    """A memory bank for each network that an objective compares with what it said of other images."""
+    wanted = set().union(*(term.banks for term in terms))
+    return {
+        name: MemoryBank(
+            row_labels, int(networks[name].architecture.projection or 0), classes, generator(recipe.seed, "bank", name)
+        )
+        for name in networks
+        if name in wanted
+    }
 
 
 def _placed(error: PreceptorError, objective: Objective) -> PreceptorError:
