@@ -147,7 +147,8 @@ def test_grouped_run_never_looks_at_the_test_part_before_the_end(
 def test_early_stop_and_plateau(phantom_root: Path, tmp_path: Path) -> None:
     """A learning rate that cannot learn: no epoch improves on the first."""
     overrides = {
-        **STUDENT, "epochs": 9, "early_stop": 3, "optimiser.lr": 1e-6, "schedule.name": "plateau", "schedule.patience": 0,
+        **STUDENT, "epochs": 9, "early_stop": 3, "optimiser.lr": 1e-6,
+        "schedule.name": "plateau", "schedule.patience": 0,
         "objectives.cross_entropy.class_weights": "none",
     }  # fmt: skip
     run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=overrides)
@@ -212,6 +213,6 @@ def test_foreign_folder_is_refused(phantom_root: Path, tmp_path: Path) -> None:
 
 def test_environment_says_what_ran(kd: Run) -> None:
     said = json.loads((kd.path / "environment.json").read_text())
-    assert said["starts"] == {"teacher": "run teacher/teacher.safetensors", "student": "random"}
+    assert said["starts"] == {"teacher": "trained first, in teacher/", "student": "random"}
     assert said["data"]["fingerprint"] == kd.catalog().fingerprint()
     assert said["versions"]["torch"] == torch.__version__.split("+")[0]

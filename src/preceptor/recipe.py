@@ -29,7 +29,7 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 class Section(BaseModel):
     """A part of a recipe: unknown keys and wrong types are refused, and nothing changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class TrainedBy(Section):
@@ -74,7 +74,11 @@ class Network(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> Network:
         if self.mean_of is not None:
-            given = [key for key in ("backbone", "run", "trained_by", "frozen", "projection") if getattr(self, key)]
+            given = [
+                key
+                for key in ("backbone", "run", "trained_by", "frozen", "projection", "dropout")
+                if getattr(self, key)
+            ]
             if given or self.pretrained != "none":
                 raise ValueError(
                     f"a network with mean_of is a copy of another: remove {', '.join(given) or 'pretrained'}"
@@ -83,8 +87,8 @@ class Network(Section):
             raise ValueError("decay and batch_norm belong to a network with mean_of")
         elif self.backbone is None and self.run is None:
             raise ValueError("needs a backbone (a timm name), a run (a finished run), or mean_of (a network's name)")
-        if self.run is not None and (self.trained_by or self.pretrained != "none"):
-            raise ValueError("a network from a run has its weights: remove pretrained and trained_by")
+        if self.run is not None and (self.trained_by or self.pretrained != "none" or self.dropout):
+            raise ValueError("a network from a run is as it was trained: remove pretrained, trained_by and dropout")
         if self.frozen and not (self.run or self.trained_by):
             raise ValueError("a frozen network must come from somewhere: give run=DIR or trained_by")
         return self
@@ -185,7 +189,7 @@ class Objective(Section):
     is a setting of the loss. ``name`` (the loss's own unless given) is what history and overrides call it.
     """
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     loss: str
     name: str = ""
@@ -316,6 +320,11 @@ class Recipe(Section):
     select: Select = Select()
     early_stop: Positive | None = None
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _number_or_text(cls, value: Any) -> Any:
+        return "32" if type(value) is int and value == 32 else value  # YAML reads precision: 32 as a number
+
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         networks = list(self.networks)
@@ -346,6 +355,8 @@ class Recipe(Section):
         if twice:
             raise ValueError(f"objectives: {', '.join(sorted(twice))} occurs twice; give each a name of its own")
         for objective in self.objectives:
+            if not objective.name.isidentifier():
+                raise ValueError(f"objectives: {objective.name!r} is not a name (letters, digits and _)")
             for key in ("of", "source", "to"):
                 if getattr(objective, key) is not None:
                     place = f"objectives.{objective.name}.{'from' if key == 'source' else key}"

@@ -74,7 +74,12 @@ class LossSpec:
     def settings(self) -> dict[str, inspect.Parameter]:
         """The arguments of ``__init__`` that a recipe may set."""
         arguments = inspect.signature(self.module.__init__).parameters
-        return {name: arg for name, arg in arguments.items() if name != "self" and name not in self.facts}
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)  # of nn.Module's own __init__
+        return {
+            name: argument
+            for name, argument in arguments.items()
+            if name != "self" and name not in self.facts and argument.kind not in several
+        }
 
 
 def _load_ours() -> None:

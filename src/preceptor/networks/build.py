@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -53,7 +54,7 @@ def build_networks(
 
 def _build(name: str, network: Network, classes: tuple[str, ...], image_size: int) -> tuple[Classifier, str]:
     if network.run is not None:
-        return _from_run(name, network, classes)
+        return _from_run(name, network, classes, image_size)
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
     architecture = Architecture(network.backbone, classes, image_size, mean, std, network.projection, network.dropout)
@@ -61,7 +62,7 @@ def _build(name: str, network: Network, classes: tuple[str, ...], image_size: in
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
 
 
-def _from_run(name: str, network: Network, classes: tuple[str, ...]) -> tuple[Classifier, str]:
+def _from_run(name: str, network: Network, classes: tuple[str, ...], image_size: int) -> tuple[Classifier, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
     built, _ = load_network(path)
@@ -77,7 +78,22 @@ def _from_run(name: str, network: Network, classes: tuple[str, ...]) -> tuple[Cl
         )
     if network.projection not in (None, has.projection):
         raise PreceptorError(f"{key}: {path} has projection {has.projection}, not {network.projection}")
-    return built, f"run {path.parent.name}/{path.name}"
+    return _at_size(built, image_size, key), f"run {path.parent.name}/{path.name}"
+
+
+def _at_size(network: Classifier, image_size: int, key: str) -> Classifier:
+    """The same network for images of another side: convolutions do not mind, tables of positions do."""
+    if network.architecture.image_size == image_size:
+        return network
+    resized = Classifier(replace(network.architecture, image_size=image_size))
+    try:
+        resized.load_state_dict(network.state_dict())
+    except RuntimeError:
+        raise PreceptorError(
+            f"{key}: this {network.architecture.backbone} cannot take images of {image_size} px",
+            remedy=f"set image_size={network.architecture.image_size}, or train it at {image_size} px",
+        ) from None
+    return resized
 
 
 def find_network(run: Path, name: str, key: str) -> Path:

@@ -71,6 +71,10 @@ class Classifier(nn.Module):
         self.backbone = _create(architecture)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
+        if not isinstance(self.classifier, nn.Module):
+            raise PreceptorError(
+                f"backbone {architecture.backbone!r} has several classifiers", remedy="choose another backbone"
+            )
         self.channels, self.embedding_size = self._measure()
         width = architecture.projection
         self.projection = None if width is None else ProjectionHead(self.embedding_size, width)
@@ -122,14 +126,20 @@ class Classifier(nn.Module):
             with torch.no_grad():
                 features = self.backbone.forward_features(torch.zeros(1, 3, side, side))
                 embedding = self.backbone.forward_head(features, pre_logits=True)
-        except (RuntimeError, AssertionError, ValueError) as error:
+                logits, feature_map = self.classifier(embedding), self._as_map(features)
+        except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(
                 f"backbone {self.architecture.backbone!r} cannot take images of {side} px: {error}",
                 remedy="set image_size to a size that it takes",
             ) from None
         finally:
             self.train(was_training)
-        return self._as_map(features).shape[1], embedding.shape[1]
+        if embedding.ndim != 2 or feature_map.ndim != 4 or logits.shape != (1, len(self.architecture.classes)):
+            raise PreceptorError(
+                f"backbone {self.architecture.backbone!r} does not give one embedding, one map and one set of logits",
+                remedy="choose another backbone",
+            )
+        return feature_map.shape[1], embedding.shape[1]
 
 
 def _create(architecture: Architecture) -> nn.Module:

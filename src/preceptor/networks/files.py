@@ -15,6 +15,7 @@ from preceptor.errors import PreceptorError, some_of
 from preceptor.networks.classifier import Architecture, Classifier
 
 _HEADER = "preceptor"
+_FORMAT = 1
 INTENDED_USE = "Research. Not a medical device, not for diagnosis."
 
 
@@ -25,7 +26,7 @@ def save_network(network: Classifier, path: Path, about: dict[str, Any] | None =
         about: what else the header should say of it (recipe, data, metrics); JSON values.
     """
     header = {
-        "format": 1,
+        "format": _FORMAT,
         "preceptor": __version__,
         "architecture": network.architecture.plain(),
         "preprocessing": {
@@ -63,16 +64,32 @@ def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
             expected="a network that a run wrote, such as student.safetensors",
             remedy="to start a network from bare weights, set networks.NAME.pretrained to this path",
         )
-    header = json.loads(metadata[_HEADER])
-    network = Classifier(_architecture(header))
-    missing, strange = network.load_state_dict(tensors, strict=False)
-    if missing or strange:
-        raise PreceptorError(f"{path}: its tensors do not fit its header ({some_of([*missing, *strange], 3)})")
+    header, architecture = _read_header(metadata[_HEADER], path)
+    network = Classifier(architecture)
+    own = network.state_dict()
+    unfit = sorted(own.keys() ^ tensors.keys()) + [
+        key for key in own.keys() & tensors if own[key].shape != tensors[key].shape
+    ]
+    if unfit:
+        raise PreceptorError(f"{path}: its tensors do not fit its header ({some_of(unfit, 3)})")
+    network.load_state_dict(tensors)
     return network.eval(), header
 
 
-def _architecture(header: dict[str, Any]) -> Architecture:
-    said: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in header["architecture"].items()
-    }
-    return Architecture(**said)
+def _read_header(text: str, path: Path) -> tuple[dict[str, Any], Architecture]:
+    try:
+        header = json.loads(text)
+        if header["format"] != _FORMAT:
+            raise PreceptorError(
+                f"{path}: is of format {header['format']}",
+                expected=f"format {_FORMAT}",
+                remedy="use the Preceptor that wrote it",
+            )
+        said: dict[str, Any] = {
+            key: tuple(one) if isinstance(one, list) else one for key, one in header["architecture"].items()
+        }
+        return header, Architecture(**said)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PreceptorError(
+            f"{path}: its Preceptor header is damaged ({error})", remedy="copy it again from the run"
+        ) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from huggingface_hub import constants, get_session, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,7 +19,11 @@ from preceptor.errors import PreceptorError, some_of
 
 def normalisation(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that timm's weights for this backbone were trained with."""
-    config = timm.get_pretrained_cfg(backbone)
+    try:
+        config = timm.get_pretrained_cfg(backbone)
+    except RuntimeError as error:
+        tags = [name for name in timm.list_models(f"{backbone.split('.')[0]}.*", pretrained=True)]
+        raise PreceptorError(f"backbone {backbone!r}: {error}", expected=f"one of {some_of(tags)}") from None
     mean, std = (config.mean, config.std) if config is not None else (None, None)
     return tuple(mean or timm.data.IMAGENET_DEFAULT_MEAN), tuple(std or timm.data.IMAGENET_DEFAULT_STD)
 
@@ -64,11 +71,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and is not opened ({type(error).__name__})",
             remedy="convert it to .safetensors where you trust it",
         ) from None
-    return loaded.get("state_dict", loaded)
+    found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise PreceptorError(f"{path}: holds no state dict", expected="tensors by name, at the top or under state_dict")
+    return found
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
     try:
+        _refuse_waiting(name)
         model = timm.create_model(name, pretrained=True)
     except Exception as error:  # requests, hub and timm each raise their own when there is no network or no weights
         raise PreceptorError(
@@ -79,6 +90,17 @@ def _from_hub(name: str) -> dict[str, Tensor]:
             "or start from scratch (networks.NAME.pretrained=none)",
         ) from None
     return model.state_dict()
+
+
+def _refuse_waiting(name: str) -> None:
+    """Fails at once where the hub's client would try again for most of a minute: no connection and nothing cached."""
+    config = timm.get_pretrained_cfg(name)
+    repository = config.hf_hub_id if config is not None else None
+    if repository is None or constants.HF_HUB_OFFLINE:
+        return
+    cached = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
+    if not any(isinstance(one, str) for one in cached):
+        get_session().head(constants.ENDPOINT, timeout=10)
 
 
 def _load(backbone: nn.Module, name: str, weights: dict[str, Tensor], source: str) -> None:
@@ -92,6 +114,12 @@ def _load(backbone: nn.Module, name: str, weights: dict[str, Tensor], source: st
             key not in own or key not in weights or own[key].shape != weights[key].shape
         )
 
+    fit_size = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if fit_size and any(own[key].shape != weights[key].shape for key in own.keys() & weights if not is_head(key)):
+        # Transformers carry tables of positions for one image size, which timm resamples. Where that fails these are
+        # another network's weights, and the comparison below says so.
+        with suppress(RuntimeError, KeyError, ValueError):
+            weights = fit_size(dict(weights), backbone)
     given = {key: value for key, value in weights.items() if not is_head(key)}
     missing = sorted(key for key in own if key not in given and not is_head(key) and "num_batches_tracked" not in key)
     strange = sorted(key for key in given if key not in own)

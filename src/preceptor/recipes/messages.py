@@ -14,7 +14,7 @@ _TAGS = {"number", "ramp", "steps", "adam", "sgd", "one_cycle", "plateau", "cons
 def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
     """The first fault of a validation, with the key as a user writes it and a suggestion for a mistyped one."""
     faults = error.errors()
-    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), _deepest(faults))
     key = _written(fault["loc"], data)
     if fault["type"] == "extra_forbidden":
         known = _siblings(schema, fault["loc"][:-1])
@@ -25,17 +25,28 @@ def explain(error: ValidationError, where: str, schema: type[BaseModel], data: A
     if fault["type"] == "union_tag_invalid":
         tags = fault["ctx"]
         return PreceptorError(f"{where}: '{key}.name' is {tags['tag']!r}", expected=f"one of {tags['expected_tags']}")
+    if fault["type"] == "union_tag_not_found":
+        return PreceptorError(f"{where}: '{key}.name' is missing", expected="which kind it is, as in name: adam")
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
     return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=message.removeprefix("Input should be "))
 
 
+def _deepest(faults: list[Any]) -> Any:
+    """The first fault; of a union's branches, the one that got furthest (``policy`` is a name or a mapping)."""
+    first = faults[0]
+    if first["loc"] and first["loc"][-1] in _TAGS:
+        stem = first["loc"][:-1]
+        return max((one for one in faults if one["loc"][: len(stem)] == stem), key=lambda one: len(one["loc"]))
+    return first
+
+
 def _written(loc: tuple[int | str, ...], data: Any) -> str:
     """``('objectives', 1, 'weight', 'number')`` as ``objectives.kl.weight``."""
     words, here = [], data
-    for part in loc:
-        if part in _TAGS and not (isinstance(here, dict) and part in here):
+    for before, part in zip((None, *loc), loc, strict=False):
+        if part == "[key]" or (part in _TAGS and (before == "weight" or not (isinstance(here, dict) and part in here))):
             continue
         here = here[part] if _holds(here, part) else None
         named = here.get("name") or here.get("loss") if isinstance(part, int) and isinstance(here, dict) else None

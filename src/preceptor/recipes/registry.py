@@ -41,8 +41,8 @@ class RecipeSpec:
 
     def __call__(self, **given: Any) -> Recipe:
         """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
-        hints = get_type_hints(self.function)
-        fields: dict[str, Any] = {name: (hints[name], arg.default) for name, arg in self.arguments.items()}
+        hints = get_type_hints(self.function, include_extras=True)
+        fields: dict[str, Any] = {name: (hints.get(name, Any), arg.default) for name, arg in self.arguments.items()}
         schema = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
         try:
             checked = schema.model_validate(given)

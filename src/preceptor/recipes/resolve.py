@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
+from preceptor.data.policy import POLICIES
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
@@ -82,6 +83,8 @@ def parse_override(override: str) -> tuple[str, Any]:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise PreceptorError(f"{override!r} is not an override", expected="key=value, as in epochs=30")
+    if not value.strip():
+        raise PreceptorError(f"{key}: has no value", expected="key=value; key=null takes a setting away")
     try:
         return key, OmegaConf.to_object(OmegaConf.create(f"value: {value}"))["value"]  # type: ignore[index, call-overload]
     except (YAMLError, OmegaConfBaseException) as error:
@@ -95,7 +98,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         loaded = OmegaConf.to_object(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         raise PreceptorError(
             f"{path}: is not YAML: {error}", expected="a recipe as preceptor recipes show prints"
         ) from None
@@ -104,7 +107,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     """``base`` with the changes, objectives travelling as a mapping by name."""
-    validate(base, where)
+    base = validate(base, where).plain()
     plain = {**base, "objectives": {one.get("name") or one["loss"]: dict(one) for one in base["objectives"]}}
     plain["networks"] = {name: dict(one) for name, one in base["networks"].items()}
     plain["views"] = {name: {"policy": v} if isinstance(v, str) else dict(v) for name, v in base["views"].items()}
@@ -115,7 +118,10 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict
             plain[section] = {"name": value}
     for key, value in sorted(changes.items(), key=lambda pair: not pair[0].endswith(".run")):
         _set(plain, key.split("."), value)
-    return {**plain, "objectives": [{**one, "name": name} for name, one in plain["objectives"].items()]}
+    for name, one in plain["objectives"].items():
+        if not isinstance(one, dict):
+            raise PreceptorError(f"{where}: 'objectives.{name}' is {one!r}", expected="a mapping, as in its YAML")
+    return {**plain, "objectives": [{"name": name, **one} for name, one in plain["objectives"].items()]}
 
 
 def _check_place(key: str, plain: dict[str, Any], where: str) -> None:
@@ -135,7 +141,7 @@ def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
     """A network that comes from a run drops what said where it came from; so does a view with a new origin."""
     here = plain
     for part in path[:-1]:
-        here[part] = dict(here[part]) if isinstance(here.get(part), dict) else {}
+        here[part] = _opened(part, here.get(part))
         here = here[part]
     if path[0] == "networks" and path[-1] == "run" and value is not None:
         for old in ("trained_by", "backbone", "pretrained"):
@@ -143,3 +149,12 @@ def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
     if path[0] == "views" and len(path) == 3:
         here.clear() if path[-1] in ("policy", "same_as") else None
     here[path[-1]] = value
+
+
+def _opened(key: str, value: Any) -> dict[str, Any]:
+    """What a key holds as a mapping to be changed: a policy's or recipe's name stands for all that it says."""
+    if key == "policy" and isinstance(value, str):
+        return POLICIES[value].model_dump()
+    if key == "trained_by" and isinstance(value, str):
+        return {"recipe": value}
+    return dict(value) if isinstance(value, dict) else {}

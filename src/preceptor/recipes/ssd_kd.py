@@ -6,7 +6,7 @@ classification using dermoscopic images", Medical Image Analysis 2023 (arXiv 220
 
 from __future__ import annotations
 
-from preceptor.recipe import Adam, Network, Objective, OneCycle, Recipe, TrainedBy, View
+from preceptor.recipe import Adam, Fraction, Network, Objective, OneCycle, Recipe, TrainedBy, View
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.supervised import WEIGHTED_CE
 
@@ -14,7 +14,7 @@ PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
 
 
 @register_recipe(paper=f"{PAPER}, eq. (4) (BLKD); Hinton et al. 2015")
-def kd(temperature: float = 5.0, balance: float = 0.5) -> Recipe:
+def kd(temperature: float = 5.0, balance: Fraction = 0.5) -> Recipe:
     """Logit distillation from a frozen teacher: (1-λ)·weighted CE + λ·T²·KL(teacher ‖ student).
 
     balance is λ. The paper has T = 5 and λ = 0.5; T² and the batch mean are its released code's.

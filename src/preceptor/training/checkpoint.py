@@ -6,6 +6,7 @@ Random draws have addresses (see :mod:`preceptor.randomness`), so that there is 
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
         raise PreceptorError(
             f"{path}: cannot be read ({error})", remedy="the disk lost it; remove the file to start from epoch 1"
         ) from None

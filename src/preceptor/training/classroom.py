@@ -52,6 +52,10 @@ class Classroom(nn.Module):
         weights = {name: self.term(name).weight(epoch) for name in self.terms}
         return {name: weight for name, weight in weights.items() if weight}
 
+    def needed(self, epoch: int) -> set[str]:
+        """The networks that an objective looks at in this epoch; the others are not run."""
+        return {network for name in self.active(epoch) for network in self.term(name).networks}
+
     def forward(
         self,
         views: Mapping[str, Tensor],
@@ -69,7 +73,7 @@ class Classroom(nn.Module):
             labels, rows, address, sizes, masks: see :class:`Scene`.
         """
         active = [self.term(name) for name in self.active(address[1])]
-        needed = {name for term in active for name in term.networks}
+        needed = self.needed(address[1])
         outputs = {name: self._look(name, views[name]) for name in self.networks if name in needed}
         with torch.autocast(labels.device.type, enabled=False):
             scene = Scene(outputs, self.banks, labels, rows, masks, address, sizes)  # type: ignore[arg-type]

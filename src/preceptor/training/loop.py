@@ -147,12 +147,14 @@ class Training:
     def views(self, batch: Batch, whole: int, address: tuple[int, int, int]) -> dict[str, torch.Tensor]:
         """What each network sees: draws are made for the global batch, and this process takes its share of them."""
         mine = torch.from_numpy(shard(np.arange(whole), self.fabric.global_rank, self.fabric.world_size))
+        views, needed = self.recipe.views, self.classroom.needed(address[1])
+        shown = {views[name].same_as or name for name in needed}
         seen = {}
-        for name, view in self.recipe.views.items():
-            if view.same_as is None:
+        for name, view in views.items():
+            if name in shown:
                 drawn = draw(view.resolved(), whole, generator(*address, f"views/{name}"))
                 seen[name], _ = render(batch.images, drawn.select(mine) if len(mine) < whole else drawn)
-        return {name: seen[view.same_as or name] for name, view in self.recipe.views.items()}
+        return {name: seen[views[name].same_as or name] for name in needed}
 
     def watch(self, epoch: int) -> dict[str, float]:
         """Metrics of every network that changes, on the watched part; drives plateau, selection and early stop."""

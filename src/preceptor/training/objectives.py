@@ -104,6 +104,11 @@ def check_objectives(recipe: Recipe) -> None:
     Raises:
         PreceptorError: names the key ``objectives.NAME.…``.
     """
+    taken = nn.ModuleDict()
+    for section, names in (("networks", recipe.networks), ("objectives", [one.name for one in recipe.objectives])):
+        for name in names:
+            if hasattr(taken, name):
+                raise PreceptorError(f"{section}: the name {name!r} is taken", remedy="choose another")
     for objective in recipe.objectives:
         spec = _spec(objective)
         _settings(objective, spec)
@@ -186,14 +191,14 @@ def _settings(objective: Objective, spec: LossSpec) -> dict[str, Any]:
                 expected="one of " + ", ".join([*known, "weight", "name"]),
             )
     fields: dict[str, Any] = {
-        name: (hints[name], ... if argument.default is argument.empty else argument.default)
+        name: (hints.get(name, Any), ... if argument.default is argument.empty else argument.default)
         for name, argument in known.items()
     }
     schema = create_model(spec.name, __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
     try:
         checked = schema.model_validate(objective.settings)
     except ValidationError as error:
-        fault = error.errors()[0]
+        fault = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union, the branch that got furthest
         key = f"objectives.{objective.name}.{fault['loc'][0]}"
         if fault["type"] == "missing":
             raise PreceptorError(f"{key!r} is missing", expected=f"a setting of the loss {spec.name}") from None
@@ -210,6 +215,12 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     if not spec.needs_source and objective.source is not None:
         raise PreceptorError(
             f"{place}: the loss {spec.name} looks at one network", expected="of: NAME instead of from and to"
+        )
+    learner = recipe.networks[objective.learner]
+    if learner.mean_of and "to.projection" not in {spec.feeds[argument] for argument in spec.trains}:
+        raise PreceptorError(
+            f"{place}: {objective.learner!r} is the mean of {learner.mean_of!r}: {spec.name} cannot teach it",
+            remedy=f"set objectives.{objective.name}.{'to' if objective.to else 'of'}={learner.mean_of}",
         )
     if "masks" in spec.feeds.values():
         raise PreceptorError(f"{place}: the loss {spec.name} needs masks", expected="a loss for classification")

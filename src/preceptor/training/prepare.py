@@ -83,7 +83,7 @@ def prepare(recipe: Recipe, data: Data, out: Path, devices: int = 1) -> Run:
     for name, network in recipe.networks.items():
         if network.trained_by is not None:
             stage_recipe(recipe, name)
-            starts[name] = f"run {name}/{name}.safetensors"
+            starts[name] = f"trained first, in {name}/"
     run = Run(out)
     run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
     return run
@@ -114,9 +114,10 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     assert network.trained_by is not None
     base = resolve(network.trained_by.recipe)
     learning = [one for one, said in base.networks.items() if said.learns]
-    if name not in learning and len(learning) != 1:
+    left = [one for one, said in base.networks.items() if not said.frozen]  # each gets a file
+    if (name not in left and len(left) != 1) or (name not in learning and len(learning) != 1):
         raise PreceptorError(
-            f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(learning)}",
+            f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(left)}",
             expected=f"a recipe that trains one network, or one called {name!r}",
         )
     trained = name if name in learning else learning[0]
@@ -125,9 +126,16 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
             key: getattr(recipe, key) for key in ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
         },
         **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
-        **{f"networks.{trained}.{key}": getattr(network, key) for key in ("backbone", "pretrained", "dropout")},
+        **{
+            f"networks.{trained}.{key}": getattr(network, key)
+            for key in ("backbone", "pretrained", "dropout", "projection")
+        },
     }
-    return resolve(network.trained_by.recipe, {**handed_on, **network.trained_by.set})
+    said = network.trained_by.set
+    for key in ("backbone", "pretrained"):  # a recipe's argument of that name says the same, and has the last word
+        if key in said:
+            del handed_on[f"networks.{trained}.{key}"]
+    return resolve(network.trained_by.recipe, {**handed_on, **said})
 
 
 def _refuse_occupied(out: Path) -> None:
@@ -156,7 +164,11 @@ def _absolute(recipe: Recipe) -> Recipe:
             changes["run"] = str(file.resolve())
         if network.pretrained not in ("none", "imagenet"):
             changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
-        networks[name] = Network.model_validate({**network.model_dump(), **changes})
+        said = network.model_dump()
+        if network.trained_by is not None and network.trained_by.recipe.endswith((".yaml", ".yml")):
+            file = Path(network.trained_by.recipe).expanduser().resolve()
+            said["trained_by"] = {"recipe": str(file), "set": network.trained_by.set}
+        networks[name] = Network.model_validate({**said, **changes})
     return recipe.model_copy(update={"networks": networks})
 
 

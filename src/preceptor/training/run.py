@@ -75,7 +75,7 @@ class Run:
         settled = {}
         for name, network in self.recipe.networks.items():
             if network.trained_by is not None:
-                network = Network(run=str(self.stage(name).path), frozen=network.frozen, dropout=network.dropout)
+                network = Network(run=str(self.stage(name).path), frozen=network.frozen)
             settled[name] = network
         return settled
 
