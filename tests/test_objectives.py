@@ -25,7 +25,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, validate
 from preceptor.training.classroom import Classroom
-from preceptor.training.objectives import Scene, build_terms, check_objectives
+from preceptor.training.objectives import Scene, build_banks, build_terms, check_objectives
 
 CLASSES = ("mel", "nv", "bcc")
 LABELS = torch.tensor([0, 1, 2, 1, 1, 0])  # of the training part
@@ -46,7 +46,8 @@ def classroom(objectives: list[dict[str, Any]], networks: dict[str, Any] | None 
     whole = recipe(objectives, networks, **changes)
     check_objectives(whole)
     built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed)
-    return Classroom(whole, built, build_terms(whole, built, LABELS, 3))
+    terms = build_terms(whole, built, LABELS, 3)
+    return Classroom(whole, built, terms, build_banks(whole, built, terms, LABELS, 3))
 
 
 def views(room: Classroom, seed: int = 0) -> dict[str, Tensor]:
@@ -55,7 +56,7 @@ def views(room: Classroom, seed: int = 0) -> dict[str, Tensor]:
 
 
 def losses(room: Classroom, epoch: int = 0, step: int = 0, seen: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    return room(seen or views(room), BATCH, torch.arange(4), (room.recipe.seed, epoch, step), [4])
+    return room(seen or views(room), BATCH, torch.arange(4), (room.recipe.seed, epoch, step), [4])[0]
 
 
 def refused(objectives: list[dict[str, Any]], networks: Any, *said: str) -> PreceptorError:
@@ -117,7 +118,7 @@ def test_each_process_weighs_as_many_images_as_it_holds() -> None:
 
     def loss(part: slice, sizes: list[int]) -> Tensor:
         outputs = {name: NetworkOutput(one[part], *(torch.zeros(0),) * 2) for name, one in logits.items()}
-        return term(Scene(outputs, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
+        return term(Scene(outputs, {}, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
 
     whole, first, second = loss(slice(4), [4]), loss(slice(3), [3, 1]), loss(slice(3, 4), [3, 1])
     torch.testing.assert_close((first + second) / 2, whole)
@@ -131,17 +132,12 @@ def test_the_objectives_of_every_shipped_recipe_pass_their_check(name: str) -> N
 
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
-    """Its settings have defaults, and whatever it lacks is said in terms of the recipe."""
+    """Its settings have defaults, and the engine has all that it feeds on."""
     spec = LOSSES[loss]
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
     sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
     objectives = [CE, {"loss": loss, "name": "tried", **sides}]
-    try:
-        check_objectives(recipe(objectives, networks))
-    except PreceptorError:
-        assert {"masks", "to.bank", "from.bank"} & set(spec.feeds.values()), "what it feeds on is there"
-        refused(objectives, networks, "objectives.tried", loss)
-        return
+    check_objectives(recipe(objectives, networks))
     found = losses(classroom(objectives, networks))["tried"]
     assert found.shape == ()
     assert found.isfinite()
@@ -280,7 +276,7 @@ def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
     before = room.state_dict()[key].clone()
     with torch.no_grad():
         room.networks["student"].classifier.weight += 1
-    room.after_step(3)
+    room.after_step(3, torch.arange(4), {}, [4])
     moved = room.state_dict()[key]
     alpha = min(1 - 1 / 4, 0.99)
     torch.testing.assert_close(moved, alpha * before + (1 - alpha) * (before + 1))
@@ -519,3 +515,30 @@ def test_terms_look_at_the_networks_that_feed_them() -> None:
     assert room.terms["cross_entropy"].networks == {"student"}
     assert room.terms["kl"].networks == {"student", "teacher"}
     assert isinstance(room.networks["teacher"], MeanTeacher)
+
+
+# --- memory banks -----
+
+
+def test_banks_take_in_what_was_said_after_the_step() -> None:
+    """Each network's own projections, into the rows of the images that were seen, and into no others."""
+    networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
+    room = classroom([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    assert set(room.banks) == {"student", "teacher"}
+    before = {name: bank.rows.clone() for name, bank in room.banks.items()}
+    _, said = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
+    assert all(torch.equal(bank.rows, before[name]) for name, bank in room.banks.items()), "not before the step"
+    room.after_step(0, torch.arange(4), said, [4])
+    for name, bank in room.banks.items():
+        expected = nn.functional.normalize(0.5 * before[name][:4] + 0.5 * said[name], dim=1)
+        torch.testing.assert_close(bank.rows[:4], expected)
+        assert torch.equal(bank.rows[4:], before[name][4:])
+        assert f"banks.{name}.rows" in room.state_dict()
+
+
+def test_ccd_trains_the_mean_teachers_head_and_nothing_else_of_it() -> None:
+    networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
+    room = classroom([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    losses(room)["ccd"].backward()
+    assert grads(room.networks["teacher"]) == {"network.projection.linear.weight", "network.projection.linear.bias"}
+    assert grads(room.networks["student"])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from preceptor.data import phantom as module
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, read_mask
 from preceptor.data.phantom import CLASSES, Phantom, load_knobs, write_phantom
+from preceptor.data.phantom import draw as module
 from preceptor.data.readers import read
 from preceptor.errors import PreceptorError
 
@@ -71,7 +71,7 @@ def test_the_same_knobs_draw_the_same_files_whatever_the_threads(small: Catalog,
 
 
 def test_similarity_and_variation_move_the_classes() -> None:
-    from preceptor.data.phantom_traits import draw_traits
+    from preceptor.data.phantom.traits import draw_traits
 
     def melanin(name: str, similarity: float, variation: float) -> np.ndarray:
         rng = np.random.default_rng(0)

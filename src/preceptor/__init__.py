@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
 __all__ = ["PreceptorError", "__version__", "load", "train"]
 
 from preceptor.errors import PreceptorError
+from preceptor.version import __version__
 
 if TYPE_CHECKING:
     from preceptor.training.api import load, train

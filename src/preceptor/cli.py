@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from preceptor import __version__
 from preceptor.errors import PreceptorError
+from preceptor.version import __version__
 
 app = typer.Typer(
     name="preceptor",
@@ -67,6 +67,11 @@ def show_recipe(name: str, overrides: Overrides = None) -> None:
     """Print a recipe's YAML, which can be edited and run."""
     from preceptor.recipes.show import commented_yaml
 
+    if overrides:  # what the losses make of their settings; needs torch, so only where there is something to check
+        from preceptor.recipes.resolve import resolve
+        from preceptor.training.objectives import check_objectives
+
+        check_objectives(resolve(name, overrides))
     print(commented_yaml(name, overrides or []), end="")
 
 

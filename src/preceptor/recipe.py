@@ -58,11 +58,14 @@ class Network(Section):
     ``run`` (a finished run, or a ``.safetensors`` file that a run wrote), or ``mean_of`` (the running average of
     another network with ``decay``; ``batch_norm: averaged`` averages the statistics too and teaches in evaluation
     mode, ``batch`` teaches with the statistics of the batch). ``trained_by`` trains it first, in a run of its own.
+    ``projection`` is the width of a head for contrastive losses, which inference leaves out; ``bottleneck`` that of a
+    linear layer before the classifier, which it keeps.
     """
 
     backbone: str | None = None
     pretrained: str = "none"
     projection: Positive | None = None
+    bottleneck: Positive | None = None
     dropout: Fraction = 0.0
     frozen: bool = False
     run: str | None = None
@@ -76,7 +79,7 @@ class Network(Section):
         if self.mean_of is not None:
             given = [
                 key
-                for key in ("backbone", "run", "trained_by", "frozen", "projection", "dropout")
+                for key in ("backbone", "run", "trained_by", "frozen", "projection", "bottleneck", "dropout")
                 if getattr(self, key)
             ]
             if given or self.pretrained != "none":
@@ -87,8 +90,10 @@ class Network(Section):
             raise ValueError("decay and batch_norm belong to a network with mean_of")
         elif self.backbone is None and self.run is None:
             raise ValueError("needs a backbone (a timm name), a run (a finished run), or mean_of (a network's name)")
-        if self.run is not None and (self.trained_by or self.pretrained != "none" or self.dropout):
-            raise ValueError("a network from a run is as it was trained: remove pretrained, trained_by and dropout")
+        if self.run is not None and (self.trained_by or self.pretrained != "none" or self.dropout or self.bottleneck):
+            raise ValueError(
+                "a network from a run is as it was trained: remove pretrained, trained_by, dropout and bottleneck"
+            )
         if self.frozen and not (self.run or self.trained_by):
             raise ValueError("a frozen network must come from somewhere: give run=DIR or trained_by")
         return self

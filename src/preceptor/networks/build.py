@@ -57,7 +57,9 @@ def _build(name: str, network: Network, classes: tuple[str, ...], image_size: in
         return _from_run(name, network, classes, image_size)
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
-    architecture = Architecture(network.backbone, classes, image_size, mean, std, network.projection, network.dropout)
+    architecture = Architecture(
+        network.backbone, classes, image_size, mean, std, network.projection, network.dropout, network.bottleneck
+    )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
 

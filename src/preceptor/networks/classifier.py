@@ -26,6 +26,8 @@ class Architecture:
         mean, std: per-channel statistics that images in [0, 1] are normalised with, inside the network.
         projection: width d of the projection head, or None.
         dropout: before the classifier, while training.
+        bottleneck: width of a linear layer between backbone and classifier that makes the embedding (CRCKD's code
+            has one of 128), or None.
     """
 
     backbone: str
@@ -35,6 +37,7 @@ class Architecture:
     std: tuple[float, ...]
     projection: int | None = None
     dropout: float = 0.0
+    bottleneck: int | None = None
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
@@ -69,6 +72,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = _create(architecture)
+        self.bottleneck, self.head = self._narrow()
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
         if not isinstance(self.classifier, nn.Module):
@@ -88,16 +92,26 @@ class Classifier(nn.Module):
     @property
     def classifier(self) -> nn.Module:
         """The last layer: embedding to logits."""
-        return self.backbone.get_classifier()
+        return self.backbone.get_classifier() if self.head is None else self.head
 
     def forward(self, images: Tensor) -> NetworkOutput:
         return self.project(self.look(images))
 
     def look(self, images: Tensor) -> NetworkOutput:
         """All but the projection."""
-        features = self.backbone.forward_features((images - self.mean) / self.std)
-        embedding = self.backbone.forward_head(features, pre_logits=True)
+        features, embedding = self._embed((images - self.mean) / self.std)
         return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)
+
+    def _embed(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.backbone.forward_features(normalised)
+        embedding = self.backbone.forward_head(features, pre_logits=True)
+        return features, embedding if self.bottleneck is None else self.bottleneck(embedding)
+
+    def _narrow(self) -> tuple[nn.Linear | None, nn.Linear | None]:
+        width = self.architecture.bottleneck
+        if width is None:
+            return None, None
+        return nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, len(self.architecture.classes))
 
     def project(self, output: NetworkOutput) -> NetworkOutput:
         """The same with its projection, where this network has a head for one."""
@@ -124,8 +138,7 @@ class Classifier(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                features = self.backbone.forward_features(torch.zeros(1, 3, side, side))
-                embedding = self.backbone.forward_head(features, pre_logits=True)
+                features, embedding = self._embed(torch.zeros(1, 3, side, side))
                 logits, feature_map = self.classifier(embedding), self._as_map(features)
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(
@@ -149,7 +162,10 @@ def _create(architecture: Architecture) -> nn.Module:
             f"timm knows no backbone {name!r}.{did_you_mean(name, timm.list_models())}",
             expected="a name that timm.list_models() gives",
         )
-    wanted: dict[str, Any] = {"num_classes": len(architecture.classes), "drop_rate": architecture.dropout}
+    wanted: dict[str, Any] = {
+        "num_classes": len(architecture.classes) if architecture.bottleneck is None else 0,
+        "drop_rate": architecture.dropout,
+    }
     side = architecture.image_size
     try:  # transformers are built for one image size, convolutional networks know no such argument
         return timm.create_model(name, **wanted, img_size=side)

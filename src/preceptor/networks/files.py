@@ -9,10 +9,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from preceptor import __version__
 from preceptor.atomic import write_bytes
 from preceptor.errors import PreceptorError, some_of
 from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.version import __version__
 
 _HEADER = "preceptor"
 _FORMAT = 1

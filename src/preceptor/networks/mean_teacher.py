@@ -35,7 +35,8 @@ class MeanTeacher(nn.Module):
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(student)
-        self.network.backbone.requires_grad_(False)
+        for parameter in _averaged(self.network):
+            parameter.requires_grad_(False)
         if self.network.projection is not None:
             self.network.projection.linear.reset_parameters()
         self.decay, self.batch_norm = decay, batch_norm
@@ -54,7 +55,8 @@ class MeanTeacher(nn.Module):
 
     def train(self, mode: bool = True) -> MeanTeacher:
         super().train(mode)
-        self.network.backbone.train(mode and self.batch_norm == "batch")
+        if self.batch_norm == "averaged":
+            self.network.eval()
         return self
 
     def forward(self, images: Tensor) -> NetworkOutput:
@@ -66,8 +68,17 @@ class MeanTeacher(nn.Module):
     def update(self, student: Classifier, step: int) -> None:
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
-        mine, theirs = self.network.backbone, student.backbone
-        pairs: list[tuple[Tensor, Tensor]] = list(zip(mine.parameters(), theirs.parameters(), strict=True))
+        mine, theirs = _averaged(self.network), _averaged(student)
         if self.batch_norm == "averaged":
-            pairs += [(m, t) for m, t in zip(mine.buffers(), theirs.buffers(), strict=True) if m.is_floating_point()]
-        torch._foreach_lerp_([mean for mean, _ in pairs], [new for _, new in pairs], 1 - alpha)
+            mine, theirs = mine + _statistics(self.network), theirs + _statistics(student)
+        torch._foreach_lerp_(mine, theirs, 1 - alpha)
+
+
+def _averaged(network: Classifier) -> list[Tensor]:
+    """All parameters but the projection head's."""
+    return [parameter for name, parameter in network.named_parameters() if not name.startswith("projection.")]
+
+
+def _statistics(network: Classifier) -> list[Tensor]:
+    """The running statistics of batch norm."""
+    return [buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))]

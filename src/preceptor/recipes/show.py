@@ -11,10 +11,6 @@ from preceptor.recipes.resolve import resolve, to_yaml
 def commented_yaml(source: str, overrides: list[str]) -> str:
     """The resolved recipe as YAML; above it, as comments, what its function says of it."""
     recipe = resolve(source, overrides)
-    if overrides:
-        from preceptor.training.objectives import check_objectives  # torch: only where there is something to check
-
-        check_objectives(recipe)
     if source not in RECIPES:
         return to_yaml(recipe)
     spec = RECIPES[source]

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from preceptor import __version__
 from preceptor.data.catalog import Catalog
 from preceptor.data.readers import read
 from preceptor.data.split import make_split
@@ -25,6 +24,7 @@ from preceptor.recipes.resolve import resolve
 from preceptor.training.devices import precision_of
 from preceptor.training.objectives import check_objectives
 from preceptor.training.run import Run
+from preceptor.version import __version__
 
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
 _LIBRARIES = ("torch", "torchvision", "timm", "kornia", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
@@ -128,7 +128,7 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
         **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
         **{
             f"networks.{trained}.{key}": getattr(network, key)
-            for key in ("backbone", "pretrained", "dropout", "projection")
+            for key in ("backbone", "pretrained", "dropout", "bottleneck", "projection")
         },
     }
     said = network.trained_by.set

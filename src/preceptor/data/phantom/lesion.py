@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preceptor.data.phantom_textures import Cells, cloud, mosaic, tree
-from preceptor.data.phantom_traits import Traits
+from preceptor.data.phantom.textures import Cells, cloud, mosaic, tree
+from preceptor.data.phantom.traits import Traits
 
 #: Half-width of the canvas in half-widths of an image; what lies beyond 1 comes into sight when a view is shifted.
 FIELD = 1.6

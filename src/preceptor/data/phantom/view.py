@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from preceptor.data.phantom_lesion import FIELD, Canvas
+from preceptor.data.phantom.lesion import FIELD, Canvas
 
 _FINE = 2  # pictures are composed at twice their resolution and averaged down
 

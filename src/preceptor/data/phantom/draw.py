@@ -24,9 +24,9 @@ from PIL import Image
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from preceptor.data.phantom_lesion import FIELD, draw_lesion
-from preceptor.data.phantom_traits import BY_FREQUENCY, draw_traits
-from preceptor.data.phantom_view import photograph
+from preceptor.data.phantom.lesion import FIELD, draw_lesion
+from preceptor.data.phantom.traits import BY_FREQUENCY, draw_traits
+from preceptor.data.phantom.view import photograph
 from preceptor.errors import PreceptorError
 from preceptor.randomness import seed_of
 
