@@ -171,6 +171,23 @@ def test_nan_is_found_before_the_checkpoint(phantom_root: Path, tmp_path: Path) 
         assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
 
 
+def test_what_training_alone_needs_is_not_exported(phantom_root: Path, tmp_path: Path) -> None:
+    """Projection heads, banks and the teacher stay behind: the student's file is that of a plain network."""
+    overrides = {
+        **TINY, "backbone": "test_efficientnet", "networks.student.pretrained": "none",
+        "objectives.ccd.negatives": 32, "objectives.ccd.positives": 4, "epochs": 1,
+    }  # fmt: skip
+    run = train("crckd", data="phantom", root=phantom_root, out=tmp_path / "crckd", overrides=overrides)
+    alone = train("student", data="phantom", root=phantom_root, out=tmp_path / "alone", overrides=STUDENT)
+    taught, plain = (load_network(one.path / "student.safetensors")[0] for one in (run, alone))
+    assert {k: v.shape for k, v in taught.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+    costs = [one.metrics["networks"]["student"]["cost"] for one in (run, alone)]
+    assert costs[0]["parameters"] == costs[1]["parameters"]
+    assert costs[0]["flops"] == costs[1]["flops"]
+    state = load_state(run.checkpoint)["classroom"]
+    assert {"banks.student.rows", "banks.teacher.class_sums", "networks.student.projection.linear.weight"} <= set(state)
+
+
 def test_excluded_ids_are_left_out_and_said(phantom_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = train("student", data="phantom", root=phantom_root, out=out, exclude=["phantom_0000003"], overrides=STUDENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -101,6 +102,12 @@ class Classifier(nn.Module):
         """All but the projection."""
         features, embedding = self._embed((images - self.mean) / self.std)
         return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)
+
+    def for_inference(self) -> Classifier:
+        """A copy without the projection head, which nothing needs once training is over."""
+        bare = copy.deepcopy(self)
+        bare.projection, bare.architecture = None, replace(self.architecture, projection=None)
+        return bare.eval()
 
     def _embed(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
         features = self.backbone.forward_features(normalised)

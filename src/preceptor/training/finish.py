@@ -67,7 +67,7 @@ def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[
 
 
 def _plain(network: AnyNetwork) -> Classifier:
-    return network.network if isinstance(network, MeanTeacher) else network
+    return (network.network if isinstance(network, MeanTeacher) else network).for_inference()
 
 
 def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], said: dict[str, Any]) -> None:
