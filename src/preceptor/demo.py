@@ -62,9 +62,9 @@ def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:
     )
     lines = [
         "",
-        f"{'on the test part':24} {'accuracy':>9} {'balanced':>9} {'macro AUC':>10}",
+        f"{'on the test part':30} {'accuracy':>9} {'balanced':>9} {'macro AUC':>10}",
         *(
-            f"{label:24} {one['accuracy']:9.3f} {one['balanced_accuracy']:9.3f} {one['macro_auc']:10.3f}"
+            f"{label:30} {one['accuracy']:9.3f} {one['balanced_accuracy']:9.3f} {one['macro_auc']:10.3f}"
             for label, one in (
                 (f"teacher {TEACHER}", taught),
                 (f"student alone ({STUDENT})", single),
