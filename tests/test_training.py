@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ import preceptor
 from conftest import TINY
 from preceptor.errors import PreceptorError
 from preceptor.networks.files import load_network
+from preceptor.recipes.resolve import resolve
+from preceptor.training import loop
 from preceptor.training.api import carry_on, train
 from preceptor.training.checkpoint import load_state
+from preceptor.training.fit import build_classroom
+from preceptor.training.prepare import Data, prepare
 from preceptor.training.run import Run
 
 STUDENT = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
@@ -91,10 +96,6 @@ def test_load_gives_the_selected_network(kd: Run, phantom_root: Path) -> None:
 
 def test_student_starts_alike_alone_and_distilled(phantom_root: Path, tmp_path: Path, kd: Run) -> None:
     """A fair comparison: same first weights, same batches, same views."""
-    from preceptor.recipes.resolve import resolve
-    from preceptor.training.fit import build_classroom
-    from preceptor.training.prepare import Data, prepare
-
     alone = prepare(resolve("student", STUDENT), Data("phantom", phantom_root), tmp_path / "alone")
     catalog = alone.catalog()
     labels = torch.from_numpy(catalog.labels)
@@ -128,8 +129,6 @@ def test_paper_protocol(phantom_root: Path, tmp_path: Path) -> None:
 def test_grouped_run_never_looks_at_the_test_part_before_the_end(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from preceptor.training import loop
-
     seen: list[int] = []
     real = loop.predict_part
 
@@ -197,8 +196,6 @@ def test_excluded_ids_are_left_out_and_said(phantom_root: Path, tmp_path: Path) 
 
 
 def test_changed_data_are_noticed(phantom_root: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = tmp_path / "data"
     shutil.copytree(phantom_root, root)
     run = train("student", data="phantom", root=root, out=tmp_path / "run", overrides=STUDENT)
@@ -233,3 +230,19 @@ def test_environment_says_what_ran(kd: Run) -> None:
     assert said["starts"] == {"teacher": "trained first, in teacher/", "student": "random"}
     assert said["data"]["fingerprint"] == kd.catalog().fingerprint()
     assert said["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_an_unreadable_image_leaves_no_run_behind(phantom_root: Path, tmp_path: Path) -> None:
+    """So that the same command with --exclude works at once; the message names the file and the way out."""
+    root = tmp_path / "data"
+    shutil.copytree(phantom_root, root)
+    image = root / "images" / "phantom_0000005.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(PreceptorError, match=r"phantom_0000005\.jpg") as caught:
+        train("student", data="phantom", root=root, out=tmp_path / "run", overrides=STUDENT)
+    assert "--exclude" in str(caught.value)
+    assert not (tmp_path / "run").exists()
+    run = train(
+        "student", data="phantom", root=root, out=tmp_path / "run", exclude=["phantom_0000005"], overrides=STUDENT
+    )
+    assert run.finished

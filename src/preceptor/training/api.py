@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from preceptor.data.cache import open_pixels
+from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import find_network
 from preceptor.networks.classifier import Classifier
@@ -62,8 +63,9 @@ def train(
     elif overrides:
         raise PreceptorError("overrides go with a recipe's name or file", remedy="change the Recipe itself")
     where = Data(data, Path(root) if root else None, dict(options or {}), tuple(exclude), fold)
-    run = prepare(recipe, where, Path(out) if out else default_path(recipe, where), devices)
-    return carry_on(run, devices=devices, cache=Path(cache) if cache else None, quiet=quiet)
+    folder, kept = Path(out) if out else default_path(recipe, where), Path(cache) if cache else None
+    run = prepare(recipe, where, folder, devices, decoder(kept, quiet))
+    return carry_on(run, devices=devices, cache=kept, quiet=quiet)
 
 
 def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None, quiet: bool = True) -> Run:
@@ -76,7 +78,7 @@ def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None,
         for stage in prepare_stages(run, devices):
             carry_on(stage, devices=devices, cache=cache, quiet=quiet)
         recipe = run.recipe
-        _decode(run, cache, quiet)
+        decoder(cache, quiet)(run.catalog(), recipe.image_size)
         launch(fit, recipe, devices, run.path, cache, quiet)
         finish(run, cache)
     if not run.report.is_file():
@@ -94,15 +96,11 @@ def load(run: str | Path, network: str = "student") -> Classifier:
     return load_network(find_network(Path(run), network, "load"))[0]
 
 
-def _decode(run: Run, cache: Path | None, quiet: bool) -> None:
-    """Fills the cache once, before processes start, with a bar."""
-    catalog = run.catalog()
-    with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
-        done = 0
+def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, int], None]:
+    """Fills the cache with a catalog's images at some size, showing a bar; in one process, before others start."""
 
-        def moved(now: int, total: int) -> None:
-            nonlocal done
-            move(now - done)
-            done = now
+    def decode(catalog: Catalog, image_size: int) -> None:
+        with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
+            open_pixels(catalog, image_size, directory=cache, progress=lambda done, total: move(1))
 
-        open_pixels(catalog, run.recipe.image_size, directory=cache, progress=moved)
+    return decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -58,10 +58,20 @@ def default_path(recipe: Recipe, data: Data) -> Path:
     return Path("runs") / data.name / f"{recipe.name}-fold{data.fold}-seed{recipe.seed}"
 
 
-def prepare(recipe: Recipe, data: Data, out: Path, devices: int = 1) -> Run:
+def prepare(
+    recipe: Recipe,
+    data: Data,
+    out: Path,
+    devices: int = 1,
+    decode: Callable[[Catalog, int], object] | None = None,
+) -> Run:
     """Writes ``recipe.yaml``, ``environment.json`` and ``split.csv``; nothing is trained yet.
 
-    All that can be wrong with recipe, data or weights is found here, before the first image is decoded.
+    All that can be wrong with recipe, data or weights is found before the first image is decoded, and all that can be
+    wrong with images before anything is written.
+
+    Args:
+        decode: given the catalog and the image size, decodes the images into the cache; left to the training if None.
 
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
@@ -84,6 +94,8 @@ def prepare(recipe: Recipe, data: Data, out: Path, devices: int = 1) -> Run:
         if network.trained_by is not None:
             stage_recipe(recipe, name)
             starts[name] = f"trained first, in {name}/"
+    if decode is not None:
+        decode(catalog, recipe.image_size)
     run = Run(out)
     run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
     return run
