@@ -29,7 +29,7 @@ def refused(*words: object, **environment: str) -> str:
 
 def test_help_and_import_are_light() -> None:
     """Not a timed test (the machine may be busy): what makes them slow is importing torch and its kin."""
-    heavy = ["torch", "timm", "kornia", "pandas", "sklearn", "matplotlib", "lightning_fabric", "numpy"]
+    heavy = ["torch", "timm", "pandas", "sklearn", "matplotlib", "lightning_fabric", "numpy"]
     code = f"import sys, preceptor, preceptor.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

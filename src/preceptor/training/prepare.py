@@ -27,7 +27,7 @@ from preceptor.training.run import Run
 from preceptor.version import __version__
 
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
-_LIBRARIES = ("torch", "torchvision", "timm", "kornia", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
+_LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
 
 @dataclass(frozen=True)
