@@ -1,0 +1,50 @@
+"""The examples of the documentation run as they stand, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from preceptor.losses.registry import LOSSES
+from preceptor.recipes.registry import RECIPES
+from preceptor.recipes.resolve import resolve
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [code for kind, code in BLOCK.findall((ROOT / page).read_text()) if kind == language]
+
+
+def test_extending() -> None:
+    try:
+        space: dict[str, object] = {}
+        for code in blocks("docs/extending.md", "python"):
+            exec(compile(code, "docs/extending.md", "exec"), space)
+        assert "logit_mse" in LOSSES
+        assert "mimic" in RECIPES
+    finally:
+        LOSSES._entries.pop("logit_mse", None)
+        RECIPES._entries.pop("mimic", None)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_commands_name_recipes_and_keys_that_exist(page: str) -> None:
+    """Every ``preceptor train RECIPE … key=value`` of a page resolves."""
+    found = 0
+    for code in blocks(page, "bash"):
+        for line in code.replace("\\\n", " ").replace("$C", "").replace("$s", "0").splitlines():
+            words = shlex.split(line.strip(), comments=True)
+            if words[:2] == ["preceptor", "train"]:
+                resolve(words[2], [word for word in words[3:] if "=" in word and not word.startswith("-")])
+                found += 1
+    assert found >= 3
+
+
+def test_readme_lists_every_recipe() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert not [name for name in RECIPES if f"`{name}`" not in text]
