@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/preceptor demo
 
 test: .venv/installed lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -11,12 +11,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from preceptor.cli import main
+
 TINY = ["image_size=32", "batch_size=32", "epochs=1", "backbone=test_efficientnet", "pretrained=none"]
 
 
 def preceptor(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "preceptor", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240)
+
+
+def refused_here(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The same as :func:`refused` in this process, which saves the imports: what ``main`` says, and its exit code."""
+    monkeypatch.setattr(sys, "argv", ["preceptor", *words])
+    with pytest.raises(SystemExit) as left:  # anything else would have been a traceback
+        main()
+    assert left.value.code == 2
+    return capsys.readouterr().err
 
 
 def refused(*words: object, **environment: str) -> str:
@@ -119,10 +130,18 @@ def test_data_check_and_preview(phantom_root: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: "-".join(map(str, value))[:60] if isinstance(value, list) else "",
 )
-def test_wrong_words(words: list[str], said: str, phantom_root: Path, tmp_path: Path) -> None:
+def test_wrong_words(
+    words: list[str],
+    said: str,
+    phantom_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     if "phantom" in words and words[0] == "train":
         words = [*words, "--root", str(phantom_root), "--out", str(tmp_path / "run")]
     elif "phantom" in words:
         words = [*words, str(phantom_root)]
-    assert said in refused(*words)
+    monkeypatch.chdir(tmp_path)
+    assert said in refused_here(words, monkeypatch, capsys)
     assert not (tmp_path / "run" / "checkpoints").exists()

@@ -11,7 +11,9 @@ import numpy as np
 import rich
 
 from preceptor.atomic import write_text
+from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
+from preceptor.data.catalog import Catalog
 from preceptor.data.check import check
 from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
@@ -21,6 +23,7 @@ from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.evaluate import evaluate as measure
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.networks.build import find_network
+from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import parse_override
 from preceptor.training.api import carry_on
@@ -55,6 +58,7 @@ def check_data(
     name: str, root: Path | None, overrides: list[str], exclude: Path | None, preview: Path | None,
     policies: list[str], image_size: int, cache: Path | None,
 ) -> None:  # fmt: skip
+    """Prints what is in a data set, and writes a contact sheet where one is asked for."""
     unknown = [one for one in policies if one not in POLICIES]
     if unknown:
         raise PreceptorError(
@@ -81,6 +85,7 @@ def evaluate(
     path: Path, part: str, data: str | None, root: Path | None, overrides: list[str], out: Path | None,
     cache: Path | None,
 ) -> None:  # fmt: skip
+    """Measures the networks of a finished run, from their files, on a part of its data or on other data."""
     run = Run(path)
     if not run.finished:
         raise PreceptorError(f"{path}: is not a finished run", remedy=f"finish it: preceptor resume {path}")
@@ -95,13 +100,27 @@ def evaluate(
         rows = np.flatnonzero(run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == part)
         if not len(rows):
             raise PreceptorError(f"{path}: has no {part} part", expected="test, under protocol: paper")
-    found = measure(networks, catalog, rows, part, cache)
+    refuse_other_classes(networks, catalog)
+    pixels = open_pixels(catalog, next(iter(networks.values())).architecture.image_size, directory=cache)
+    loader = Loader(pixels, catalog.labels, rows, best_device())
+    ids = catalog.table["id"].iloc[rows].tolist()
+    found = measure(networks, loader, ids, catalog.classes, part)
     for name, metrics in found.metrics.items():
         print(line_of(name, part, metrics))
     if out is not None:
         write_text(out / "metrics.json", json.dumps(found.metrics, indent=2) + "\n")
         write_predictions(found.predictions, out / "predictions.csv")
         print(f"written: {out}")
+
+
+def refuse_other_classes(networks: Mapping[str, Classifier], catalog: Catalog) -> None:
+    for name, network in networks.items():
+        if network.architecture.classes != catalog.classes:
+            raise PreceptorError(
+                f"{name} tells apart {', '.join(network.architecture.classes)}; {catalog.name} has "
+                f"{', '.join(catalog.classes)}",
+                expected="data with the network's classes, in the same order",
+            )
 
 
 def predict(model: Path, images: list[Path], network: str, out: Path | None) -> None:

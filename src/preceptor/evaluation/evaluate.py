@@ -1,66 +1,46 @@
-"""Finished networks, read from their files, on labelled images: a part of their own data, or other data."""
+"""Networks on labelled images: the metrics of each, and the rows of ``predictions.csv``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from preceptor.data.batches import Loader
-from preceptor.data.cache import open_pixels
-from preceptor.data.catalog import Catalog
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows
-from preceptor.networks.classifier import Classifier
+
+BATCH = 64  # images at a time; what is measured does not depend on it
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What networks made of some images: metrics by network, and the rows of ``predictions.csv``."""
+    """What networks made of some images: metrics by network, and a frame of predictions for each."""
 
     metrics: dict[str, dict[str, Any]]
     predictions: list[pd.DataFrame]
 
 
 def evaluate(
-    networks: Mapping[str, Classifier], catalog: Catalog, rows: np.ndarray, part: str, cache: Path | None = None
+    networks: Mapping[str, nn.Module], loader: Loader, ids: Sequence[str], classes: Sequence[str], part: str
 ) -> Evaluation:
-    """Metrics and predictions of each network on the given rows of a catalog.
+    """Metrics and predictions of each network for the images of a loader.
 
     Args:
-        networks: by name, on the device to use; all of one image size.
-        rows: (P,) rows of ``catalog``.
-        part: what the rows are called in the predictions.
-        cache: where decoded images are kept.
-
-    Raises:
-        PreceptorError: the catalog has other classes than a network.
+        networks: by name, on the loader's device; all take images of the loader's size.
+        ids: of the loader's images, in its order.
+        classes: the class names in the order of the logits.
+        part: what these images are called in the predictions.
     """
-    for name, network in networks.items():
-        if network.architecture.classes != catalog.classes:
-            raise PreceptorError(
-                f"{name} tells apart {', '.join(network.architecture.classes)}; {catalog.name} has "
-                f"{', '.join(catalog.classes)}",
-                expected="data with the network's classes, in the same order",
-            )
     found = Evaluation({}, [])
-    for name, network in networks.items():
-        device = next(network.parameters()).device
-        pixels = open_pixels(catalog, network.architecture.image_size, directory=cache)
-        loader = Loader(pixels, catalog.labels, rows, device)
-        probabilities = predict_part({name: network}, loader, batch_size=64)[name]
-        ids = catalog.table["id"].iloc[rows].tolist()
-        found.metrics[name] = classification_metrics(loader.labels, probabilities, catalog.classes)
-        found.predictions.append(
-            prediction_rows(ids, loader.labels, probabilities, catalog.classes, part=part, network=name)
-        )
+    for name, probabilities in predict_part(networks, loader, BATCH).items():
+        found.metrics[name] = classification_metrics(loader.labels, probabilities, classes)
+        found.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
     return found
 
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from preceptor.data.catalog import Catalog
 from preceptor.deploy.cost import cost_of
-from preceptor.evaluation.inference import predict_part
-from preceptor.evaluation.metrics import classification_metrics
-from preceptor.evaluation.predictions import prediction_rows, write_predictions
+from preceptor.evaluation.evaluate import best_device, evaluate
+from preceptor.evaluation.predictions import write_predictions
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import save_network
@@ -27,28 +25,28 @@ from preceptor.training.run import Run
 def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
     recipe, catalog = run.recipe, run.catalog()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     networks = {name: network.to(device) for name, network in best_networks(run, recipe, catalog).items()}
     loaders = load_parts(run, recipe, catalog, cache, device)
-    parts = [part for part in ("validation", "test") if part in loaders]
     said: dict[str, dict[str, Any]] = {name: {} for name in networks}
     frames = []
-    for part in parts:
-        loader, ids = loaders[part], catalog.table["id"].iloc[loaders[part].part].tolist()
-        for name, probabilities in predict_part(networks, loader, max(recipe.batch_size, 64)).items():
-            said[name][part] = classification_metrics(loader.labels, probabilities, catalog.classes)
-            frames.append(prediction_rows(ids, loader.labels, probabilities, catalog.classes, part=part, network=name))
+    for part in [one for one in ("validation", "test") if one in loaders]:
+        ids = catalog.table["id"].iloc[loaders[part].part].tolist()
+        found = evaluate(networks, loaders[part], ids, catalog.classes, part)
+        frames += found.predictions
+        for name, metrics in found.metrics.items():
+            said[name][part] = metrics
     progress = load_state(run.checkpoint)["progress"]
     if recipe.protocol == "paper":
         _mean_of_last_epochs(said, progress["history"])
     write_predictions(frames, run.path / "predictions.csv")
     _save_networks(run, recipe, networks, said)
-    metrics = _metrics(run, recipe, catalog, progress) | {
+    result = _metrics(run, recipe, catalog, progress) | {
         "parts": {part: len(loader) for part, loader in loaders.items()},
         "networks": {name: _describe(run, recipe, name, networks[name]) | said[name] for name in networks},
     }
-    run.write_json("metrics.json", metrics)
-    return metrics
+    run.write_json("metrics.json", result)
+    return result
 
 
 def role(network: Network) -> str:
