@@ -1,0 +1,156 @@
+"""What a recipe may say: networks, the views they see, and a weighted sum of objectives between them.
+
+The schema is strict: an unknown key or a wrong type ends in one error that names the key and what was expected.
+Nothing here knows how a recipe is run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from preceptor.errors import did_you_mean
+from preceptor.recipe.network import Network, TrainedBy
+from preceptor.recipe.objective import Objective, Ramp, Steps
+from preceptor.recipe.optimisation import SGD, Adam, Constant, OneCycle, Plateau
+from preceptor.recipe.section import Fraction, Positive, Section
+from preceptor.recipe.view import View
+
+__all__ = [
+    "Adam",
+    "Constant",
+    "Fraction",
+    "Network",
+    "Objective",
+    "OneCycle",
+    "Plateau",
+    "Positive",
+    "Ramp",
+    "Recipe",
+    "SGD",
+    "Section",
+    "Select",
+    "Split",
+    "Steps",
+    "TrainedBy",
+    "View",
+]
+
+
+class Split(Section):
+    """Folds: ``folds`` parts, of which one is the test part; ``validation`` is a share of the rest."""
+
+    folds: Annotated[int, Field(ge=2)] = 5
+    validation: Annotated[float, Field(gt=0, le=0.5)] = 0.125
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Select(Section):
+    """Which network's validation metric chooses the epoch, and drives plateau and early stop; ``last`` chooses none."""
+
+    network: str = "student"
+    metric: Literal["balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_average_precision", "last"] = (
+        "balanced_accuracy"
+    )
+
+
+class Recipe(Section):
+    """A method, wholly said: what ``preceptor recipes show`` prints, every run stores and the engine runs.
+
+    ``protocol: grouped`` keeps lesions and patients together, selects on a validation part and reads the test part
+    once. ``protocol: paper`` splits by image, has no validation part and reports the mean of the last ten epochs on
+    the test part, as several papers did; its figures are optimistic and every report says so.
+    """
+
+    name: str
+    paper: str = ""
+    task: Literal["classification"] = "classification"
+    protocol: Literal["grouped", "paper"] = "grouped"
+    image_size: Annotated[int, Field(ge=16)] = 224
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    epochs: Positive = 60
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    networks: dict[str, Network]
+    views: dict[str, View]
+    objectives: list[Objective]
+    optimiser: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
+    schedule: Annotated[OneCycle | Plateau | Constant, Field(discriminator="name")] = OneCycle()
+    split: Split = Split()
+    select: Select = Select()
+    early_stop: Positive | None = None
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _number_or_text(cls, value: Any) -> Any:
+        return "32" if type(value) is int and value == 32 else value  # YAML reads precision: 32 as a number
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        networks = list(self.networks)
+        for name, network in self.networks.items():
+            if not name.isidentifier():
+                raise ValueError(f"networks: {name!r} is not a name (letters, digits and _)")
+            if network.mean_of is not None:
+                self._must_know(f"networks.{name}.mean_of", network.mean_of, networks)
+                if not self.networks[network.mean_of].learns:
+                    raise ValueError(f"networks.{name}.mean_of: {network.mean_of!r} does not learn, its mean is itself")
+            if name not in self.views:
+                raise ValueError(f"views: says nothing of {name!r}; give a policy, or same_as another network")
+        for name, view in self.views.items():
+            self._must_know(f"views.{name}", name, networks)
+            if view.same_as is not None:
+                self._must_know(f"views.{name}.same_as", view.same_as, networks)
+                if self.views[view.same_as].policy is None:
+                    raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
+        self._check_objectives(networks)
+        self._must_know("select.network", self.select.network, networks)
+        if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):
+            raise ValueError("protocol: paper has no validation part, so early_stop and schedule plateau cannot work")
+        if self.select.metric == "last" and (self.early_stop or isinstance(self.schedule, Plateau)):
+            raise ValueError("select.metric: last judges no epoch, so early_stop and schedule plateau cannot work")
+        return self
+
+    def _check_objectives(self, networks: list[str]) -> None:
+        names = [objective.name for objective in self.objectives]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"objectives: {', '.join(sorted(twice))} occurs twice; give each a name of its own")
+        for objective in self.objectives:
+            if not objective.name.isidentifier():
+                raise ValueError(f"objectives: {objective.name!r} is not a name (letters, digits and _)")
+            for key in ("of", "source", "to"):
+                if getattr(objective, key) is not None:
+                    place = f"objectives.{objective.name}.{'from' if key == 'source' else key}"
+                    self._must_know(place, getattr(objective, key), networks)
+            if not self.networks[objective.learner].learns and self.networks[objective.learner].mean_of is None:
+                raise ValueError(f"objectives.{objective.name}: {objective.learner!r} is frozen and cannot learn")
+            sides = {self.transforms(name) for name in (objective.source, objective.learner) if name is not None}
+            if objective.images == "all" and len(sides) > 1:
+                raise ValueError(
+                    f"objectives.{objective.name}.images: {objective.source!r} and {objective.learner!r} do not see "
+                    "the same views; make one same_as the other"
+                )
+        idle = {n for n in networks if self.networks[n].learns} - {o.learner for o in self.objectives}
+        if idle:
+            raise ValueError(f"objectives: nothing trains {', '.join(sorted(idle))}; add an objective or freeze it")
+
+    @staticmethod
+    def _must_know(key: str, name: str, known: list[str]) -> None:
+        if name not in known:
+            raise ValueError(
+                f"{key}: there is no network {name!r}.{did_you_mean(name, known)} Networks: {', '.join(known)}"
+            )
+
+    def transforms(self, network: str) -> tuple[str, ...]:
+        """What a network sees of each image besides the upright view."""
+        view = self.views[network]
+        return tuple((self.views[view.same_as] if view.same_as else view).also or ())
+
+    def plain(self) -> dict[str, Any]:
+        """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
+        said = self.model_dump(by_alias=True)
+        if self.early_stop is None:
+            said.pop("early_stop")
+        return said

@@ -1,0 +1,93 @@
+"""Networks of a recipe: their architecture, and where their weights come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_serializer, model_validator
+
+from preceptor.recipe.section import Fraction, Positive, Section, without_defaults
+
+#: What shapes a network besides its backbone, and is part of what a run has trained.
+_SHAPES = ("bottleneck", "map_channels", "dropout")
+
+
+class TrainedBy(Section):
+    """A run that makes a network before this one starts: a recipe's name, and what to set in it.
+
+    Data, fold, seed, image size, batch size, epochs and the network's backbone and start are handed on.
+    """
+
+    recipe: str
+    set: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"recipe": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: Any) -> Any:
+        return handler(self) if self.set else self.recipe
+
+
+class Network(Section):
+    """One network: its architecture and where its weights come from.
+
+    Either ``backbone`` (any timm name; ``pretrained`` is ``imagenet``, ``none`` or the path of a weights file), or
+    ``run`` (a finished run, or a ``.safetensors`` file that a run wrote), or ``mean_of`` (the running average of
+    another network with ``decay``; ``batch_norm: averaged`` averages the statistics too and teaches in evaluation
+    mode, ``batch`` teaches with the statistics of the batch). ``trained_by`` trains it first, in a run of its own.
+    ``frozen: true`` leaves it as it is, ``frozen: backbone`` trains its projection head alone.
+    ``projection`` is a head for contrastive losses, which inference leaves out: a width for a linear one, ``mlp`` for
+    two layers as wide as the embedding. ``bottleneck`` is the width of a linear layer before the classifier,
+    ``map_channels`` that of a 1×1 convolution on the last feature map (Niyaz et al. 2024); inference keeps both.
+    """
+
+    backbone: str | None = None
+    pretrained: str = "none"
+    projection: Positive | Literal["mlp"] | None = None
+    bottleneck: Positive | None = None
+    map_channels: Positive | None = None
+    dropout: Fraction = 0.0
+    frozen: bool | Literal["backbone"] = False
+    run: str | None = None
+    trained_by: TrainedBy | None = None
+    mean_of: str | None = None
+    decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    batch_norm: Literal["averaged", "batch"] | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Network:
+        if self.mean_of is not None:
+            given = [
+                key for key in ("backbone", "run", "trained_by", "frozen", "projection", *_SHAPES) if getattr(self, key)
+            ]
+            if given or self.pretrained != "none":
+                raise ValueError(
+                    f"a network with mean_of is a copy of another: remove {', '.join(given) or 'pretrained'}"
+                )
+        elif self.decay is not None or self.batch_norm is not None:
+            raise ValueError("decay and batch_norm belong to a network with mean_of")
+        elif self.backbone is None and self.run is None:
+            raise ValueError("needs a backbone (a timm name), a run (a finished run), or mean_of (a network's name)")
+        if self.run is not None and (
+            self.trained_by or self.pretrained != "none" or any(getattr(self, key) for key in _SHAPES)
+        ):
+            raise ValueError(
+                f"a network from a run is as it was trained: remove pretrained, trained_by, {', '.join(_SHAPES)}"
+            )
+        if self.frozen == "backbone" and self.projection is None:
+            raise ValueError("frozen: backbone trains the projection head: give projection, a width or mlp")
+        if self.frozen and not (self.run or self.trained_by):
+            raise ValueError("a frozen network must come from somewhere: give run=DIR or trained_by")
+        return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether the optimiser changes any of its weights."""
+        return self.frozen is not True and self.mean_of is None
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: Any) -> dict[str, Any]:
+        return without_defaults(self, handler(self), keep=("backbone",) if self.backbone else ())

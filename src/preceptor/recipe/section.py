@@ -1,0 +1,27 @@
+"""What all sections of a recipe share: unknown keys and wrong types are refused, defaults are not written."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys and wrong types are refused, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+def without_defaults(section: BaseModel, said: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    fields = type(section).model_fields
+    return {
+        key: value
+        for key, value in said.items()
+        if key in keep
+        or key not in fields
+        or getattr(section, key) != fields[key].get_default(call_default_factory=True)
+    }
