@@ -77,21 +77,61 @@ class CrossEntropy(nn.Module):
         if not 0 <= label_smoothing < 1:
             raise PreceptorError(f"label_smoothing: {label_smoothing}", expected="a number in [0, 1)")
         self.label_smoothing = label_smoothing
-        self.register_buffer("weight", _weights(class_weights, class_counts))
+        self.register_buffer("weight", class_weight(class_weights, class_counts))
 
     @full_precision
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar."""
-        if self.weight is not None and self.weight.numel() != logits.shape[1]:
-            raise PreceptorError(
-                f"class_weights: {self.weight.numel()} weights for {logits.shape[1]} classes",
-                expected=f"{logits.shape[1]} weights, in the order of the classes",
-            )
-        weight = None if self.weight is None else self.weight.to(logits.dtype)
-        return functional.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing)
+        weight = None if self.weight is None else fitting(self.weight, logits)
+        return functional.cross_entropy(logits, labels.long(), weight, label_smoothing=self.label_smoothing)
 
 
-def _weights(asked: str | Sequence[float], class_counts: Tensor | None) -> Tensor | None:
+def _example_masks(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    logits = torch.randn(batch, 3, 4, 4, generator=generator)
+    return {"class_weights": [0.5, 1.0, 2.0]}, {
+        "logits": logits,
+        "labels": torch.randint(3, (batch, 4, 4), generator=generator),
+    }
+
+
+@register_loss(
+    "cross_entropy_masks",
+    feeds={"logits": "to.logits", "labels": "masks"},
+    trains=("logits",),
+    relates_images=True,
+    example=_example_masks,
+)
+class MaskCrossEntropy(CrossEntropy):
+    """:class:`CrossEntropy` over the pixels of all images against masks (Ronneberger et al. 2015, eq. 1).
+
+    Args:
+        class_weights: ``none``, or one positive weight for each class, the background first.
+        label_smoothing: ε in [0, 1).
+
+    Raises:
+        PreceptorError: as there.
+    """
+
+    def __init__(self, class_weights: Literal["none"] | list[float] = "none", label_smoothing: float = 0.0) -> None:
+        super().__init__(class_weights, label_smoothing)
+
+
+def fitting(weight: Tensor, logits: Tensor) -> Tensor:
+    """The weights of the classes of ``logits`` (B, C, …), in their precision.
+
+    Raises:
+        PreceptorError: more or fewer weights than classes.
+    """
+    if weight.numel() != logits.shape[1]:
+        raise PreceptorError(
+            f"class_weights: {weight.numel()} weights for {logits.shape[1]} classes",
+            expected=f"{logits.shape[1]} weights, in the order of the classes",
+        )
+    return weight.to(logits.dtype)
+
+
+def class_weight(asked: str | Sequence[float], class_counts: Tensor | None) -> Tensor | None:
+    """What ``class_weights`` asks for: float32 (C,), or None where all classes weigh the same."""
     if asked == "none":
         return None
     if asked == "inverse_frequency":

@@ -1,0 +1,88 @@
+"""Channel-wise distillation: where in the image each channel is active."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.errors import PreceptorError
+from preceptor.losses.maps import at_common_size, check_channels
+from preceptor.losses.precision import full_precision
+from preceptor.losses.registry import register_loss
+
+
+def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student, teacher = 4 * torch.randn(2, batch, 3, 5, 5, generator=generator)
+    return {}, {"student": student, "teacher": teacher}
+
+
+def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student = 4 * torch.randn(batch, 5, 3, 3, generator=generator).relu()
+    teacher = 4 * torch.randn(batch, 5, 6, 6, generator=generator).relu()
+    return {"student_channels": 5, "teacher_channels": 5}, {"student": student, "teacher": teacher}
+
+
+@register_loss("cwd", feeds={"student": "to.logits", "teacher": "from.logits"}, trains=("student",), example=_example)
+class ChannelWise(nn.Module):
+    """Channel-wise distillation (Shu et al. 2021, eqs. 2–4):
+
+        L = T²/(B·C) Σ_b Σ_c KL(φ(t[b,c]) ‖ φ(s[b,c])),   φ(x)_i = exp(x_i / T) / Σ_j exp(x_j / T)
+
+    The softmax runs over the places i of one channel, so that places where a channel is active outweigh the rest. As
+    ``cwd`` it compares logits of masks (weight 3 in the paper), as ``cwd_map`` feature maps (50). The mean over the
+    batch is the released code's.
+
+    Args:
+        temperature: T > 0.
+
+    Raises:
+        PreceptorError: a temperature that is not positive.
+    """
+
+    def __init__(self, temperature: float = 4.0) -> None:
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        self.temperature = temperature
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Two times (B, C, H, W) to a scalar; where sizes differ, both are averaged to the smaller one.
+
+        Raises:
+            PreceptorError: inputs that are no maps, such as a classifier's logits.
+        """
+        if student.ndim != 4:
+            raise PreceptorError(
+                f"cwd: the student's input has {student.ndim} dimensions", expected="maps, as a segmenter's logits are"
+            )
+        student, teacher = at_common_size(student, teacher.detach())
+        s = (student.flatten(2) / self.temperature).log_softmax(2)
+        t = (teacher.flatten(2) / self.temperature).log_softmax(2)
+        return self.temperature**2 * (t.exp() * (t - s)).sum(2).mean()
+
+
+@register_loss(
+    "cwd_map",
+    feeds={"student": "to.feature_map", "teacher": "from.feature_map"},
+    trains=("student",),
+    facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
+    example=_example_maps,
+)
+class ChannelWiseMap(ChannelWise):
+    """:class:`ChannelWise` on feature maps of as many channels (Shu et al. 2021).
+
+    Args:
+        student_channels: K of the student's map; the engine gives both.
+        teacher_channels: K of the other's.
+        temperature: T > 0.
+
+    Raises:
+        PreceptorError: a temperature that is not positive, or channels that differ.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int, temperature: float = 4.0) -> None:
+        super().__init__(temperature)
+        check_channels("cwd_map", student_channels, teacher_channels)
