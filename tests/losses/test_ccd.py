@@ -138,6 +138,15 @@ def test_a_running_z_moves_a_hundredth_of_the_way() -> None:
     assert loss.log_z[0].exp().item() == pytest.approx((0.99 * before[0] + 0.01 * now).item(), rel=1e-9)
 
 
+def test_a_settled_loss_that_loads_the_state_of_a_new_one_settles_again() -> None:
+    loss, inputs = settled()
+    before = loss.log_z.clone()
+    loss.load_state_dict(ClassContrastive(4, 10, row_labels=LABELS).state_dict())
+    loss(**{**inputs, "student": inputs["teacher"]}, generator=generator(0))
+    assert loss.log_z.isfinite().all()
+    assert loss.log_z[0] != before[0]
+
+
 @pytest.mark.parametrize("normaliser", ["first", "running"])
 def test_z_stands_still_in_evaluation(normaliser: str) -> None:
     loss, inputs = settled(normaliser=normaliser)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from preceptor.errors import PreceptorError
 from preceptor.losses.bank_scores import scores, weighted_rows
+from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.sampling import ClassSampler
@@ -97,6 +97,7 @@ class ClassContrastive(nn.Module):
         self.normaliser = normaliser
         self.sampler = ClassSampler(row_labels)
         self.register_buffer("log_z", torch.full((2,), torch.nan))  # of the student's and the teacher's side
+        self._settled = False  # whether ``log_z`` is known to be set; the host never looks at it
 
     @full_precision
     def forward(
@@ -119,7 +120,9 @@ class ClassContrastive(nn.Module):
             generator: on the device of ``rows``; both sides share the sample.
         """
         index = self.sample(rows, generator)
-        return self._side(0, student, teacher_bank, index) + self._side(1, teacher, student_bank, index)
+        value = self._side(0, student, teacher_bank, index) + self._side(1, teacher, student_bank, index)
+        self._settled = self._settled or self.training
+        return value
 
     def sample(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """(B, kP + kN) rows of the banks: first the positives, of which the image itself is the first."""
@@ -128,51 +131,43 @@ class ClassContrastive(nn.Module):
 
     def _side(self, side: int, query: Tensor, bank: Tensor | MemoryBank, index: Tensor) -> Tensor:
         rows = (bank.rows if isinstance(bank, MemoryBank) else bank).to(query.dtype)
-        logits = scores(query, rows, index).div_(self.temperature)
+        logits = scores(query / self.temperature, rows, index)
         logits -= self._log_z(side, logits, len(rows)) + log(self.negatives / len(rows))
         value, slope = _contrast(logits, self.positives)
-        if not query.requires_grad:
+        if not wants_gradient(query):
             return value
-        return _WithGradient.apply(query, value, weighted_rows(slope.div_(self.temperature), rows, index))
+        gradient = weighted_rows(slope, rows, index).div_(len(query) * self.temperature)
+        return with_gradient(query, value, gradient)
 
     def _log_z(self, side: int, logits: Tensor, count: int) -> Tensor:
         """log Z of one side, () and without gradient; settles it in training."""
+        kept = self.log_z[side].to(logits.dtype)
+        moves = self.normaliser == "running" and self.training
+        if self._settled and not moves:
+            return kept
         here = logits.flatten().logsumexp(0) - log(logits.numel()) + log(count)
-        kept = self.log_z[side].to(here.dtype)
-        if self.normaliser == "running" and self.training:
-            known = torch.logaddexp(kept + log(0.99), here + log(0.01))
-        else:
-            known = kept
+        known = torch.logaddexp(kept + log(0.99), here + log(0.01)) if moves else kept
         now = torch.where(kept.isnan(), here, known)
         if self.training:
             self.log_z[side] = now
         return now
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._settled = False  # what comes may be of a run before its first batch
+        super()._load_from_state_dict(*args, **kwargs)
+
 
 def _contrast(logits: Tensor, positives: int) -> tuple[Tensor, Tensor]:
-    """The loss of s = log(x/c), (B, kP + kN), and its slope at each of them. Overwrites ``logits``."""
-    sign = logits.new_ones(logits.shape[1])
-    sign[:positives] = -1
-    weight = logits.new_full(logits.shape[1:], 1 / len(logits))
-    weight[:positives] /= positives
-    logits *= sign
-    value = (functional.softplus(logits, threshold=40) @ weight).sum()
-    return value, logits.sigmoid_().mul_(sign * weight)
+    """The loss of s = log(x/c), (B, kP + kN), and B times its slope at each of them. Overwrites ``logits``.
 
-
-class _WithGradient(torch.autograd.Function):
-    """A scalar whose gradient with respect to one tensor is known already."""
-
-    @staticmethod
-    def forward(ctx: Any, at: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, above: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return above * gradient, None, None
+    Few passes over the whole: all that differs for positives is done to their columns alone.
+    """
+    logits[:, :positives].neg_()
+    terms = functional.softplus(logits, threshold=40)
+    value = (terms[:, :positives].sum() / positives + terms[:, positives:].sum()) / len(logits)
+    slope = logits.sigmoid_()
+    slope[:, :positives].div_(-positives)
+    return value, slope
 
 
 def _example_of_crd(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
