@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -18,6 +19,17 @@ _COLUMNS = (
     "shifted", "shift_x", "shift_y", "coloured", "brightness", "contrast", "saturation", "hue", "blurred", "blur",
     "noisy", "noise", "holed",
 )  # fmt: skip
+
+#: The seven orientations of a square besides its own, as (h_flip, v_flip, transpose, counter-clockwise turns).
+ORIENTATIONS: dict[str, tuple[bool, bool, bool, int]] = {
+    "rot90": (False, False, False, 1),
+    "rot180": (False, False, False, 2),
+    "rot270": (False, False, False, 3),
+    "h_flip": (True, False, False, 0),
+    "v_flip": (False, True, False, 0),
+    "transpose": (False, False, True, 0),
+    "antitranspose": (False, False, True, 2),
+}
 
 _REFERENCE_SIDE = 224  # the side for which a policy gives its blur in pixels
 
@@ -87,6 +99,24 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
         holes=holes,
         hole_sides=np.where(holed, policy.hole_size, 0.0),
     )
+
+
+def draw_again(policy: Policy, count: int, also: Sequence[str], generator: torch.Generator) -> Draw:
+    """Draws (1 + len(also))·count views of ``count`` images, all upright ones first, then those under each transform.
+
+    Every view has a draw of its own and is turned afterwards, exactly: no pixel is interpolated for it.
+
+    Args:
+        also: keys of :data:`ORIENTATIONS`.
+    """
+    drawn = draw(policy, count * (1 + len(also)), generator)
+    if not also:
+        return drawn
+    chosen = [(False, False, False, 0), *(ORIENTATIONS[name] for name in also)]
+    h_flip, v_flip, transpose, turns = (np.repeat(np.array(one), count) for one in zip(*chosen, strict=True))
+    back = geometric.orientations(h_flip, v_flip, transpose, turns).swapaxes(1, 2)
+    turned = np.concatenate([drawn.matrices[:, :, :2] @ back, drawn.matrices[:, :, 2:]], axis=2)
+    return replace(drawn, matrices=turned)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from preceptor.registry import Registry
 #: network), ``from`` the one it learns from.
 FEEDS = frozenset(
     f"{side}.{name}" for side in ("to", "from") for name in ("logits", "feature_map", "embedding", "projection")
-) | {"labels", "masks", "rows", "generator", "to.bank", "from.bank"}
+) | {"labels", "masks", "rows", "views", "generator", "to.bank", "from.bank"}
 
 #: Facts that an argument of ``__init__`` may ask for; the engine knows them before the first batch.
 FACTS = frozenset(
@@ -65,6 +65,11 @@ class LossSpec:
     facts: Mapping[str, str]
     relates_images: bool
     example: Example
+
+    @property
+    def tells_views_apart(self) -> bool:
+        """Whether it is shown all V views of each image, the upright ones first, and told V."""
+        return "views" in self.feeds.values()
 
     @property
     def needs_source(self) -> bool:

@@ -40,6 +40,8 @@ def build_networks(
             built, starts[name] = _build(name, network, classes, image_size)
         if network.frozen:
             built.requires_grad_(False)
+        if network.frozen == "backbone" and built.projection is not None:
+            built.projection.requires_grad_(True)
         networks[name] = built
     for name, network in wanted.items():
         if network.mean_of is not None:
@@ -58,7 +60,15 @@ def _build(name: str, network: Network, classes: tuple[str, ...], image_size: in
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
     architecture = Architecture(
-        network.backbone, classes, image_size, mean, std, network.projection, network.dropout, network.bottleneck
+        network.backbone,
+        classes,
+        image_size,
+        mean,
+        std,
+        network.projection,
+        network.dropout,
+        network.bottleneck,
+        network.map_channels,
     )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
@@ -78,9 +88,27 @@ def _from_run(name: str, network: Network, classes: tuple[str, ...], image_size:
             f"{key}: {path} is a {has.backbone}, not a {network.backbone}",
             remedy=f"set networks.{name}.backbone={has.backbone}, or name another run",
         )
-    if network.projection not in (None, has.projection):
-        raise PreceptorError(f"{key}: {path} has projection {has.projection}, not {network.projection}")
-    return _at_size(built, image_size, key), f"run {path.parent.name}/{path.name}"
+    return _with_head(
+        _at_size(built, image_size, key), network, f"{key}: {path}"
+    ), f"run {path.parent.name}/{path.name}"
+
+
+def _with_head(network: Classifier, wanted: Network, where: str) -> Classifier:
+    """The network with the projection head that is wanted: its own, or a new one where it may learn."""
+    has = network.architecture.projection
+    if wanted.projection in (None, has):
+        return network
+    if has is not None:
+        raise PreceptorError(f"{where} has a projection {has}, not {wanted.projection}")
+    if wanted.frozen is True:
+        raise PreceptorError(
+            f"{where} has no projection head, and a frozen network cannot learn one",
+            expected="a network whose head was trained, as by the recipe sskd_head",
+            remedy="train its head first: preceptor train sskd_head … networks.teacher.run=THIS",
+        )
+    headed = Classifier(replace(network.architecture, projection=wanted.projection))
+    headed.load_state_dict(network.state_dict(), strict=False)
+    return headed
 
 
 def _at_size(network: Classifier, image_size: int, key: str) -> Classifier:

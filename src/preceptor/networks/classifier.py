@@ -25,10 +25,11 @@ class Architecture:
         classes: class names in the order of the logits.
         image_size: side in pixels of the square images it was trained on.
         mean, std: per-channel statistics that images in [0, 1] are normalised with, inside the network.
-        projection: width d of the projection head, or None.
+        projection: width d of a linear projection head, ``mlp`` for two layers as wide as the embedding, or None.
         dropout: before the classifier, while training.
         bottleneck: width of a linear layer between backbone and classifier that makes the embedding (CRCKD's code
             has one of 128), or None.
+        map_channels: channels that a 1×1 convolution, batch norm and ReLU bring the last feature map to, or None.
     """
 
     backbone: str
@@ -36,23 +37,32 @@ class Architecture:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    projection: int | None = None
+    projection: int | str | None = None
     dropout: float = 0.0
     bottleneck: int | None = None
+    map_channels: int | None = None
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
 
 
 class ProjectionHead(nn.Module):
-    """g = normalise(W·f + b), unit rows (CRCKD, section 2.2)."""
+    """g = normalise(W·f + b), unit rows (CRCKD, section 2.2); with ``hidden``, W₂·ReLU(W₁·f) (SSKD, Xu et al. 2020)."""
 
-    def __init__(self, inputs: int, width: int) -> None:
+    def __init__(self, inputs: int, width: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, width)
+        self.hidden = None if hidden is None else nn.Linear(inputs, hidden)
+        self.linear = nn.Linear(hidden or inputs, width)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return F.normalize(self.linear(embedding), dim=1)
+        inner = embedding if self.hidden is None else F.relu(self.hidden(embedding))
+        return F.normalize(self.linear(inner), dim=1)
+
+    def reset_parameters(self) -> None:
+        """Fresh weights from torch's global generator."""
+        for layer in (self.hidden, self.linear):
+            if layer is not None:
+                layer.reset_parameters()
 
 
 class Classifier(nn.Module):
@@ -73,7 +83,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.backbone = _create(architecture)
-        self.bottleneck, self.head = self._narrow()
+        self.block, self.bottleneck, self.head = self._narrow()
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
         if not isinstance(self.classifier, nn.Module):
@@ -81,8 +91,7 @@ class Classifier(nn.Module):
                 f"backbone {architecture.backbone!r} has several classifiers", remedy="choose another backbone"
             )
         self.channels, self.embedding_size = self._measure()
-        width = architecture.projection
-        self.projection = None if width is None else ProjectionHead(self.embedding_size, width)
+        self.projection = _head(architecture.projection, self.embedding_size)
         if isinstance(self.classifier, nn.Linear):
             # timm scales some classifiers (EfficientNet's family, MobileNets) by the number of classes instead of
             # inputs: with seven classes the first loss is near 6 and fine-tuning starts by undoing the damage.
@@ -103,6 +112,11 @@ class Classifier(nn.Module):
         features, embedding = self._embed((images - self.mean) / self.std)
         return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)
 
+    @property
+    def projection_size(self) -> int | None:
+        """d, where there is a projection head."""
+        return None if self.projection is None else self.projection.linear.out_features
+
     def for_inference(self) -> Classifier:
         """A copy without the projection head, which nothing needs once training is over."""
         bare = copy.deepcopy(self)
@@ -111,14 +125,21 @@ class Classifier(nn.Module):
 
     def _embed(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
         features = self.backbone.forward_features(normalised)
+        if self.block is not None:
+            features = self.block(self._as_map(features))
+            return features, F.dropout(features.mean((2, 3)), self.architecture.dropout, self.training)
         embedding = self.backbone.forward_head(features, pre_logits=True)
         return features, embedding if self.bottleneck is None else self.bottleneck(embedding)
 
-    def _narrow(self) -> tuple[nn.Linear | None, nn.Linear | None]:
-        width = self.architecture.bottleneck
-        if width is None:
-            return None, None
-        return nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, len(self.architecture.classes))
+    def _narrow(self) -> tuple[nn.Sequential | None, nn.Linear | None, nn.Linear | None]:
+        """The layers of our own between backbone and logits: on the map, on the embedding, and the classifier."""
+        classes, wide = len(self.architecture.classes), self.backbone.num_features
+        if (channels := self.architecture.map_channels) is not None:
+            block = nn.Sequential(nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+            return block, None, nn.Linear(channels, classes)
+        if (width := self.architecture.bottleneck) is not None:
+            return None, nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, classes)
+        return None, None, None
 
     def project(self, output: NetworkOutput) -> NetworkOutput:
         """The same with its projection, where this network has a head for one."""
@@ -162,6 +183,12 @@ class Classifier(nn.Module):
         return feature_map.shape[1], embedding.shape[1]
 
 
+def _head(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
+    if wanted is None:
+        return None
+    return ProjectionHead(inputs, inputs, inputs) if isinstance(wanted, str) else ProjectionHead(inputs, wanted)
+
+
 def _create(architecture: Architecture) -> nn.Module:
     name = architecture.backbone
     if not timm.is_model(name):
@@ -170,7 +197,7 @@ def _create(architecture: Architecture) -> nn.Module:
             expected="a name that timm.list_models() gives",
         )
     wanted: dict[str, Any] = {
-        "num_classes": len(architecture.classes) if architecture.bottleneck is None else 0,
+        "num_classes": 0 if architecture.bottleneck or architecture.map_channels else len(architecture.classes),
         "drop_rate": architecture.dropout,
     }
     side = architecture.image_size

@@ -38,7 +38,7 @@ class MeanTeacher(nn.Module):
         for parameter in _averaged(self.network):
             parameter.requires_grad_(False)
         if self.network.projection is not None:
-            self.network.projection.linear.reset_parameters()
+            self.network.projection.reset_parameters()
         self.decay, self.batch_norm = decay, batch_norm
 
     @property
@@ -52,6 +52,10 @@ class MeanTeacher(nn.Module):
     @property
     def embedding_size(self) -> int:
         return self.network.embedding_size
+
+    @property
+    def projection_size(self) -> int | None:
+        return self.network.projection_size
 
     def train(self, mode: bool = True) -> MeanTeacher:
         super().train(mode)

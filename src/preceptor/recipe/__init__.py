@@ -124,7 +124,7 @@ class Recipe(Section):
                 if getattr(objective, key) is not None:
                     place = f"objectives.{objective.name}.{'from' if key == 'source' else key}"
                     self._must_know(place, getattr(objective, key), networks)
-            if not self.networks[objective.learner].learns and self.networks[objective.learner].mean_of is None:
+            if self.networks[objective.learner].frozen is True:
                 raise ValueError(f"objectives.{objective.name}: {objective.learner!r} is frozen and cannot learn")
             sides = {self.transforms(name) for name in (objective.source, objective.learner) if name is not None}
             if objective.images == "all" and len(sides) > 1:

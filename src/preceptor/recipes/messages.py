@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from preceptor.errors import PreceptorError, did_you_mean
 
 _TAGS = {"number", "ramp", "steps", "adam", "sgd", "one_cycle", "plateau", "constant", "str", "Policy"}
+_UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branches of a union of plain types
 
 
 def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
@@ -30,7 +31,13 @@ def explain(error: ValidationError, where: str, schema: type[BaseModel], data: A
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
-    return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=message.removeprefix("Input should be "))
+    branches = [one for one in faults if one["loc"][:-1] == fault["loc"][:-1] and _is_unnamed(one["loc"][-1])]
+    expected = [str(one["msg"]).removeprefix("Input should be ") for one in branches or [fault]]
+    return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=", or ".join(dict.fromkeys(expected)))
+
+
+def _is_unnamed(part: int | str) -> bool:
+    return isinstance(part, str) and part.startswith(_UNNAMED)
 
 
 def _deepest(faults: list[Any]) -> Any:
@@ -46,7 +53,8 @@ def _written(loc: tuple[int | str, ...], data: Any) -> str:
     """``('objectives', 1, 'weight', 'number')`` as ``objectives.kl.weight``."""
     words, here = [], data
     for before, part in zip((None, *loc), loc, strict=False):
-        if part == "[key]" or (part in _TAGS and (before == "weight" or not (isinstance(here, dict) and part in here))):
+        tag = part in _TAGS and (before == "weight" or not (isinstance(here, dict) and part in here))
+        if part == "[key]" or tag or _is_unnamed(part):
             continue
         here = here[part] if _holds(here, part) else None
         named = here.get("name") or here.get("loss") if isinstance(part, int) and isinstance(here, dict) else None

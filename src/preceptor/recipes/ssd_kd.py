@@ -1,42 +1,217 @@
-"""SSD-KD and its parts: a frozen teacher, a smaller student.
+"""SSD-KD, its parts, and what it is compared with: a frozen teacher, a smaller student.
 
 Y. Wang et al., "SSD-KD: A self-supervised diverse knowledge distillation method for lightweight skin lesion
-classification using dermoscopic images", Medical Image Analysis 2023 (arXiv 2203.11490).
+classification using dermoscopic images", Medical Image Analysis 2023 (arXiv 2203.11490). Its Tables 2 and 3 have ten
+distilled students, which are below: eqs. (4), (9) and (10) with some of their terms.
+
+``preset: paper`` is ResNet50 → MobileNetV2, both from ImageNet, at 224 px with the authors' optimiser and
+augmentations. The default, ``ours``, is a smaller pair with the budget of the recipes ``teacher`` and ``student``, so
+that a student alone and all distilled ones can be compared.
 """
 
 from __future__ import annotations
 
-from preceptor.recipe import Adam, Fraction, Network, Objective, OneCycle, Recipe, TrainedBy, View
+from typing import Any, Literal
+
+from preceptor.recipe import (
+    SGD,
+    Adam,
+    Fraction,
+    Network,
+    Objective,
+    OneCycle,
+    Plateau,
+    Positive,
+    Recipe,
+    Select,
+    TrainedBy,
+    View,
+)
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.supervised import WEIGHTED_CE
 
 PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
+Preset = Literal["ours", "paper"]
+Relations = Literal["all", "upright"]
+
+TURNS: list[Any] = ["rot90", "rot180", "rot270"]
+_TEACHERS = {"ours": ("mobilenetv2_100", "imagenet"), "paper": ("resnet50", "imagenet")}
+_STUDENTS = {"ours": ("mobilenetv2_050", "none"), "paper": ("mobilenetv2_100", "imagenet")}
 
 
 @register_recipe(paper=f"{PAPER}, eq. (4) (BLKD); Hinton et al. 2015")
-def kd(temperature: float = 5.0, balance: Fraction = 0.5) -> Recipe:
+def kd(
+    temperature: float = 5.0, balance: Fraction = 0.5, preset: Preset = "ours", teacher: str | None = None
+) -> Recipe:
     """Logit distillation from a frozen teacher: (1-λ)·weighted CE + λ·T²·KL(teacher ‖ student).
 
     balance is λ. The paper has T = 5 and λ = 0.5; T² and the batch mean are its released code's.
-    Teacher and student see the same draw of each image. The teacher is a finished run
-    (networks.teacher.run=DIR); without one it is trained first, by the recipe ``teacher``.
+    Teacher and student see the same draw of each image. The teacher is a finished run (teacher=DIR, or
+    networks.teacher.run=DIR); without one it is trained first, by the recipe ``teacher``.
     The student has the budget of the recipe ``student``, so that the two can be compared.
     """
+    return _distilled(preset, teacher, _blkd(temperature, balance))
+
+
+@register_recipe(paper=f"{PAPER}, Table 2; Romero et al. 2015")
+def fitnet(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """Weighted CE + 100 times the squared error of the last feature maps, through a 1×1 regressor."""
+    return _distilled(preset, teacher, [_CE, {"loss": "fitnet", "weight": 100.0}])
+
+
+@register_recipe(paper=f"{PAPER}, eq. (5), Table 2; Park et al. 2019")
+def drkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """Weighted CE + relations between images: 25·distances + 50·angles of their embeddings."""
+    return _distilled(preset, teacher, [_CE, _DRKD])
+
+
+@register_recipe(paper=f"{PAPER}, Table 3 row BLKD + DRKD")
+def kd_drkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """Logit distillation + relations between images."""
+    return _distilled(preset, teacher, [*_blkd(), _DRKD])
+
+
+@register_recipe(paper=f"{PAPER}, Table 3 row BLKD + CRKD")
+def kd_crkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """Logit distillation + relations between channels, whose weight 1000 belongs to the code's form of eq. (8)."""
+    return _distilled(preset, teacher, [*_blkd(), _CRKD])
+
+
+@register_recipe(paper=f"{PAPER}, eq. (9)")
+def d_kd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """D-KD: logit distillation + relations between images + relations between channels, 1 : 1 : 1000."""
+    return _distilled(preset, teacher, [*_blkd(), _DRKD, _CRKD])
+
+
+@register_recipe(paper=f"{PAPER}, Table 2; Xu et al., ECCV 2020")
+def sskd(preset: Preset = "ours", teacher: str | None = None, head_epochs: Positive = 10) -> Recipe:
+    """Self-supervision: what the teacher says of turned images, and which upright one it finds most alike.
+
+    The teacher's head is trained first, by the recipe ``sskd_head`` for head_epochs (the authors: up to 60), on the
+    finished teacher of teacher=DIR or on one that is trained for it. networks.teacher.run=DIR takes a run of
+    ``sskd_head`` as it is.
+    """
+    return _self_supervised(preset, teacher, head_epochs, [])
+
+
+@register_recipe(paper=f"{PAPER}, Table 3 row SSKD + DRKD")
+def sskd_drkd(
+    preset: Preset = "ours", teacher: str | None = None, head_epochs: Positive = 10, relations: Relations = "all"
+) -> Recipe:
+    """Self-supervision + relations between images, of all four views as in the released code, or of the upright one."""
+    return _self_supervised(preset, teacher, head_epochs, [{**_DRKD, "images": relations}])
+
+
+@register_recipe(paper=f"{PAPER}, Table 3 row SSKD + CRKD")
+def sskd_crkd(
+    preset: Preset = "ours", teacher: str | None = None, head_epochs: Positive = 10, relations: Relations = "all"
+) -> Recipe:
+    """Self-supervision + relations between channels, of all four views or of the upright one."""
+    return _self_supervised(preset, teacher, head_epochs, [{**_CRKD, "images": relations}])
+
+
+@register_recipe(paper=f"{PAPER}, eq. (10)")
+def ssd_kd(
+    preset: Preset = "ours", teacher: str | None = None, head_epochs: Positive = 10, relations: Relations = "all"
+) -> Recipe:
+    """SSD-KD whole: self-supervision (with CE and logits inside) + relations between images and between channels.
+
+    relations says which views of an image the last two see: all four, as in the released code, or the upright one.
+    """
+    terms = [{**_DRKD, "images": relations}, {**_CRKD, "images": relations}]
+    return _self_supervised(preset, teacher, head_epochs, terms)
+
+
+@register_recipe(paper=f"{PAPER}, section 2.4; Xu et al., ECCV 2020, the teacher's stage")
+def sskd_head(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+    """The stage before SSKD: the frozen teacher's head learns to find the upright image of a turned one.
+
+    Cross-entropy of cosines; the teacher is teacher=DIR, or trained first. Nothing selects an epoch, the last counts.
+    The authors: SGD at 1e-3, up to 60 epochs.
+    """
+    backbone, pretrained = _TEACHERS[preset]
+    network = Network(backbone=backbone, pretrained=pretrained, trained_by=TrainedBy(recipe="teacher"))
+    if teacher is not None:
+        network = Network(run=teacher)
+    network = Network.model_validate({**network.model_dump(), "frozen": "backbone", "projection": "mlp"})
+    paper = preset == "paper"
+    return Recipe(
+        name="sskd_head",
+        image_size=224,
+        batch_size=32,
+        epochs=60 if paper else 10,
+        networks={"teacher": network},
+        views={"teacher": View(policy="ssd_kd" if paper else "dermoscopy", also=TURNS)},
+        objectives=[Objective.model_validate({"loss": "sskd_pretext", "of": "teacher"})],
+        optimiser=SGD(lr=1e-3, momentum=0.9) if paper else Adam(lr=1e-3),
+        schedule=OneCycle(),
+        select=Select(network="teacher", metric="last"),
+    )
+
+
+_CE: dict[str, Any] = dict(WEIGHTED_CE)
+_DRKD: dict[str, Any] = {"loss": "drkd", "weight": 1.0}
+_CRKD: dict[str, Any] = {"loss": "crkd", "weight": 1000.0}
+
+
+def _blkd(temperature: float = 5.0, balance: float = 0.5) -> list[dict[str, Any]]:
+    """Eq. (4)."""
+    return [
+        {**_CE, "weight": 1 - balance},
+        {"loss": "kl", "weight": balance, "temperature": temperature},
+    ]
+
+
+def _sskd() -> list[dict[str, Any]]:
+    """Xu et al. 2020 with the authors' weights and temperatures: CE, upright and turned logits, similarities."""
+    return [
+        {**_CE, "weight": 0.1},
+        {"loss": "kl", "weight": 0.9, "temperature": 4.0},
+        {"loss": "sskd_logits", "weight": 2.7, "temperature": 4.0, "keep": 1.0},
+        {"loss": "sskd_similarity", "weight": 10.0, "temperature": 0.5, "keep": 0.75},
+    ]
+
+
+def _self_supervised(preset: Preset, teacher: str | None, head_epochs: int, terms: list[dict[str, Any]]) -> Recipe:
+    """SSKD and what is added to it: four views of each image, and heads on both networks."""
+    said: dict[str, Any] = {"epochs": head_epochs, "preset": preset}
+    if teacher is not None:
+        said["teacher"] = teacher
+    recipe = _distilled(preset, None, [*_sskd(), *terms])
+    networks = {
+        "teacher": recipe.networks["teacher"].model_copy(
+            update={"projection": "mlp", "trained_by": TrainedBy(recipe="sskd_head", set=said)}
+        ),
+        "student": recipe.networks["student"].model_copy(update={"projection": "mlp"}),
+    }
+    student = recipe.views["student"].model_copy(update={"also": TURNS})
+    return recipe.model_copy(
+        update={"networks": networks, "views": {**recipe.views, "student": student}, "batch_size": 32}
+    )
+
+
+def _distilled(preset: Preset, teacher: str | None, terms: list[dict[str, Any]]) -> Recipe:
+    """A frozen teacher, a student, the same view of each image for both, and some terms."""
+    paper = preset == "paper"
+    backbone, pretrained = _TEACHERS[preset]
+    made = Network(backbone=backbone, pretrained=pretrained, frozen=True, trained_by=TrainedBy(recipe="teacher"))
+    student, start = _STUDENTS[preset]
+    sided = [{**term, **({"of": "student"} if term["loss"] == "cross_entropy" else _SIDES)} for term in terms]
     return Recipe(
         name="kd",
+        image_size=224,
+        batch_size=128 if paper else 32,
+        epochs=150 if paper else 60,
         networks={
-            "teacher": Network(
-                backbone="mobilenetv2_100", pretrained="imagenet", frozen=True, trained_by=TrainedBy(recipe="teacher")
-            ),
-            "student": Network(backbone="mobilenetv2_050"),
+            "teacher": made if teacher is None else Network(run=teacher, frozen=True),
+            "student": Network(backbone=student, pretrained=start),
         },
-        views={"student": View(policy="dermoscopy"), "teacher": View(same_as="student")},
-        objectives=[
-            Objective.model_validate({**WEIGHTED_CE, "of": "student", "weight": 1 - balance}),
-            Objective.model_validate(
-                {"loss": "kl", "from": "teacher", "to": "student", "weight": balance, "temperature": temperature}
-            ),
-        ],
-        optimiser=Adam(lr=1e-3, weight_decay=1e-4),
-        schedule=OneCycle(),
+        views={"student": View(policy="ssd_kd" if paper else "dermoscopy"), "teacher": View(same_as="student")},
+        objectives=[Objective.model_validate(term) for term in sided],
+        optimiser=SGD(lr=1e-3, momentum=0.9, weight_decay=1e-3) if paper else Adam(lr=1e-3, weight_decay=1e-4),
+        schedule=Plateau(factor=0.1, patience=10) if paper else OneCycle(),
+        early_stop=15 if paper else None,
     )
+
+
+_SIDES = {"from": "teacher", "to": "student"}

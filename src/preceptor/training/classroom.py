@@ -43,7 +43,7 @@ class Classroom(nn.Module):
         """As in torch, but frozen networks stay in evaluation mode: a frozen teacher is the one that was evaluated."""
         super().train(mode)
         for name, network in self.recipe.networks.items():
-            if network.frozen:
+            if network.frozen:  # its backbone at least
                 self.networks[name].eval()
         return self
 
@@ -63,26 +63,26 @@ class Classroom(nn.Module):
         rows: Tensor,
         address: tuple[int, int, int],
         sizes: list[int],
-        masks: Tensor | None = None,
+        masks: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The losses of the objectives that count in this epoch, unweighted, by name; and the projections, by
         network, that memory banks are to take in after the step.
 
         Args:
-            views: what each network sees, (n, 3, S, S) in [0, 1].
+            views: what each network sees, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
             labels, rows, address, sizes, masks: see :class:`Scene`.
         """
         active = [self.term(name) for name in self.active(address[1])]
         needed = self.needed(address[1])
         outputs = {name: self._look(name, views[name]) for name in self.networks if name in needed}
         with torch.autocast(labels.device.type, enabled=False):
-            scene = Scene(outputs, self.banks, labels, rows, masks, address, sizes)  # type: ignore[arg-type]
+            scene = Scene(outputs, self.banks, labels, rows, masks or {}, address, sizes)  # type: ignore[arg-type]
             losses = {term.objective.name: term(scene) for term in active}
         seen = {name: outputs[name].projection for name in self.banks if name in outputs}
-        return losses, {name: g.detach() for name, g in seen.items() if g is not None}
+        return losses, {name: g.detach()[: len(rows)] for name, g in seen.items() if g is not None}
 
     def _look(self, name: str, images: Tensor) -> NetworkOutput:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.recipe.networks[name].frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
             output = self.networks[name](images)
         said = (getattr(output, one.name) for one in fields(output))
         return NetworkOutput(*(None if value is None else value.float() for value in said))  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ class Classroom(nn.Module):
         return super().load_state_dict({**state_dict, **frozen}, strict, assign)
 
     def _frozen(self) -> tuple[str, ...]:
-        return tuple(f"networks.{name}." for name, network in self.recipe.networks.items() if network.frozen)
+        return tuple(f"networks.{name}." for name, one in self.recipe.networks.items() if one.frozen is True)
 
     def after_step(self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int]) -> None:
         """All that follows the optimiser's step, in one place: banks take in what was said, mean teachers move.

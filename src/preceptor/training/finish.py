@@ -11,6 +11,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.deploy.cost import cost_of
 from preceptor.evaluation.evaluate import best_device, evaluate
 from preceptor.evaluation.predictions import write_predictions
+from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import save_network
@@ -36,6 +37,9 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
         frames += found.predictions
         for name, metrics in found.metrics.items():
             said[name][part] = metrics
+        if part == "test":
+            relations = found.relations.plain()
+            found.relations.write_matrices(ids, run.path / RELATIONS)
     progress = load_state(run.checkpoint)["progress"]
     if recipe.protocol == "paper":
         _mean_of_last_epochs(said, progress["history"])
@@ -43,7 +47,10 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     _save_networks(run, recipe, networks, said)
     result = _metrics(run, recipe, catalog, progress) | {
         "parts": {part: len(loader) for part, loader in loaders.items()},
-        "networks": {name: _describe(run, recipe, name, networks[name]) | said[name] for name in networks},
+        "networks": {
+            name: _describe(run, recipe, name, networks[name]) | said[name] | {"relations": relations[name]}
+            for name in networks
+        },
     }
     run.write_json("metrics.json", result)
     return result
@@ -51,6 +58,8 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
 
 def role(network: Network) -> str:
     """What a network is in its recipe."""
+    if network.frozen == "backbone":
+        return "head trained"
     return "mean teacher" if network.mean_of else "frozen teacher" if network.frozen else "trained"
 
 
@@ -64,15 +73,16 @@ def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[
     }
 
 
-def _plain(network: AnyNetwork) -> Classifier:
-    return (network.network if isinstance(network, MeanTeacher) else network).for_inference()
+def _plain(network: AnyNetwork, headed: bool = False) -> Classifier:
+    plain = network.network if isinstance(network, MeanTeacher) else network
+    return plain if headed else plain.for_inference()
 
 
 def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], said: dict[str, Any]) -> None:
     """Frozen networks have a file in the run that trained them."""
     data = run.environment["data"]
     for name, network in networks.items():
-        if not recipe.networks[name].frozen:
+        if recipe.networks[name].frozen is not True:
             about = {
                 "network": name,
                 "recipe": recipe.name,
@@ -80,7 +90,8 @@ def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], sa
                 "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
                 "test": {key: value for key, value in said[name]["test"].items() if isinstance(value, float)},
             }
-            save_network(_plain(network), run.network_file(name), about)
+            headed = recipe.networks[name].frozen == "backbone"  # its head is what this run is about
+            save_network(_plain(network, headed), run.network_file(name), about)
 
 
 def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) -> None:

@@ -30,3 +30,17 @@ def gather_rows(local: Tensor, sizes: list[int]) -> Tensor:
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded.contiguous())
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def gather_views(local: Tensor, sizes: list[int]) -> Tensor:
+    """As :func:`gather_rows` for V views of each image, one block of n rows a view: the blocks are those of all.
+
+    Args:
+        local: (V·n_rank, …).
+    """
+    mine = sizes[dist.get_rank()]
+    views = len(local) // mine
+    if views == 1:
+        return gather_rows(local, sizes)
+    whole = gather_rows(local.unflatten(0, (views, mine)).transpose(0, 1), sizes)
+    return whole.transpose(0, 1).flatten(0, 1)

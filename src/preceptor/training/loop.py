@@ -14,11 +14,10 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, shard
-from preceptor.data.views import draw, render
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
-from preceptor.randomness import generator, seed_of
+from preceptor.randomness import seed_of
 from preceptor.recipe import Recipe
 from preceptor.training.board import Board
 from preceptor.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_state
@@ -26,6 +25,7 @@ from preceptor.training.classroom import Classroom
 from preceptor.training.optimiser import build_optimiser, build_schedule
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
+from preceptor.training.show import show
 
 #: Epochs whose mean is reported under ``protocol: paper``.
 LAST_EPOCHS = 10
@@ -133,8 +133,8 @@ class Training:
         world, rank = self.fabric.world_size, self.fabric.global_rank
         sizes = [len(one) for one in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*address, "dropout", rank))
-        seen = self.views(batch, len(whole), address)
-        losses, projections = self.wrapped(seen, batch.labels, batch.rows, address, sizes)
+        seen = show(self.recipe, self.classroom.needed(epoch), batch, len(whole), address, rank, world)
+        losses, projections = self.wrapped(seen.images, batch.labels, batch.rows, address, sizes, seen.masks)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
         self.optimiser.step()
@@ -143,18 +143,6 @@ class Training:
         self.classroom.after_step(self.progress.step, batch.rows, projections, sizes)
         self.progress.step += 1
         return losses
-
-    def views(self, batch: Batch, whole: int, address: tuple[int, int, int]) -> dict[str, torch.Tensor]:
-        """What each network sees: draws are made for the global batch, and this process takes its share of them."""
-        mine = torch.from_numpy(shard(np.arange(whole), self.fabric.global_rank, self.fabric.world_size))
-        views, needed = self.recipe.views, self.classroom.needed(address[1])
-        shown = {views[name].same_as or name for name in needed}
-        seen = {}
-        for name, view in views.items():
-            if name in shown:
-                drawn = draw(view.resolved(), whole, generator(*address, f"views/{name}"))
-                seen[name], _ = render(batch.images, drawn.select(mine) if len(mine) < whole else drawn)
-        return {name: seen[views[name].same_as or name] for name in needed}
 
     def watch(self, epoch: int) -> dict[str, float]:
         """Metrics of every network that changes, on the watched part; drives plateau, selection and early stop."""
@@ -167,7 +155,7 @@ class Training:
             row = self._measure()
         row = self.fabric.broadcast(row)
         if not paper:
-            self._select(row[f"validation/{self.recipe.select.network}/{self.recipe.select.metric}"], epoch)
+            self._select(self._value(row, epoch), epoch)
         return row
 
     def _measure(self) -> dict[str, float]:
@@ -182,6 +170,11 @@ class Training:
             scalars = {key: value for key, value in metrics.items() if isinstance(value, float)}
             row.update({f"{self.parts.watched_name}/{name}/{key}": value for key, value in scalars.items()})
         return row
+
+    def _value(self, row: dict[str, float], epoch: int) -> float:
+        """What the epoch is judged by; the higher the better."""
+        select = self.recipe.select
+        return float(epoch) if select.metric == "last" else row[f"validation/{select.network}/{select.metric}"]
 
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress

@@ -17,7 +17,7 @@ from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.randomness import generator
 from preceptor.recipe import Objective, Recipe
-from preceptor.training.gather import gather_rows
+from preceptor.training.gather import gather_views
 from preceptor.training.weights import weight_at
 
 
@@ -26,11 +26,11 @@ class Scene:
     """What one step has to offer to objectives.
 
     Attributes:
-        outputs: of each network, for this process's images, in float32.
+        outputs: of each network, for the V·n views of this process's images, in float32.
         banks: memory banks by the network that they describe.
         labels: (n,) classes.
         rows: (n,) rows of the training part.
-        masks: (n, H, W) or None.
+        masks: (V·n, H, W) class indices for the views of each network, by network; empty where there are none.
         address: (seed, epoch, step), for random draws.
         sizes: images of each process in this step.
     """
@@ -39,7 +39,7 @@ class Scene:
     banks: Mapping[str, MemoryBank]
     labels: Tensor
     rows: Tensor
-    masks: Tensor | None
+    masks: Mapping[str, Tensor]
     address: tuple[int, int, int]
     sizes: list[int]
 
@@ -74,7 +74,7 @@ class Term(nn.Module):
         inputs = {name: self._input(name, feed, scene) for name, feed in self.spec.feeds.items()}
         if several and self.spec.relates_images:
             inputs = {
-                name: gather_rows(value, scene.sizes) if isinstance(value, Tensor) else value
+                name: gather_views(value, scene.sizes) if isinstance(value, Tensor) else value
                 for name, value in inputs.items()
             }
             return self.loss(**inputs)
@@ -90,12 +90,27 @@ class Term(nn.Module):
     def _input(self, argument: str, feed: str, scene: Scene) -> Any:
         if feed == "generator":
             return generator(*scene.address, f"objective/{self.objective.name}", device=scene.labels.device)
-        if feed in ("labels", "rows", "masks"):
-            return getattr(scene, feed)
+        if feed == "views":
+            return self._views(scene)
+        if feed in ("labels", "rows"):
+            value = getattr(scene, feed)
+            return value.repeat(self._views(scene)) if self.sees_all and not self.spec.tells_views_apart else value
         if feed.endswith(".bank"):
             return scene.banks[self._network(feed)]
-        value = getattr(scene.outputs[self._network(feed)], feed.split(".")[1])
+        if feed == "masks":
+            value = scene.masks[self.objective.learner]
+        else:
+            value = getattr(scene.outputs[self._network(feed)], feed.split(".")[1])
+        value = value if self.sees_all else value[: len(scene.rows)]
         return value if argument in self.spec.trains else value.detach()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it looks at all views of an image, or at the upright one alone."""
+        return self.spec.tells_views_apart or self.objective.images == "all"
+
+    def _views(self, scene: Scene) -> int:
+        return len(scene.outputs[self.objective.learner].logits) // len(scene.rows)
 
 
 def check_objectives(recipe: Recipe) -> None:
@@ -148,7 +163,7 @@ def build_banks(
     wanted = set().union(*(term.banks for term in terms))
     return {
         name: MemoryBank(
-            row_labels, int(networks[name].architecture.projection or 0), classes, generator(recipe.seed, "bank", name)
+            row_labels, int(networks[name].projection_size or 0), classes, generator(recipe.seed, "bank", name)
         )
         for name in networks
         if name in wanted
@@ -168,7 +183,7 @@ def _fact(fact: str, facts: Mapping[str, Any], sides: Mapping[str, AnyNetwork | 
     return {
         "channels": network.channels,
         "embedding": network.embedding_size,
-        "projection": network.architecture.projection,
+        "projection": network.projection_size,
     }[what]
 
 
@@ -224,6 +239,7 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         )
     if "masks" in spec.feeds.values():
         raise PreceptorError(f"{place}: the loss {spec.name} needs masks", expected="a loss for classification")
+    _check_views(objective, spec, recipe)
     for feed in (*spec.feeds.values(), *spec.facts.values()):
         side, _, what = feed.partition(".")
         name = objective.learner if side == "to" else objective.source
@@ -235,3 +251,32 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
                     f"{place}: the loss {spec.name} needs a projection head on {name}",
                     remedy=f"set networks.{network.mean_of or name}.projection, for instance to 128",
                 )
+
+
+def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
+    place = f"objectives.{objective.name}"
+    several = bool(recipe.transforms(objective.learner))
+    if spec.tells_views_apart:
+        if not several:
+            raise PreceptorError(
+                f"{place}: the loss {spec.name} compares views of an image, and {objective.learner} sees one",
+                remedy=f"set views.{objective.learner}.also, for instance to [rot90, rot180, rot270]",
+            )
+        if objective.images == "upright":
+            raise PreceptorError(f"{place}.images: the loss {spec.name} compares views of an image", expected="all")
+        if objective.source and recipe.transforms(objective.source) != recipe.transforms(objective.learner):
+            raise PreceptorError(
+                f"{place}: {objective.source} and {objective.learner} do not see the same views",
+                remedy=f"set views.{objective.source}.same_as={objective.learner}",
+            )
+    elif objective.images == "all":
+        if not several:
+            raise PreceptorError(
+                f"{place}.images: {objective.learner} sees one view of an image",
+                remedy=f"set views.{objective.learner}.also, or leave images out",
+            )
+        if any(feed == "rows" or feed.endswith(".bank") for feed in spec.feeds.values()):
+            raise PreceptorError(
+                f"{place}.images: the loss {spec.name} uses memory banks, which hold one row an image",
+                expected="upright",
+            )

@@ -19,7 +19,7 @@ from preceptor.data.readers import read
 from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks, find_network
-from preceptor.recipe import Network, Recipe
+from preceptor.recipe import Network, Recipe, TrainedBy
 from preceptor.recipes.resolve import resolve
 from preceptor.training.devices import precision_of
 from preceptor.training.objectives import check_objectives
@@ -92,7 +92,7 @@ def prepare(
     _, starts = build_networks(started, catalog.classes, recipe.image_size, recipe.seed)
     for name, network in recipe.networks.items():
         if network.trained_by is not None:
-            stage_recipe(recipe, name)
+            _absolute(stage_recipe(recipe, name))  # what is wrong with it is better known now
             starts[name] = f"trained first, in {name}/"
     if decode is not None:
         decode(catalog, recipe.image_size)
@@ -126,7 +126,7 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     assert network.trained_by is not None
     base = resolve(network.trained_by.recipe)
     learning = [one for one, said in base.networks.items() if said.learns]
-    left = [one for one, said in base.networks.items() if not said.frozen]  # each gets a file
+    left = [one for one, said in base.networks.items() if said.frozen is not True]  # each gets a file
     if (name not in left and len(left) != 1) or (name not in learning and len(learning) != 1):
         raise PreceptorError(
             f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(left)}",
@@ -138,15 +138,15 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
             key: getattr(recipe, key) for key in ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
         },
         **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
-        **{
-            f"networks.{trained}.{key}": getattr(network, key)
-            for key in ("backbone", "pretrained", "dropout", "bottleneck", "projection")
-        },
     }
     said = network.trained_by.set
-    for key in ("backbone", "pretrained"):  # a recipe's argument of that name says the same, and has the last word
-        if key in said:
-            del handed_on[f"networks.{trained}.{key}"]
+    if not {"run", "teacher", f"networks.{trained}.run"} & said.keys():  # else it is what it is
+        # a recipe's argument of that name says the same, and has the last word
+        shape = [key for key in ("backbone", "pretrained", "dropout", "bottleneck", "map_channels") if key not in said]
+        handed_on |= {f"networks.{trained}.{key}": getattr(network, key) for key in shape}
+        for nested, one in base.networks.items():  # a stage of the stage has this run's budget, not that stage's
+            if one.trained_by is not None:
+                handed_on[f"networks.{nested}.trained_by.set.epochs"] = recipe.epochs
     return resolve(network.trained_by.recipe, {**handed_on, **said})
 
 
@@ -177,11 +177,25 @@ def _absolute(recipe: Recipe) -> Recipe:
         if network.pretrained not in ("none", "imagenet"):
             changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
         said = network.model_dump()
-        if network.trained_by is not None and network.trained_by.recipe.endswith((".yaml", ".yml")):
-            file = Path(network.trained_by.recipe).expanduser().resolve()
-            said["trained_by"] = {"recipe": str(file), "set": network.trained_by.set}
+        if network.trained_by is not None:
+            said["trained_by"] = _absolute_stage(network.trained_by)
         networks[name] = Network.model_validate({**said, **changes})
     return recipe.model_copy(update={"networks": networks})
+
+
+def _absolute_stage(stage: TrainedBy) -> dict[str, Any]:
+    """Its recipe's file, and the runs and weights that it starts from."""
+
+    def whole(path: str) -> str:
+        return str(Path(path).expanduser().resolve())
+
+    named = stage.recipe.endswith((".yaml", ".yml"))
+    paths = {key for key in stage.set if key == "teacher" or key.endswith(".run")}
+    paths |= {key for key in stage.set if key.endswith("pretrained") and stage.set[key] not in ("none", "imagenet")}
+    return {
+        "recipe": whole(stage.recipe) if named else stage.recipe,
+        "set": {key: whole(value) if key in paths else value for key, value in stage.set.items()},
+    }
 
 
 def _environment(

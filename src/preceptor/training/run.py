@@ -75,7 +75,7 @@ class Run:
         settled = {}
         for name, network in self.recipe.networks.items():
             if network.trained_by is not None:
-                network = Network(run=str(self.stage(name).path), frozen=network.frozen)
+                network = Network(run=str(self.stage(name).path), frozen=network.frozen, projection=network.projection)
             settled[name] = network
         return settled
 
