@@ -1,0 +1,65 @@
+"""How faithfully a student copies its teacher, right or wrong: agreement and divergence of their predictions.
+
+S. Stanton et al., "Does Knowledge Distillation Really Work?", NeurIPS 2021, eqs. (4) and (5).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+
+class FidelityMeter:
+    """Takes in logits of a student and its teacher batch by batch; holds three sums. Of masks every pixel is a case."""
+
+    def __init__(self) -> None:
+        self._cases = 0
+        self._agreed: Tensor | None = None
+        self._divergence: Tensor | None = None
+
+    def update(self, student: Tensor, teacher: Tensor) -> None:
+        """Logits of one shape, (B, C) or (B, C, H, W).
+
+        Raises:
+            ValueError: shapes that differ.
+        """
+        if student.shape != teacher.shape or student.ndim < 2:
+            raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)}; expected one shape")
+        s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
+        self._cases += student.numel() // student.shape[1]
+        self._agreed = _more(self._agreed, (s.argmax(1) == t.argmax(1)).sum())
+        self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
+
+    def result(self) -> dict[str, float]:
+        """``agreement``, the share of cases with one predicted class, and ``kl``, mean KL(teacher ‖ student) in nats.
+
+        Raises:
+            ValueError: no case was counted.
+        """
+        if self._agreed is None or self._divergence is None:
+            raise ValueError("there is no case to measure")
+        return {"agreement": self._agreed.item() / self._cases, "kl": self._divergence.item() / self._cases}
+
+
+def _more(total: Tensor | None, value: Tensor) -> Tensor:
+    return value if total is None else total + value
+
+
+def fidelity(student: ArrayLike, teacher: ArrayLike) -> dict[str, float]:
+    """The same from probabilities (N, C), as ``predictions.csv`` holds them.
+
+    A student's probability of zero, which text or a softmax may round to, counts as the smallest normal number, so that
+    ``kl`` stays finite.
+
+    Raises:
+        ValueError: no case, or shapes that differ.
+    """
+    s, t = (np.asarray(one, dtype=np.float64) for one in (student, teacher))
+    if s.shape != t.shape or s.ndim != 2 or not len(s):
+        raise ValueError(f"student {s.shape} and teacher {t.shape}; expected one shape (N, C)")
+    meter = FidelityMeter()
+    floor = np.finfo(np.float64).tiny
+    meter.update(*(torch.from_numpy(np.log(np.maximum(one, floor))) for one in (s, t)))
+    return meter.result()
