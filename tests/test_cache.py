@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 
 COUNT, SIZE = 12, 16
+LEVELS = tuple(f"level {value}" for value in range(256))
 
 
 def write(root: Path, count: int = COUNT) -> Catalog:
@@ -80,8 +82,21 @@ def test_pixels_are_the_resized_images_in_the_order_of_the_catalog(catalog: Cata
     assert pixels.masks is not None
     for row in range(COUNT):
         np.testing.assert_array_equal(pixels.images[row], expected_image(catalog, row))
-        mask = Image.open(catalog.path(row, "mask")).resize((SIZE, SIZE), Image.Resampling.NEAREST)
-        np.testing.assert_array_equal(pixels.masks[row], np.asarray(mask) // 255)
+        share = Image.open(catalog.path(row, "mask")).convert("F").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(pixels.masks[row], np.asarray(share) >= 127.499)  # the larger part of the pixel
+
+
+def test_masks_of_several_classes_keep_their_indices(tmp_path: Path, home: Path) -> None:
+    truth = np.repeat(np.repeat(np.random.default_rng(3).integers(0, 3, (8, 8), dtype=np.uint8), 4, 0), 4, 1)
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    Image.fromarray(truth).save(tmp_path / "a_mask.png")
+    table = pd.DataFrame([{"id": "a", "image": "a.png", "label": "a", "group": "g", "mask": "a_mask.png"}])
+    catalog = Catalog("made", tmp_path, table, ("a",), mask_classes=("background", "disc", "cup"))
+    pixels = open_pixels(catalog, 8, masks=True, directory=home)
+    assert pixels.masks is not None
+    np.testing.assert_array_equal(pixels.masks[0], truth[::4, ::4])
+    with pytest.raises(PreceptorError, match=r"a: \S+a_mask\.png has the values 0, 1, 2"):
+        open_pixels(replace(catalog, mask_classes=()), 8, masks=True, directory=home)
 
 
 def test_pixels_cannot_be_written(catalog: Catalog, home: Path) -> None:
@@ -143,7 +158,7 @@ def test_size_and_masks_are_part_of_the_key_and_labels_are_not(catalog: Catalog,
         open_pixels(catalog, SIZE, directory=home).key,
         open_pixels(catalog, SIZE + 1, directory=home).key,
         open_pixels(catalog, SIZE, masks=True, directory=home).key,
-        open_pixels(catalog, SIZE, masks=True, mask_classes=256, directory=home).key,
+        open_pixels(replace(catalog, mask_classes=LEVELS), SIZE, masks=True, directory=home).key,
     }
     assert len(keys) == 4
     renamed = Catalog("made", catalog.root, catalog.table.assign(label="b"), ("a", "b"))

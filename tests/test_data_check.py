@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -40,6 +41,25 @@ def test_a_sound_data_set(root: Path) -> None:
     assert seen == [(done, 6) for done in range(1, 7)]
 
 
+def test_masks_are_counted(root: Path) -> None:
+    mask = np.zeros((12, 16), np.uint8)
+    for number in range(1, 5):
+        mask[:6] = 0 if number == 2 else 255
+        Image.fromarray(mask).save(root / f"{number}.png")
+    Image.fromarray(np.full((12, 16), 3, np.uint8)).save(root / "5.png")
+    mask[6, 3] = 99
+    Image.fromarray(mask).save(root / "3.png")
+    report = check(read("table", root, {"mask_classes": "skin,lesion"}))
+    assert report.empty_masks == ("2.jpg",)
+    assert report.smeared_masks == ("3.jpg",)
+    assert report.mask_shares == pytest.approx({"skin": 0.625, "lesion": 0.375})
+    assert list(report.unreadable) == ["5.jpg"]
+    assert "5.png has the values 3" in report.unreadable["5.jpg"]
+    text = "\n".join(report.lines())
+    assert "pixels of a mask: skin 62.5%, lesion 37.5% (mean)\nempty masks: 1" in text
+    assert "cut at half: 1 (3.jpg)" in text
+
+
 def test_every_unreadable_file_is_named(root: Path) -> None:
     (root / "1.jpg").write_bytes((root / "1.jpg").read_bytes()[:-40])
     (root / "1.png").write_bytes(b"")
@@ -63,6 +83,14 @@ def test_headers_alone_miss_what_only_decoding_finds(root: Path) -> None:
     (root / "3.jpg").write_bytes(b"")
     assert set(check(read("table", root), decode=False).unreadable) == {"3.jpg"}
     assert set(check(read("table", root)).unreadable) == {"2.jpg", "3.jpg"}
+
+
+def test_a_long_list_of_mixed_groups_is_cut(root: Path) -> None:
+    report = check(read("table", root))
+    many = dataclasses.replace(report, mixed_groups={f"g{number}": ("a", "b") for number in range(8)})
+    text = "\n".join(many.lines())
+    assert text.count("has several labels") == 5
+    assert "and 3 more groups have several labels" in text
 
 
 def test_what_is_printed(root: Path) -> None:

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from preceptor.data.images import MOST_PIXELS, Header, read_header, read_image, read_mask
+from preceptor.data.images import (
+    MOST_PIXELS,
+    Header,
+    is_smeared,
+    read_header,
+    read_image,
+    read_levels,
+    read_mask,
+    resize,
+)
 from preceptor.errors import PreceptorError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -91,9 +100,49 @@ def test_sixteen_bit_colour_is_refused_though_pillow_calls_it_rgb(tmp_path: Path
         read_image(path)
 
 
+def tiff(path: Path, samples: int, bits: int, extra: bool) -> Path:
+    """A TIFF of 2 x 2 pixels written by hand, for what Pillow will not write (16-bit colour, channels besides)."""
+    pixels = bytes(range(4 * samples * bits // 8))
+    tags = [  # number, type (3: 16 bits, 4: 32 bits), count, value
+        (256, 3, 1, 2), (257, 3, 1, 2), (258, 3, samples, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
+        (277, 3, 1, samples), (278, 3, 1, 2), (279, 4, 1, len(pixels)), *([(338, 3, 1, 0)] if extra else []),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    body = (b"II*\0" + struct.pack("<I", 8) + directory).ljust(200, b"\0") + struct.pack(
+        f"<{samples}H", *[bits] * samples
+    )
+    path.write_bytes(body.ljust(300, b"\0") + pixels)
+    return path
+
+
+def test_tiffs_are_read_or_refused_by_what_they_hold(tmp_path: Path) -> None:
+    plain = read_image(tiff(tmp_path / "plain.tif", 3, 8, extra=False))
+    np.testing.assert_array_equal(plain, np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    deep, many = tiff(tmp_path / "deep.tif", 3, 16, extra=False), tiff(tmp_path / "many.tif", 4, 8, extra=True)
+    for path, match in ((deep, "more than 8 bits"), (many, "has 4 channels, of which 3")):
+        with Image.open(path) as image:
+            assert image.mode == "RGB", "the trap that this test is about has gone"
+        for read in (read_image, read_header):
+            with pytest.raises(PreceptorError, match=match):
+                read(path)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate", "tiff_lzw"])
+def test_tiffs_are_turned_upright_once_and_transparency_is_refused(tmp_path: Path, compression: str | None) -> None:
+    path = save(tmp_path / "a.tif", PIXELS, compression=compression, tiffinfo={274: 6})
+    np.testing.assert_array_equal(read_image(path), np.rot90(PIXELS, k=-1))
+    clear = Image.fromarray(PIXELS).convert("RGBA")
+    clear.putpixel((1, 1), (1, 2, 3, 0))
+    clear.save(tmp_path / "clear.tif", compression=compression)
+    with pytest.raises(PreceptorError, match="partly transparent"):
+        read_image(tmp_path / "clear.tif")
+
+
 @pytest.mark.parametrize(
     ("name", "image", "match"),
     [
+        ("palette.tif", Image.fromarray(PIXELS).convert("P"), "palette"),
+        ("bits.tif", Image.fromarray(PIXELS[..., 0]).convert("1"), "one bit"),
         ("grey16.png", Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257), "more than 8 bits"),
         ("grey16.tif", Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257), "more than 8 bits"),
         ("grey32.tif", Image.fromarray(PIXELS[..., 0].astype(np.int32)), "more than 8 bits"),
@@ -211,8 +260,72 @@ def test_masks_of_several_classes_keep_their_indices(tmp_path: Path) -> None:
     assert "0 to 2" in caught.value.expected
 
 
-def test_masks_with_smeared_values_or_colours_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="and 246 more"):
-        read_mask(save(tmp_path / "smeared.png", np.arange(256, dtype=np.uint8).reshape(16, 16)))
-    with pytest.raises(PreceptorError, match="mode RGB"):
-        read_mask(save(tmp_path / "colour.png", PIXELS))
+def disc(height: int = 48, width: int = 64) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    return ((y - 20) ** 2 + (x - 30) ** 2 < 144).astype(np.uint8)
+
+
+def test_a_border_smeared_by_jpeg_is_cut_at_half(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.jpg", disc() * 255, quality=85)
+    levels = read_levels(path)
+    assert is_smeared(levels)
+    np.testing.assert_array_equal(read_mask(path), levels > 127)
+    assert (read_mask(path) != disc()).sum() <= 4
+    for sharp in (disc(), disc() * 255, disc() * 0):
+        assert not is_smeared(sharp)
+
+
+def test_a_mask_may_be_grey_in_three_channels(tmp_path: Path) -> None:
+    three = np.repeat(disc()[..., None] * 255, 3, axis=2)
+    for mode in ("RGB", "RGBA", "LA"):
+        np.testing.assert_array_equal(read_mask(save(tmp_path / f"{mode}.png", three, mode)), disc())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "classes", "match"),
+    [
+        (np.arange(256, dtype=np.uint8).reshape(16, 16), 2, "and 246 more"),  # a picture
+        (PIXELS[..., 0] % 3, 2, "has the values 0, 1, 2"),  # indices of three classes
+        (disc() * 100, 2, "has the values 0, 100"),  # cut at half it would be empty
+        (disc() * 3, 3, "has the values 0, 3"),
+        (disc() * 255, 3, "has the values 0, 255"),
+        (PIXELS, 2, "has colours"),
+    ],
+)
+def test_what_is_no_mask_is_refused(tmp_path: Path, pixels: np.ndarray, classes: int, match: str) -> None:
+    with pytest.raises(PreceptorError, match=match) as caught:
+        read_mask(save(tmp_path / "m.png", pixels), classes)
+    assert "m.png" in caught.value.what
+    assert f"{'0 and 255' if classes == 2 else '0 to 2'}" in caught.value.expected
+
+
+def test_masks_in_containers_that_change_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match=r"m\.jpg is a JPEG with 3 mask classes"):
+        read_mask(save(tmp_path / "m.jpg", disc()), 3)
+    with pytest.raises(PreceptorError, match="palette"):
+        read_mask(save(tmp_path / "m.png", disc() * 255, "P"))
+
+
+@pytest.mark.parametrize("side", [16, 24, 48, 100])
+def test_resized_masks_keep_indices_area_and_place(side: int) -> None:
+    mask = np.pad(disc(48, 64), ((0, 16), (0, 0))) * 2  # a disc of class 2 ...
+    mask[4:12, 40:60] = 5  # ... and a box of class 5 around (49.5, 7.5)
+    small = resize(mask, side)
+    assert small.dtype == np.uint8
+    assert set(np.unique(small)) == {0, 2, 5}
+    for one in (2, 5):
+        assert (small == one).mean() == pytest.approx((mask == one).mean(), rel=0.25)
+        centres = [(np.argwhere(m == one).mean(0) + 0.5) / len(m) for m in (mask, small)]
+        np.testing.assert_allclose(centres[1], centres[0], atol=0.03)
+
+
+def test_a_mask_of_the_right_size_is_left_as_it_is() -> None:
+    mask = np.random.default_rng(0).integers(0, 7, (32, 32), dtype=np.uint8)
+    np.testing.assert_array_equal(resize(mask, 32), mask)
+    np.testing.assert_array_equal(resize(np.kron(mask, np.ones((3, 3), np.uint8)), 32), mask)
+
+
+def test_of_equal_shares_the_higher_class_stays() -> None:
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 5:] = 1  # the border runs through the middle of a pixel of 2 x 2
+    assert resize(mask, 4)[0].tolist() == [0, 0, 1, 1]

@@ -25,7 +25,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 
 # To be changed with anything that changes the pixels, so that older entries are not taken for new ones.
-_METHOD = "1: stretched to a square; images bilinear with antialias, masks nearest (Pillow)"
+_METHOD = "2: stretched to a square; images bilinear with antialias, masks by majority under that filter (Pillow)"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ def open_pixels(
     size: int,
     *,
     masks: bool = False,
-    mask_classes: int = 2,
     directory: Path | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -68,8 +67,8 @@ def open_pixels(
     Args:
         catalog: what to decode.
         size: side of the square in pixels.
-        masks: whether masks are wanted too; every image then needs one of its own size.
-        mask_classes: number of values a mask may have, with the background.
+        masks: whether masks are wanted too; every image then needs one of its own size, with the catalog's
+            ``mask_classes``.
         directory: where entries lie; by default ``$PRECEPTOR_CACHE``, or else the user's cache folder.
         progress: told how far a build has come; not called when nothing has to be built.
         workers: decoding threads; by default as many as this process may use cores.
@@ -83,7 +82,7 @@ def open_pixels(
     if masks and not catalog.has_masks:
         bare = catalog.table["id"][catalog.table["mask"] == ""]
         raise unusable(catalog, [f"{name}: has no mask" for name in bare])
-    mask_classes = mask_classes if masks else 0
+    mask_classes = len(catalog.mask_classes) if masks else 0
     home = (directory or default_directory()).expanduser()
     entry = home / f"{catalog.name}-{size}-{cache_key(catalog, size, mask_classes)}"
     with _explained(home):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 from preceptor.errors import PreceptorError, did_you_mean, some_of
 
 COLUMNS = ("id", "image", "label", "group", "mask")
+#: The one class of images that have masks and no labels.
+UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class Catalog:
         root: the folder that the paths of ``table`` start from.
         table: one row an image with the string columns ``id`` (unique), ``image`` (path below ``root``),
             ``label`` (one of ``classes``), ``group`` (images of one lesion or patient share it) and ``mask``
-            (path below ``root``; empty string where there is none). Sorted by id.
-        classes: the class names in the order of their indices.
+            (path below ``root``; empty string where there is none). Sorted by id, numbers in it by their value.
+        classes: the class names in the order of their indices; only :data:`UNLABELLED` where nothing is labelled.
         notes: what the user should be told about this copy (partial, groups missing, …).
         excluded: ids left out on request.
+        mask_classes: what the values 0, 1, … of the masks mean, the background first; background and foreground where
+            a reader with masks does not say, empty without masks.
     """
 
     name: str
@@ -36,11 +41,16 @@ class Catalog:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     excluded: tuple[str, ...] = field(default=())
+    mask_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         table = self.table.reindex(columns=list(COLUMNS), fill_value="").astype(str)
-        table = table.sort_values("id", kind="stable").reset_index(drop=True)
+        table = table.sort_values("id", key=_by_number, kind="stable").reset_index(drop=True)
         object.__setattr__(self, "table", table)
+        if (table["mask"] == "").all():
+            object.__setattr__(self, "mask_classes", ())
+        elif not self.mask_classes:
+            object.__setattr__(self, "mask_classes", ("background", "foreground"))
         twice = table["id"][table["id"].duplicated()].unique()
         if len(twice):
             raise PreceptorError(
@@ -56,12 +66,18 @@ class Catalog:
 
     @property
     def labels(self) -> np.ndarray:
-        """Class indices, (N,) int64."""
+        """Class indices, (N,) int64; all 0 where nothing is labelled."""
         index = {name: i for i, name in enumerate(self.classes)}
         return self.table["label"].map(index).to_numpy(np.int64, copy=True)
 
     @property
+    def has_labels(self) -> bool:
+        """Whether there is something to classify; else the images are for their masks alone."""
+        return self.classes != (UNLABELLED,)
+
+    @property
     def has_masks(self) -> bool:
+        """Whether every image has a mask."""
         return bool((self.table["mask"] != "").all())
 
     def counts(self) -> dict[str, int]:
@@ -95,10 +111,18 @@ class Catalog:
         return self.root / str(self.table.at[row, column])
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, labels, groups, paths and file sizes: the same data give the same figure anywhere."""
+        """SHA-256 over classes, ids, labels, groups, and paths and sizes of images and masks: the same data give the
+        same figure anywhere."""
         digest = hashlib.sha256("\x1f".join(self.classes).encode())
+        if len(self.mask_classes) > 2:  # of two there is one reading only, whatever they are called
+            digest.update("\x1e".join(self.mask_classes).encode())
         for row in self.table.itertuples(index=False):
             files = [str(name) for name in (row.image, row.mask) if name]
             sizes = [str((self.root / name).stat().st_size) for name in files]
             digest.update("\x1f".join([str(row.id), str(row.label), str(row.group), *files, *sizes, "\n"]).encode())
         return digest.hexdigest()
+
+
+def _by_number(ids: pd.Series) -> pd.Series:
+    """Sort keys: every run of digits at one width, so that slice 2 comes before slice 10; then the id itself."""
+    return ids.map(lambda text: (re.sub("[0-9]+", lambda digits: digits[0].zfill(20), text), text))

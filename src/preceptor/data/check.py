@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import read_header, read_image, read_mask
+from preceptor.data.images import is_smeared, mask_classes_of, read_header, read_image, read_levels
 from preceptor.data.readers import READERS
 from preceptor.errors import PreceptorError, some_of
+
+_NAMED = 5  # groups with several labels that are listed; of patients with many slices, all may be
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class DataReport:
         modes: Pillow's mode, such as ``RGB`` or ``L`` -> number of images.
         unreadable: id -> what is wrong with its image and mask; every one, not just the first.
         without_mask: ids without a mask.
+        mask_shares: mask class -> its share of the pixels of a mask, mean over the readable masks; empty without any.
+        empty_masks: ids whose mask is background throughout.
+        smeared_masks: ids whose mask of two classes has other values too, and is cut at half.
         mixed_groups: group -> its labels, where it has several.
         notes: what the reader has to say about this copy.
         decoded: whether the pixels were read, or the headers alone.
@@ -56,6 +62,9 @@ class DataReport:
     modes: dict[str, int]
     unreadable: dict[str, str]
     without_mask: tuple[str, ...]
+    mask_shares: dict[str, float]
+    empty_masks: tuple[str, ...]
+    smeared_masks: tuple[str, ...]
     mixed_groups: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     decoded: bool
@@ -102,10 +111,21 @@ class DataReport:
             lines.append(f"masks: {self.images - len(self.without_mask):,} of {self.images:,}")
             if self.without_mask:
                 lines.append(f"without a mask: {some_of(self.without_mask)}")
+            if self.mask_shares:
+                shares = [f"{name} {share:.1%}" for name, share in self.mask_shares.items()]
+                lines.append(f"pixels of a mask: {', '.join(shares)} (mean)")
+                lines.append(f"empty masks: {len(self.empty_masks):,}")
+            if self.smeared_masks:
+                lines.append(
+                    f"masks with grey values at the border, cut at half: {len(self.smeared_masks):,} "
+                    f"({some_of(self.smeared_masks, 3)})"
+                )
         else:
             lines.append("masks: none")
-        for group, labels in self.mixed_groups.items():
+        for group, labels in list(self.mixed_groups.items())[:_NAMED]:
             lines.append(f"group {group} has several labels: {', '.join(labels)}")
+        if len(self.mixed_groups) > _NAMED:
+            lines.append(f"and {len(self.mixed_groups) - _NAMED:,} more groups have several labels")
         lines += [f"note: {note}" for note in self.notes]
         depth = "read in full" if self.decoded else "opened (headers only)"
         if self.ok:
@@ -134,6 +154,8 @@ def check(
     sizes: Counter[tuple[int, int]] = Counter()
     modes: Counter[str] = Counter()
     unreadable: dict[str, str] = {}
+    shares: list[np.ndarray] = []
+    empty, smeared = [], []
     table = catalog.table
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(lambda row: _look_at(catalog, row, decode), range(len(catalog)))
@@ -143,6 +165,12 @@ def check(
             if finding.size:
                 sizes[finding.size] += 1
                 modes[finding.mode] += 1
+            if finding.shares is not None:
+                shares.append(finding.shares)
+                if finding.shares[0] == 1:
+                    empty.append(image_id)
+                if finding.smeared:
+                    smeared.append(image_id)
             if progress:
                 progress(done, len(catalog))
     labels_of = table.groupby("group")["label"].unique()
@@ -160,6 +188,9 @@ def check(
         modes=dict(modes.most_common()),
         unreadable=unreadable,
         without_mask=tuple(table.loc[table["mask"] == "", "id"]),
+        mask_shares=dict(zip(catalog.mask_classes, np.mean(shares, axis=0).tolist(), strict=True)) if shares else {},
+        empty_masks=tuple(empty),
+        smeared_masks=tuple(smeared),
         mixed_groups=mixed,
         notes=_notes(catalog),
         decoded=decode,
@@ -171,11 +202,14 @@ class _Finding:
     problem: str = ""
     size: tuple[int, int] | None = None
     mode: str = ""
+    shares: np.ndarray | None = None  # of the mask classes, where there is a readable mask
+    smeared: bool = False
 
 
 def _look_at(catalog: Catalog, row: int, decode: bool) -> _Finding:
     path, mask_path = catalog.path(row), catalog.path(row, "mask") if catalog.table.at[row, "mask"] else None
     size, mode, shape, problems = None, "", None, []
+    shares, smeared = None, False
     try:
         header = read_header(path)
         size, mode = (header.width, header.height), header.mode
@@ -183,12 +217,17 @@ def _look_at(catalog: Catalog, row: int, decode: bool) -> _Finding:
     except PreceptorError as error:
         problems.append(error.what)
     try:
-        mask_shape = read_mask(mask_path).shape if decode and mask_path else None
-        if shape and mask_shape and mask_shape != shape:
-            problems.append(f"{mask_path} is {_named(mask_shape)}, its image is {_named(shape)}")
+        if decode and mask_path:
+            classes = len(catalog.mask_classes)
+            levels = read_levels(mask_path, classes)
+            mask = mask_classes_of(mask_path, levels, classes)
+            shares = np.bincount(mask.ravel(), minlength=classes) / mask.size
+            smeared = classes == 2 and is_smeared(levels)
+            if shape and mask.shape != shape:
+                problems.append(f"{mask_path} is {_named(mask.shape)}, its image is {_named(shape)}")
     except PreceptorError as error:
         problems.append(error.what)
-    return _Finding("; ".join(problems), size, mode)
+    return _Finding("; ".join(problems), size, mode, shares, smeared)
 
 
 def _named(shape: tuple[int, ...]) -> str:

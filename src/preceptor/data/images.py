@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from preceptor.errors import PreceptorError, some_of
 
@@ -67,53 +67,97 @@ def read_image(path: Path) -> np.ndarray:
 
     Raises:
         PreceptorError: the file is missing, empty, truncated, no image, larger than :data:`MOST_PIXELS`, of more than
-            one frame, partly transparent, or not 8-bit RGB or grey (16-bit, float, CMYK, palette, …).
+            one frame, partly transparent, or not 8-bit RGB or grey (16-bit, float, CMYK, palette, a TIFF with channels
+            besides, …).
 
     Note:
         A JPEG that was damaged without becoming shorter may decode: libjpeg fills the gap and does not tell.
     """
     with _opened(path) as image:
         _refuse_mode(path, image, _COLOUR, "8-bit RGB or 8-bit grey")
-        image = _decoded(path, image)
-        if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            raise PreceptorError(
-                f"{path} is partly transparent",
-                expected="an image without transparency; what should stand behind it is not known",
-                remedy=f"flatten it onto a background of your choice, {_EXCLUDE}",
-            )
-        return np.array(image.convert("RGB"))  # from L, LA, RGB or opaque RGBA: lossless
+        return _opaque_rgb(path, _decoded(path, image))
 
 
 def read_mask(path: Path, classes: int = 2) -> np.ndarray:
     """The class of each pixel, turned upright by the EXIF orientation as the image is.
 
-    Two classes may be written as 0 and 1 or as 0 and 255; more than two as their indices.
+    Two classes may be written as 0 and 1 or as 0 and 255; more than two as their indices. Where JPEG or smoothing left
+    other values at the border of a mask of two classes, it is cut at half (128 and above is the foreground).
 
     Args:
-        path: an 8-bit grey (or, for two classes, one-bit) image file.
+        path: an 8-bit grey (or, for two classes, one-bit) image file; RGB where its three channels are the same.
         classes: number of classes with the background.
 
     Returns:
         (H, W) uint8 with values 0 … classes - 1.
 
     Raises:
-        PreceptorError: the file cannot be read (as for :func:`read_image`), has colours, or has other values.
+        PreceptorError: the file cannot be read (as for :func:`read_image`), has colours or a palette, or has values
+            that are neither indices below ``classes`` nor a mask of two classes.
     """
-    span = "0 and 255, or 0 and 1" if classes == 2 else f"0 to {classes - 1}"
-    expected = f"a mask in 8-bit grey with the values {span}"
+    return mask_classes_of(path, read_levels(path, classes), classes)
+
+
+def read_levels(path: Path, classes: int = 2) -> np.ndarray:
+    """The grey levels of a mask file as stored, (H, W) uint8; :func:`mask_classes_of` makes classes of them.
+
+    Raises:
+        PreceptorError: as for :func:`read_mask`, but for the values.
+    """
+    expected = _expected_mask(classes)
     with _opened(path) as image:
-        _refuse_mode(path, image, ("L", "1"), expected)
-        mask = np.array(_decoded(path, image), dtype=np.uint8)
-    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    if classes == 2 and set(values) <= {0, 255}:
-        mask = (mask == 255).astype(np.uint8)
-    elif values[-1] >= classes:
+        _refuse_mode(path, image, (*_COLOUR, "1"), expected)
+        if classes > 2 and image.format == "JPEG":
+            raise PreceptorError(
+                f"{path} is a JPEG with {classes} mask classes, whose indices JPEG does not keep",
+                expected=expected,
+                remedy=f"write the masks again from their source as PNG, {_EXCLUDE}",
+            )
+        if image.mode == "1" or (image.mode == "L" and not image.has_transparency_data):
+            return np.array(_decoded(path, image), dtype=np.uint8)
+        pixels = _opaque_rgb(path, _decoded(path, image))
+    if (pixels != pixels[..., :1]).any():
         raise PreceptorError(
-            f"{path} has the values {some_of(values)}",
+            f"{path} has colours; which class each of them stands for is not known",
             expected=expected,
-            remedy="store masks losslessly (PNG; JPEG smears the values) and without smoothing at the border",
+            remedy=f"write the index of the class into each pixel and save it as grey PNG, {_EXCLUDE}",
         )
-    return mask
+    return pixels[..., 0].copy()
+
+
+def is_smeared(levels: np.ndarray) -> bool:
+    """Whether a mask of two classes has other values than 0 and 1, or 0 and 255, so that it has to be cut at half."""
+    values = _values(levels)
+    return values[-1] > 1 and not set(values) <= {0, 255}
+
+
+def mask_classes_of(path: Path, levels: np.ndarray, classes: int) -> np.ndarray:
+    """Grey levels (H, W) uint8 to classes, as :func:`read_mask` describes; ``path`` is for messages."""
+    highest = int(levels.max())
+    if highest < classes:
+        return levels
+    # A smeared border is thin. Low values alone are indices, and many middling ones a picture: cut at half, either
+    # would turn into a mask that says something else.
+    if classes == 2 and highest > 127 and ((levels >= 64) & (levels < 192)).mean() <= _MOST_SMEARED:
+        return (levels > 127).astype(np.uint8)
+    raise PreceptorError(
+        f"{path} has the values {some_of(_values(levels))}",
+        expected=_expected_mask(classes),
+        remedy="name all classes of the masks, write the indices of the classes, or store the masks losslessly (PNG)",
+    )
+
+
+#: Share of pixels between a quarter and three quarters of the range up to which a two-class mask is cut at half.
+_MOST_SMEARED = 0.25
+
+
+def _values(levels: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.bincount(levels.ravel(), minlength=256))
+
+
+def _expected_mask(classes: int) -> str:
+    span = "0 and 255, or 0 and 1" if classes == 2 else f"0 to {classes - 1}"
+    return f"a mask in 8-bit grey with the values {span}"
 
 
 @contextmanager
@@ -182,6 +226,28 @@ def _refuse_mode(path: Path, image: Image.Image, accepted: tuple[str, ...], expe
             expected=expected,
             remedy=f"convert it once, with colour management where colours are meant, {_EXCLUDE}",
         )
+    bands = len(image.getbands())
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and (channels := _channels(image, bands)) != bands:
+        raise PreceptorError(  # Pillow would drop the channels that it has no name for
+            f"{path} has {channels} channels, of which {bands} would be read",
+            expected=expected,
+            remedy=f"save the three channels that are meant as a file of their own, {_EXCLUDE}",
+        )
+
+
+def _channels(image: TiffImagePlugin.TiffImageFile, usual: int) -> int:
+    return int(image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, usual))
+
+
+def _opaque_rgb(path: Path, image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 of a decoded image in L, LA, RGB or RGBA: lossless, as transparency is refused."""
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise PreceptorError(
+            f"{path} is partly transparent",
+            expected="an image without transparency; what should stand behind it is not known",
+            remedy=f"flatten it onto a background of your choice, {_EXCLUDE}",
+        )
+    return np.array(image.convert("RGB"))
 
 
 def _raw_mode(args: object) -> str:
@@ -212,7 +278,21 @@ def _bomb(path: Path, size: str = "") -> PreceptorError:
 
 
 def resize(pixels: np.ndarray, side: int) -> np.ndarray:
-    """Stretched to a square of ``side`` pixels: images (H, W, 3) bilinear with antialiasing, masks (H, W) to the
-    nearest pixel, so that no new values arise."""
-    how = Image.Resampling.BILINEAR if pixels.ndim == 3 else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(pixels).resize((side, side), how))
+    """Stretched to a square of ``side`` pixels.
+
+    Images (H, W, 3) bilinear with antialiasing. Masks (H, W) of class indices by majority: each pixel becomes the class
+    with the largest share of what the image's filter mixes into the same pixel (of equal shares the higher class, so
+    that small lesions are not eaten by the background). No new values arise, and unlike the nearest pixel, which looks
+    at one place of many, outlines neither jag nor shift. What is smaller than half a pixel may vanish.
+    """
+    if pixels.ndim == 3:
+        return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR))
+    if pixels.shape == (side, side):
+        return pixels
+    winner, most = np.zeros((side, side), dtype=np.uint8), np.full((side, side), -1.0, dtype=np.float32)
+    for one in _values(pixels):
+        here = Image.fromarray((pixels == one).astype(np.float32))
+        share = np.asarray(here.resize((side, side), Image.Resampling.BILINEAR))
+        wins = share >= most - 1e-5  # rounding must not decide on a tie
+        winner[wins], most[wins] = one, share[wins]
+    return winner
