@@ -83,6 +83,31 @@ def test_ham10000_without_the_mask_folder_says_so(ham: Path) -> None:
     assert any("no lesion masks" in note for note in catalog.notes)
 
 
+def test_ham10000_masks_are_wanted_or_left_alone(ham: Path) -> None:
+    assert read("ham10000", ham).mask_classes == ("background", "lesion")
+    bare = read("ham10000", ham, {"masks": "false"})
+    assert not bare.has_masks
+    assert bare.mask_classes == ()
+    (ham / MASKS / "ISIC_0000004_segmentation.png").unlink()
+    assert len(read("ham10000", ham, {"masks": "false"})) == 14
+    with pytest.raises(PreceptorError, match=r"lacks 1 of 14 masks: ISIC_0000004_\S+\n(.*\n).*data\.masks=false"):
+        read("ham10000", ham, {"masks": "true"})
+    shutil.rmtree(ham / MASKS)
+    with pytest.raises(PreceptorError, match=f"{MASKS} is missing"):
+        read("ham10000", ham, {"masks": True})
+    with pytest.raises(PreceptorError, match=r"data\.masks=maybe .* valid boolean.* 'auto'"):
+        read("ham10000", ham, {"masks": "maybe"})
+
+
+def test_ham10000_masks_in_a_folder_within_the_folder(ham: Path) -> None:
+    (ham / MASKS).rename(ham / "inner")
+    (ham / MASKS).mkdir()
+    (ham / "inner").rename(ham / MASKS / MASKS)
+    catalog = read("ham10000", ham)
+    assert catalog.has_masks
+    assert catalog.path(0, "mask").is_file()
+
+
 def test_ham10000_counts_files_that_the_table_does_not_name(ham: Path) -> None:
     picture(ham / "HAM10000_images_part_1" / "ISIC_9999999.jpg")
     catalog = read("ham10000", ham)
@@ -99,7 +124,7 @@ def test_ham10000_counts_files_that_the_table_does_not_name(ham: Path) -> None:
         (lambda root: (root / MASKS / "ISIC_0000004_segmentation.png").unlink(), "lacks 1 of 14 masks.*0000004"),
         (lambda root: picture(root / "HAM10000_images_part_2/ISIC_0000000.jpg"), r"ISIC_0000000\.jpg lies in both"),
         (edit("lesion_id", "lesion"), "has no column 'lesion_id'. Did you mean 'lesion'"),
-        (edit("ISIC_0000001,bcc", "ISIC_0000001,bbc"), "unknown diagnosis 'bbc' on line 3. Did you mean 'bcc'"),
+        (edit("ISIC_0000001,bcc", "ISIC_0000001,bbc"), "unknown dx 'bbc' on line 3. Did you mean 'bcc'"),
         (edit("ISIC_0000001,bcc", "ISIC_0000001,"), "no 'dx' on line 3"),
         (edit("HAM_0000001,", ","), "no 'lesion_id' on line 3"),
         (edit("ISIC_0000001", "ISIC_0000000"), "more than once: ISIC_0000000"),
@@ -186,9 +211,30 @@ def test_table_with_columns_of_other_names(tmp_path: Path) -> None:
     assert catalog.notes == ("1 of 2 images have no mask",)
 
 
+def test_a_table_with_masks_alone(tmp_path: Path) -> None:
+    root = csv(tmp_path, "image,mask,group\n0.png,1.png,p\n2.png,3.png,q\n")
+    catalog = read("table", root, {"mask_classes": "background, disc,cup"})
+    assert not catalog.has_labels
+    assert catalog.has_masks
+    assert catalog.labels.tolist() == [0, 0]
+    assert catalog.mask_classes == ("background", "disc", "cup")
+    assert catalog.notes == ("no labels: for segmentation only",)
+    two = read("table", root)
+    assert two.mask_classes == ("background", "foreground")
+    assert two.fingerprint() != catalog.fingerprint()
+    assert read("table", csv(tmp_path, "image,label\n0.png,a\n")).has_labels
+
+
 @pytest.mark.parametrize(
     ("text", "options", "match"),
     [
+        ("image,mask\n0.png,1.png\n2.png,\n", {}, "no 'mask' on line 3"),
+        ("image,mask,lable\n0.png,1.png,a\n", {}, "no column 'label'. Did you mean 'lable'"),
+        ("image,mask\n0.png,1.png\n", {"label": "dx"}, "no column 'dx'"),
+        ("image,group\n0.png,1\n", {}, "no column 'label'"),
+        ("image,label\n0.png,a\n", {"mask_classes": "a,b"}, "names no masks"),
+        ("image,mask\n0.png,1.png\n", {"mask_classes": "lesion"}, "mask_classes=lesion"),
+        ("image,mask\n0.png,1.png\n", {"mask_classes": "a,b,a"}, "mask_classes=a,b,a"),
         ("image,label\n0.png,a\n1.png,\n", {}, "no 'label' on line 3"),
         ("image,label\n0.png,a\n1.png,NaN\n", {}, "no 'label' on line 3"),
         ("image,label,group\n0.png,a,\n", {}, "no 'group' on line 2"),

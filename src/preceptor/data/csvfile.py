@@ -72,6 +72,12 @@ def _check_header(path: Path, header: list[str], columns: Iterable[str]) -> None
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise PreceptorError(f"{path}: the header names these columns twice: {some_of(twice)}")
+    refuse_absent(path, header, columns)
+
+
+def refuse_absent(path: Path, header: Iterable[str], columns: Iterable[str]) -> None:
+    """Raise :class:`PreceptorError` where ``header``, that of ``path``, lacks one of ``columns``."""
+    header, columns = list(header), list(columns)
     missing = [name for name in columns if name not in header]
     if missing:
         raise PreceptorError(

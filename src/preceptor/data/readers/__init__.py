@@ -67,7 +67,7 @@ class ReaderSpec:
         try:
             return TypeAdapter(self.options[key], config=_LENIENT).validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            reason = ", or: ".join(one["msg"] for one in error.errors())  # one for each type that it could have been
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None
 
 

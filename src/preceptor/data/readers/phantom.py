@@ -56,7 +56,8 @@ def phantom(root: Path | None = None, **knobs: Any) -> Catalog:
             "mask": "masks/" + ids + ".png",
         }
     )
-    return Catalog("phantom", root, rows, CLASSES, ("synthetic images; nothing about patients follows from them",))
+    notes = ("synthetic images; nothing about patients follows from them",)
+    return Catalog("phantom", root, rows, CLASSES, notes, mask_classes=("background", "lesion"))
 
 
 def _refuse_others(root: Path, stored: Phantom, wanted: Phantom) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from preceptor.data.catalog import Catalog
-from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_missing
+from preceptor.data.catalog import UNLABELLED, Catalog
+from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_absent, refuse_missing
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, some_of
+from preceptor.errors import PreceptorError, did_you_mean, some_of
 
 
-@reader("table", layout="a CSV file with the columns image, label and, if known, group and mask")
+@reader("table", layout="a CSV file with the columns image, label or mask (or both) and, if known, group")
 def table(
     root: Path,
     csv: str = "",
@@ -23,33 +23,41 @@ def table(
     mask: str = "mask",
     id: str = "",
     separator: str = ",",
+    mask_classes: str = "",
 ) -> Catalog:
     """Images and labels by a table; labels stay the strings that they are ("0", "01", "NA").
 
     Paths of images and masks start from the folder of the table. Where all labels are whole numbers the classes are in
-    numerical order, else in alphabetical order.
+    numerical order, else in alphabetical order. A table with masks and without labels serves segmentation alone.
 
     Args:
         root: the CSV file, or a folder that holds one.
         csv: the file's name in the folder, where it holds several.
         image: column with the image's path.
-        label: column with its class.
+        label: column with its class; may be absent where there are masks.
         group: column with the lesion or patient; without such a column images are taken as unrelated.
-        mask: column with the path of the image's mask; optional, too.
+        mask: column with the path of the image's mask; may be absent where there are labels.
         id: column with a unique id; the image's path when empty.
         separator: what stands between two fields of the file.
+        mask_classes: what the values 0, 1, … of the masks mean, as in ``background,disc,cup``; background and
+            foreground when empty.
 
     Raises:
         PreceptorError: no table or several, a missing column, a row without a value, a label without a file, a
-            repeated id or image.
+            repeated id or image, names of mask classes that repeat or have no masks.
     """
     path = _find_csv(root, csv)
-    required = [image, label, *([id] if id else []), *(name for name, usual in _chosen(group, mask) if name != usual)]
+    chosen = {"label": label, "group": group, "mask": mask}
+    required = [image, *([id] if id else []), *(name for usual, name in chosen.items() if name != usual)]
     rows = read_csv(path, required, separator=separator)
     group, mask = (name if name in rows.columns else "" for name in (group, mask))
-    for column in filter(None, (image, label, id, group)):
+    if label not in rows.columns:
+        if not mask or did_you_mean(label, rows.columns):  # a slip of the pen is not taken for the wish to have none
+            refuse_absent(path, rows.columns.drop(LINE), [image, label])
+        label = ""
+    for column in filter(None, (image, label or mask, id, group)):
         refuse_missing(path, rows, column)
-    notes = []
+    notes = [] if label else ["no labels: for segmentation only"]
     if not group:
         notes.append("no groups known: every image is taken as unrelated to the others (data.group names their column)")
     ids = rows[id or image]
@@ -57,7 +65,7 @@ def table(
         {
             "id": ids,
             "image": rows[image],
-            "label": rows[label],
+            "label": rows[label] if label else UNLABELLED,
             "group": rows[group] if group else ids,
             "mask": rows[mask].mask(is_missing(rows[mask]), "") if mask else "",
         }
@@ -66,12 +74,21 @@ def table(
         notes.append(f"{without:,} of {len(result):,} images have no mask")
     _refuse_repeats(path, rows, image)
     _refuse_missing_files(path, rows, result)
-    return Catalog("table", path.parent, result, _classes(path, result["label"]), tuple(notes))
+    names = _mask_classes(path, mask_classes, bool((result["mask"] != "").any()))
+    return Catalog("table", path.parent, result, _classes(path, result["label"]), tuple(notes), mask_classes=names)
 
 
-def _chosen(group: str, mask: str) -> tuple[tuple[str, str], ...]:
-    """Optional columns with their usual names: one that the user named must be there, the usual one may be absent."""
-    return (group, "group"), (mask, "mask")
+def _mask_classes(path: Path, text: str, any_masks: bool) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    if names and not any_masks:
+        raise PreceptorError(
+            f"data.mask_classes={text}, but {path} names no masks", expected="a column with the path of each mask"
+        )
+    if names and (len(names) < 2 or "" in names or len(set(names)) < len(names)):
+        raise PreceptorError(
+            f"data.mask_classes={text}", expected="two or more different names, as in background,disc,cup"
+        )
+    return names
 
 
 def _find_csv(root: Path, name: str) -> Path:
@@ -87,7 +104,9 @@ def _find_csv(root: Path, name: str) -> Path:
         return root / name
     found = sorted(path for path in root.iterdir() if path.suffix.lower() == ".csv")
     if not found:
-        raise PreceptorError(f"{root} holds no CSV file", expected="one, with the columns image and label")
+        raise PreceptorError(
+            f"{root} holds no CSV file", expected="one, with the columns image and label, or image and mask"
+        )
     if len(found) > 1:
         raise PreceptorError(
             f"{root} holds several CSV files: {some_of(path.name for path in found)}",

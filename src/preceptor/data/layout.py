@@ -1,0 +1,116 @@
+"""What the readers of published data sets share: finding the table and the images, and saying how much is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from preceptor.data.csvfile import LINE
+from preceptor.errors import PreceptorError, did_you_mean, some_of
+
+
+def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> Path:
+    """The table of a data set, in ``root`` or in the only folder below it that has one.
+
+    Args:
+        names: what the table may be called; earlier names win.
+        data_set: what to call the data set in messages.
+        layout: what is expected in the folder.
+
+    Raises:
+        PreceptorError: no folder, no table, or tables in several folders below.
+    """
+    if not root.is_dir():
+        raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {layout}")
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
+    found = {folder: folder / name for name in reversed(names) for folder in folders if (folder / name).is_file()}
+    if root in found:
+        return found[root]
+    if len(found) > 1:
+        raise PreceptorError(
+            f"{root} holds several copies of {data_set}: {some_of(sorted(folder.name for folder in found))}",
+            remedy="give one of them as --root",
+        )
+    if not found:
+        raise no_such_layout(root, names[0], data_set, layout)
+    return next(iter(found.values()))
+
+
+def no_such_layout(root: Path, lacking: str, data_set: str, layout: str) -> PreceptorError:
+    """The error for a folder that is not what the reader reads; it says what lies there instead."""
+    there = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
+    return PreceptorError(
+        f"{root} holds no {lacking}; it holds {some_of(there, 5) or 'nothing'}",
+        expected=f"a folder with {layout}",
+        remedy=f"give the folder that {data_set} was unpacked into as --root, or name the reader that fits",
+    )
+
+
+def image_folder(root: Path, name: str) -> str:
+    """``name``, or ``name/name`` where an archive was unpacked into a folder of its own name (Kaggle's are)."""
+    nested = f"{name}/{name}"
+    return nested if (root / nested).is_dir() else name
+
+
+def files_in(folder: Path, suffix: str, layout: str) -> list[str]:
+    """Sorted names of the files in ``folder`` that end in ``suffix``.
+
+    Raises:
+        PreceptorError: there is no such folder.
+    """
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(suffix))
+    except (FileNotFoundError, NotADirectoryError):
+        raise PreceptorError(
+            f"the folder {folder} is missing",
+            expected=f"{layout}, in one folder",
+            remedy="unpack the archive of that name there",
+        ) from None
+
+
+def matched(table: Path, ids: pd.Series, folder: str, suffix: str, layout: str) -> tuple[pd.Series, list[str]]:
+    """The image file of each id, as paths below the table's folder, and a note on files that the table does not name.
+
+    Raises:
+        PreceptorError: no such folder, or ids without a file in it.
+    """
+    folder = image_folder(table.parent, folder)
+    found = {name.removesuffix(suffix) for name in files_in(table.parent / folder, suffix, layout)}
+    absent = ids[~ids.isin(found)]
+    if len(absent):
+        raise PreceptorError(
+            f"{table.name} names {len(absent):,} image{'s' if len(absent) > 1 else ''} without a file in "
+            f"{table.parent / folder}: {some_of(absent)}",
+            expected=f"<id>{suffix} for every row of the table",
+            remedy="unpack the images again, or remove the rows from the table",
+        )
+    extra = len(found - set(ids))
+    notes = [f"{extra:,} image files that {table.name} does not name are not used"] if extra else []
+    return folder + "/" + ids + suffix, notes
+
+
+def refuse_unknown(path: Path, table: pd.DataFrame, column: str, known: Sequence[str]) -> None:
+    """Raise :class:`PreceptorError` with the lines of ``path`` on which ``column`` has a value that is not known."""
+    unknown = table[~table[column].isin(known)]
+    if len(unknown):
+        first = unknown.iloc[0][column]
+        raise PreceptorError(
+            f"{path}: unknown {column} {first!r} on line {some_of(unknown[LINE])}.{did_you_mean(first, known)}",
+            expected=f"{column} is one of {', '.join(known)}",
+        )
+
+
+def count_notes(labels: pd.Series, published: Mapping[str, int]) -> list[str]:
+    """What is to be said of a copy whose classes are not as large as the published ones; nothing where they are."""
+    counts = labels.value_counts()
+    here, there = len(labels), sum(published.values())
+    if here > there:
+        return [f"this copy has {here:,} images, more than the {there:,} published"]
+    if here < there:
+        return [f"this copy has {here:,} of the {there:,} published images"]
+    found = {name: int(counts.get(name, 0)) for name in published}
+    other = [f"{name} {found[name]:,} ({n:,})" for name, n in published.items() if found[name] != n]
+    return [f"classes of another size than published (in brackets): {', '.join(other)}"] if other else []
