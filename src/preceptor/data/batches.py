@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from preceptor.randomness import seed_of
 
 #: Batch normalisation cannot be trained on one image, and hardly on a few.
 LEAST = 8
+#: What an epoch makes of unequal classes; see :func:`resampled`.
+Resampling = Literal["none", "over", "under", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,35 @@ def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int, world: int 
     """
     order = np.random.default_rng(seed_of(seed, epoch, 0, "order")).permutation(rows).astype(np.int64)
     return _cut(order, batch_size, least=max(LEAST, 2 * world))
+
+
+def resampled(labels: np.ndarray, how: Resampling, seed: int, epoch: int) -> np.ndarray:
+    """The rows that one epoch takes from a training part with unequal classes (Niyaz 2024 trains on such a part).
+
+    A class with too few images gives each of them as often as goes evenly, and a random choice of them once more; one
+    with too many gives a random choice. The choice is drawn anew each epoch, so that "under" sees all images in time.
+
+    Args:
+        labels: (P,) class indices of the part.
+        how: ``none`` (every row once), ``over`` (every class as large as the largest), ``under`` (as the smallest),
+            ``balanced`` (as the mean, so that an epoch keeps its length to within rounding).
+
+    Returns:
+        int64 rows of the part, ascending; the same for the same arguments, on any machine; a class that does not occur
+        stays away. An epoch's batches are ``[rows[one] for one in epoch_batches(len(rows), …)]``.
+    """
+    counts = np.bincount(labels)
+    present = counts[counts > 0]
+    if how == "none":
+        return np.arange(len(labels), dtype=np.int64)
+    wanted = {"over": present.max(), "under": present.min(), "balanced": round(float(present.mean()))}[how]
+    random = np.random.default_rng(seed_of(seed, epoch, 0, "resampling"))
+    chosen = []
+    for one in np.flatnonzero(counts):
+        rows = np.flatnonzero(labels == one)
+        chosen += [rows] * (wanted // len(rows))
+        chosen.append(random.permutation(rows)[: wanted % len(rows)])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def in_order(rows: int, batch_size: int) -> list[np.ndarray]:
