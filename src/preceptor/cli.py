@@ -24,7 +24,8 @@ data_app = typer.Typer(help="Look at a data set before training on it.", no_args
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(data_app, name="data")
 
-DataName = Annotated[str, typer.Option("--data", help="Reader: ham10000, folder, table, phantom, …")]
+_READERS = "aptos2019, folder, ham10000, histopathologic, isic2019, lgg, phantom, table, or one of a plug-in"
+DataName = Annotated[str, typer.Option("--data", help=f"Reader: {_READERS}.")]
 Root = Annotated[Path | None, typer.Option("--root", help="The data set's folder (or table).")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value …, as in epochs=30 or data.label=dx")]
 Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one a line.")]
@@ -77,7 +78,7 @@ def show_recipe(name: str, overrides: Overrides = None) -> None:
 
 @data_app.command("check")
 def check_data(
-    name: str,
+    name: Annotated[str, typer.Argument(help=f"Reader: {_READERS}.")],
     root: Annotated[Path | None, typer.Argument(help="The data set's folder (or table).")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="Reader options, data.key=value …")] = None,
     exclude: Exclude = None,
