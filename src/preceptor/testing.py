@@ -23,8 +23,8 @@ from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.randomness import generator
 
-#: Feeds that do not have one entry an image.
-_NOT_PER_IMAGE = frozenset({"generator", "to.bank", "from.bank"})
+#: Feeds that do not have one entry for each image or view of it.
+_NOT_PER_IMAGE = frozenset({"views", "generator", "to.bank", "from.bank"})
 _BATCH = 6  # the order below has as many places
 
 Clause = Callable[[LossSpec], None]
@@ -184,7 +184,7 @@ def inputs_stay_untouched(spec: LossSpec) -> None:
     trial = _trial(spec)
     for name in spec.trains:
         trial.inputs[name].requires_grad_()
-    given = {name: value for name, value in trial.inputs.items() if not isinstance(value, torch.Generator)}
+    given = {name: value for name, value in trial.inputs.items() if isinstance(value, Tensor | nn.Module)}
     before = copy.deepcopy(given)
     trial.value().backward()
     for name, value in given.items():
@@ -275,7 +275,9 @@ def images_stand_alone_unless_related(spec: LossSpec) -> None:
 def every_feed_matters(spec: LossSpec) -> None:
     """The value depends on each input; one that changes nothing has no business among the feeds."""
     value = _trial(spec).value()
-    for name in spec.feeds:
+    for name, feed in spec.feeds.items():
+        if feed == "views":  # says how the others are laid out
+            continue
         other = _trial(spec)
         other.inputs[name] = _trial(spec, seed=1).inputs[name]
         _require(not torch.equal(value, other.value()), f"{name!r} can be exchanged without any effect")
@@ -288,4 +290,8 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def _of_images(spec: LossSpec, inputs: dict[str, Any], images: Tensor) -> dict[str, Any]:
-    return {name: value if spec.feeds[name] in _NOT_PER_IMAGE else value[images] for name, value in inputs.items()}
+    """The inputs of some images; where there are several views of each, the same images of every block."""
+    return {
+        name: value if spec.feeds[name] in _NOT_PER_IMAGE else value.unflatten(0, (-1, _BATCH))[:, images].flatten(0, 1)
+        for name, value in inputs.items()
+    }

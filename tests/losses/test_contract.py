@@ -204,6 +204,39 @@ def test_every_clause_has_a_loss_that_breaks_it() -> None:
     assert {clause for clause, _, _ in BROKEN} == set(CLAUSES)
 
 
+class SoundWithViews(nn.Module):
+    """Likens every view to the upright one of its image (nobody, 2020)."""
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor, views: int) -> Tensor:
+        blocks = student.unflatten(0, (views, -1))
+        return ((blocks - blocks[0]) * teacher.detach().unflatten(0, (views, -1))).square().mean()
+
+
+class TakesViewsForNeighbours(nn.Module):
+    """Reads the views of an image as if they stood beside each other (nobody, 2020)."""
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor, views: int) -> Tensor:
+        images = student.unflatten(0, (-1, views))
+        return ((images - images[:, :1]) * teacher.detach().unflatten(0, (-1, views))).square().mean()
+
+
+def _with_views(module: type[nn.Module]) -> LossSpec:
+    def example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        student, teacher = torch.randn(2, 3 * batch, 4, generator=generator)
+        return {}, {"student": student, "teacher": teacher, "views": 3}
+
+    feeds = {"student": "to.logits", "teacher": "from.logits", "views": "views"}
+    return _spec(module, feeds=feeds, facts={}, example=example)
+
+
+def test_several_views_of_an_image_go_together() -> None:
+    check_loss(_with_views(SoundWithViews))
+    with pytest.raises(ContractError, match="order_of_images_is_irrelevant"):
+        check_loss(_with_views(TakesViewsForNeighbours), ["order_of_images_is_irrelevant"])
+
+
 def test_all_broken_clauses_are_listed_at_once() -> None:
     with pytest.raises(ContractError) as caught:
         check_loss(_spec(Capricious))
