@@ -1,4 +1,4 @@
-"""Networks on labelled images: the metrics of each, and the rows of ``predictions.csv``."""
+"""Networks on labelled images: metrics and relations of each, and the rows of ``predictions.csv``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from preceptor.data.batches import Loader
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows
+from preceptor.evaluation.relations import PartRelations
 
 BATCH = 64  # images at a time; what is measured does not depend on it
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What networks made of some images: metrics by network, and a frame of predictions for each."""
+    """What networks made of some images: metrics by network, a frame of predictions for each, and their relations."""
 
     metrics: dict[str, dict[str, Any]]
     predictions: list[pd.DataFrame]
+    relations: PartRelations
 
 
 def evaluate(
     networks: Mapping[str, nn.Module], loader: Loader, ids: Sequence[str], classes: Sequence[str], part: str
 ) -> Evaluation:
-    """Metrics and predictions of each network for the images of a loader.
+    """Metrics, predictions and relations of each network for the images of a loader.
 
     Args:
         networks: by name, on the loader's device; all take images of the loader's size.
@@ -37,8 +39,8 @@ def evaluate(
         classes: the class names in the order of the logits.
         part: what these images are called in the predictions.
     """
-    found = Evaluation({}, [])
-    for name, probabilities in predict_part(networks, loader, BATCH).items():
+    found = Evaluation({}, [], PartRelations(loader.labels, classes))
+    for name, probabilities in predict_part(networks, loader, BATCH, watch=found.relations.watch).items():
         found.metrics[name] = classification_metrics(loader.labels, probabilities, classes)
         found.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
     return found

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from preceptor.data.batches import Loader, in_order
+from preceptor.data.batches import Batch, Loader, in_order
+from preceptor.networks.output import NetworkOutput
 
 
 @torch.no_grad()
@@ -17,11 +18,13 @@ def predict_part(
     loader: Loader,
     batch_size: int,
     progress: Callable[[int], None] | None = None,
+    watch: Callable[[str, Batch, NetworkOutput], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Softmax probabilities (P, C) in float64 of each network for a part's images in their order, unaugmented.
 
     The images are read once for all networks. Every network is in evaluation mode meanwhile and then again in the
-    mode it was in; predictions are made in float32 whatever the training ran in.
+    mode it was in; predictions are made in float32 whatever the training ran in. ``watch`` is shown the whole output of
+    every network (by name) on every batch, for whoever wants more of this pass than probabilities.
     """
     modes = {name: network.training for name, network in networks.items()}
     found: dict[str, list[torch.Tensor]] = {name: [] for name in networks}
@@ -31,7 +34,10 @@ def predict_part(
         for batch in loader.batches(in_order(len(loader), batch_size)):
             images = batch.images.float().div_(255)
             for name, network in networks.items():
-                found[name].append(network(images).logits.double().softmax(1).cpu())
+                output = network(images)
+                found[name].append(output.logits.double().softmax(1).cpu())
+                if watch:
+                    watch(name, batch, output)
             if progress:
                 progress(len(batch))
     finally:
