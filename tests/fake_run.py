@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows, write_predictions
+from preceptor.evaluation.relations import RelationMeter, sample_rows, write_matrices
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 SHARES = (0.06, 0.08, 0.13, 0.03, 0.13, 0.53, 0.04)
@@ -44,6 +46,7 @@ class FakeRun:
     notes: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     split_seed: int = 0
+    relations: bool = False
 
 
 def write_fake_run(directory: Path, run: FakeRun | None = None) -> Path:
@@ -55,6 +58,8 @@ def write_fake_run(directory: Path, run: FakeRun | None = None) -> Path:
     _history(run).to_csv(directory / "history.csv", index=False)
     frames, networks = _networks(run, split)
     write_predictions(frames, directory / "predictions.csv")
+    if run.relations:
+        _relations(run, split, networks, directory / "relations.npz")
     (directory / "metrics.json").write_text(json.dumps(_metrics(run, networks)))
     (directory / "environment.json").write_text(json.dumps(_environment(run)))
     (directory / "recipe.yaml").write_text(yaml.safe_dump(_recipe(run), sort_keys=False))
@@ -117,6 +122,22 @@ def _networks(run: FakeRun, split: pd.DataFrame) -> tuple[list[pd.DataFrame], di
         facts["cost"] = _cost(network.backbone)
         networks[name] = facts
     return frames, networks
+
+
+def _relations(run: FakeRun, split: pd.DataFrame, networks: dict[str, Any], path: Path) -> None:
+    """Embeddings that gather round their class, the closer the better the network; adds the figures to ``networks``."""
+    test = split[split["part"] == "test"]
+    labels = test["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
+    rows = sample_rows(labels, len(run.classes))
+    matrices = {}
+    for name, network in run.networks.items():
+        noise = np.random.default_rng(run.seed).random((len(test), len(run.classes)))
+        meter = RelationMeter(len(run.classes), rows)
+        embeddings = torch.from_numpy(noise + network.skill * np.eye(len(run.classes))[labels])
+        meter.add(torch.arange(len(test)), torch.tensor(labels.tolist()), embeddings)
+        networks[name]["relations"] = meter.relations().plain()
+        matrices[name] = meter.similarity()
+    write_matrices(matrices, test["id"].iloc[rows].tolist(), labels[rows], run.classes, path)
 
 
 def _cost(backbone: str) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from markupsafe import Markup
 from preceptor.atomic import write_text
 from preceptor.errors import PreceptorError
 from preceptor.report import figures, tables, words
+from preceptor.report.flow import SHOWN_ROWS, flows
+from preceptor.report.gallery import NAME, Gallery, galleries, write_gallery, write_sheet
 from preceptor.report.intervals import SAMPLES
+from preceptor.report.relations import relation_section
 from preceptor.report.run import Entry, Run, entries_of, load_runs
 
-TEMPLATE = "template.html.j2"
+TEMPLATE, PAGE = "template.html.j2", "explain.html.j2"
 
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
@@ -46,6 +49,27 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
     _check_classes(runs)
+    return _environment().get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
+
+
+def write_explanation(gallery: Gallery, folder: Path) -> None:
+    """Writes a gallery in three forms: ``explain.json``, which reports embed, and ``explain.html`` and ``.png``.
+
+    Raises:
+        PreceptorError: the folder cannot be written to.
+    """
+    page = _environment().get_template(PAGE).render(found=gallery, style=_style())
+    try:
+        write_gallery(gallery, folder)
+        write_text(folder / f"{NAME}.html", page)
+        write_sheet(gallery, folder / f"{NAME}.png")
+    except OSError as error:
+        raise PreceptorError(
+            f"{folder} cannot be written to: {error.strerror}", remedy="choose another folder with --out"
+        ) from error
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("preceptor.report", "."),
         autoescape=True,
@@ -54,13 +78,17 @@ def render(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= words.FILTERS
-    return environment.get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
+    return environment
+
+
+def _style() -> Markup:
+    return Markup(files("preceptor.report").joinpath("style.css").read_text(encoding="utf-8"))
 
 
 def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
-    differences = tables.differences(entries)
+    differences, distinct = tables.differences(entries), tables.distinct(entries)
     return {
-        "style": Markup(files("preceptor.report").joinpath("style.css").read_text(encoding="utf-8")),
+        "style": _style(),
         "title": words.title(runs),
         "subject": words.subject(runs),
         "runs": runs,
@@ -75,9 +103,15 @@ def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
         "samples": SAMPLES,
         "differences": differences,
         "recalls": tables.recall_table(entries, runs[0].classes),
-        "confusions": [(entry, tables.confusion_table(entry)) for entry in entries],
-        "roc": figures.roc_curves(entries, runs[0].classes),
-        "reliability": figures.reliability_diagrams(entries),
+        "distinct": distinct,
+        "confusions": [(entry, tables.confusion_table(entry)) for entry in distinct],
+        "flows": flows(differences),
+        "shown_streams": SHOWN_ROWS,
+        "roc": figures.roc_curves(distinct, runs[0].classes),
+        "areas": tables.area_table(distinct, runs[0].classes) if len(distinct) > figures.MOST_AREAS else [],
+        "relations": relation_section(distinct),
+        "galleries": galleries([run.path for run in runs]),
+        "reliability": figures.reliability_diagrams(distinct),
         "costs": [(entry, entry.facts["cost"]) for entry in entries if entry.facts.get("cost")],
         "cost_conditions": words.cost_conditions(entries),
         "cost_figures": figures.accuracy_against_cost(entries),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval
 from preceptor.report.run import Entry, Run
@@ -101,6 +103,30 @@ def recall_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[
     ]
 
 
+def distinct(entries: Sequence[Entry]) -> list[Entry]:
+    """Without frozen teachers that stand there already: their own run, or another student's, shows the same rows."""
+    found: list[Entry] = []
+    for entry in entries:
+        same = (other for other in found if _same_predictions(entry, other))
+        if entry.kind != "teacher" or not any(same):
+            found.append(entry)
+    return found
+
+
+def area_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a class: the area under each network's ROC curve, None where the class or all others are missing."""
+    rows = []
+    for name in classes:
+        areas: list[float | None] = []
+        for entry in entries:
+            table = entry.predictions
+            is_class = table["target"] == name
+            both = 0 < is_class.sum() < len(table)
+            areas.append(float(roc_auc_score(is_class, table[f"p_{name}"])) if both else None)
+        rows.append({"name": name, "areas": areas})
+    return rows
+
+
 def confusion_table(entry: Entry) -> list[dict[str, Any]]:
     """One row a true class: how its test images were classified, as counts and as shares of the row."""
     table, classes = entry.predictions, entry.run.classes
@@ -110,6 +136,15 @@ def confusion_table(entry: Entry) -> list[dict[str, Any]]:
         total = sum(row)
         rows.append({"name": name, "cells": [(count, count / total if total else 0.0) for count in row]})
     return rows
+
+
+def _same_predictions(one: Entry, other: Entry) -> bool:
+    mine, theirs = (entry.predictions.drop(columns="network").set_index("id").sort_index() for entry in (one, other))
+    if one.run.split_hash != other.run.split_hash or not mine.index.equals(theirs.index):
+        return False
+    scores = [f"p_{name}" for name in one.run.classes]
+    # Not bit by bit: another batch size or machine rounds otherwise.
+    return bool(mine["predicted"].equals(theirs["predicted"]) and np.allclose(mine[scores], theirs[scores], atol=1e-5))
 
 
 def _pair(counts: pd.DataFrame, key: Any) -> tuple[int, int]:

@@ -1,0 +1,150 @@
+"""Relations, flow of errors and gallery in a report: there when runs hold them, and only then."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fake_run import write_fake_run
+from preceptor.errors import PreceptorError
+from preceptor.report.build import write_explanation, write_report
+from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode, read_gallery
+from preceptor.report.relations import relation_section
+from preceptor.report.run import entries_of, load_runs
+from preceptor.report.tables import area_table, distinct
+from test_report import ALONE, TAUGHT, _Page
+
+GREY = encode(Image.new("RGB", (TILE, TILE), (90, 90, 90)))
+GALLERY = Gallery(
+    "kd beside student",
+    ("Two images.",),
+    (Looker("teacher", "resnet18", "kd, teacher"), Looker("student alone", "<small>", "student, student")),
+    (Case("ISIC_1", "mel", GREY, (Seen("mel", 0.93, True, GREY), Seen("nv", 0.61, False, GREY))),),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    base = tmp_path_factory.mktemp("runs")
+    return [
+        write_fake_run(base / "student", replace(ALONE, relations=True)),
+        write_fake_run(base / "kd", replace(TAUGHT, relations=True)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def page(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page_of(runs, tmp_path_factory.mktemp("out"))
+
+
+def page_of(runs: list[Path], folder: Path) -> str:
+    return write_report(runs, folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_old_runs_have_no_new_sections(tmp_path: Path) -> None:
+    page = page_of([write_fake_run(tmp_path / "student", ALONE)], tmp_path)
+    for section in ("relations", "flow", "looks"):
+        assert f'id="{section}"' not in page
+        assert f'href="#{section}"' not in page
+
+
+def test_relations_stand_side_by_side(runs: list[Path], page: str) -> None:
+    section = page[page.index('id="relations"') : page.index('id="calibration"')]
+    assert section.count("data:image/png;base64,") == section.count("<svg") == 3
+    for entry in entries_of(load_runs(runs)):
+        assert f"{entry.label}: R<sub>d</sub> {entry.facts['relations']['r_d']:.2f}" in section
+        assert f">{entry.run.classes[0]}<title>" in section
+    parsed = _Page(page)
+    assert parsed.open == []
+    assert all(value[0] == "#" or value.startswith("data:") for _, name, value in parsed.attributes if name == "href")
+    assert "://" not in page
+
+
+def test_one_scale_for_all_matrices(runs: list[Path]) -> None:
+    """Its ends are percentiles over all networks, so a matrix looks otherwise beside another run."""
+    section, alone = (relation_section(entries_of(load_runs(some))) for some in (runs, runs[1:]))
+    assert section is not None
+    assert alone is not None
+    held = [np.load(run / "relations.npz")["similarity"].astype(float) for run in runs]
+    between = np.concatenate([one[:, ~np.eye(one.shape[1], dtype=bool)].ravel() for one in held])
+    assert [section.low, section.high] == pytest.approx(np.percentile(between, [1, 99]))
+    assert section.figures[1].svg != alone.figures[0].svg
+
+
+def test_a_run_without_matrices_stands_beside_one_with(runs: list[Path], tmp_path: Path) -> None:
+    old = write_fake_run(tmp_path / "old", ALONE)
+    section = relation_section(entries_of(load_runs([old, runs[0]])))
+    assert section is not None
+    assert len(section.figures) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "classes"])
+def test_matrices_that_are_broken_or_foreign_are_named(runs: list[Path], tmp_path: Path, damage: str) -> None:
+    path = shutil.copytree(runs[0], tmp_path / "run") / "relations.npz"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        held = dict(np.load(path))
+        np.savez(path, **(held | {"classes": np.array(["x", "y", "z"])}))
+    with pytest.raises(PreceptorError, match=re.escape(str(path))):
+        relation_section(entries_of(load_runs([path.parent])))
+
+
+def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> None:
+    said = _Page(page).said
+    alone, _, taught = entries_of(load_runs(runs))
+    table = alone.predictions.merge(taught.predictions, on=["id", "target"], suffixes=("_alone", "_taught"))
+    wrong = table["predicted_alone"] != table["target"]
+    mended = table[wrong & (table["predicted_taught"] == table["target"])]
+    assert f"{len(mended)} errors mended" in said
+    name, called = mended.groupby(["target", "predicted_alone"]).size().idxmax()
+    so = table[(table["target"] == name) & (table["predicted_alone"] == called)]
+    assert f"{name} {called} {(so['predicted_taught'] == name).sum()} of {len(so)}" in said
+
+
+def test_a_teacher_of_several_runs_is_drawn_once(runs: list[Path], tmp_path: Path) -> None:
+    again = shutil.copytree(runs[1], tmp_path / "kd-again")
+    entries = entries_of(load_runs([*runs, again]))
+    labels = [entry.label for entry in distinct(entries)]
+    assert labels == ["student", "kd · teacher", "kd · student", "kd-again · student"]
+    other = write_fake_run(tmp_path / "other", replace(TAUGHT, split_seed=3))
+    assert len(distinct(entries_of(load_runs([runs[1], other])))) == 4
+
+
+def test_areas_are_written_out_where_the_panels_have_no_room(runs: list[Path], page: str, tmp_path: Path) -> None:
+    assert "area under the curve" not in page
+    more = [shutil.copytree(runs[0], tmp_path / f"more-{number}") for number in range(3)]
+    assert "area under the curve" in page_of([*runs, *more], tmp_path)
+    entry = entries_of(load_runs(runs[:1]))[0]
+    areas = [row["areas"][0] for row in area_table([entry], entry.run.classes)]
+    assert np.mean(areas) == pytest.approx(entry.test["macro_auc"])
+
+
+def test_gallery_is_embedded_and_is_a_page_and_a_picture(runs: list[Path], tmp_path: Path) -> None:
+    path = shutil.copytree(runs[1], tmp_path / "kd")
+    write_explanation(GALLERY, path)
+    assert read_gallery(path) == GALLERY
+    for page in ((path / "explain.html").read_text(encoding="utf-8"), page_of([path], tmp_path)):
+        parsed = _Page(page)
+        assert parsed.open == []
+        assert "nv 0.61, wrong" in parsed.said
+        assert "<small> " in parsed.said, "a name is no markup"
+        pictures = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "src")]
+        assert len(pictures) == 3
+        assert all(one.startswith("data:image/jpeg;base64,") for one in pictures)
+    with Image.open(path / "explain.png") as sheet:
+        assert sheet.width > 3 * TILE
+        assert sheet.getpixel((sheet.width - TILE, sheet.height - TILE)) == pytest.approx((90, 90, 90), abs=3)
+
+
+def test_broken_gallery_is_named(runs: list[Path], tmp_path: Path) -> None:
+    path = shutil.copytree(runs[0], tmp_path / "run")
+    (path / "explain.json").write_text('{"format": 1}')
+    with pytest.raises(PreceptorError, match=r"explain\.json is no gallery"):
+        page_of([path], tmp_path)
