@@ -124,6 +124,8 @@ def test_data_check_and_preview(phantom_root: Path, tmp_path: Path) -> None:
         (["evaluate", "nowhere"], "nowhere"),
         (["predict", "nowhere", "image.jpg"], "image.jpg"),
         (["report", "nowhere"], "nowhere"),
+        (["explain", "nowhere"], "nowhere is not a directory"),
+        (["profile", "nowhere"], "no such run or file"),
         (["recipes", "show", "kdd"], "Did you mean 'kd'"),
         (["data", "check", "folder", "nowhere"], "nowhere"),
         (["data", "check", "phantom", "--policy", "crkd"], "Did you mean 'crckd'"),

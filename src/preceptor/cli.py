@@ -165,6 +165,36 @@ def report(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="The finished run of a distilled student.")],
+    alone: Annotated[
+        Path | None, typer.Option(help="The run of the student alone; looked for beside RUN unless given.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Which network of RUN is the student.")] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class, at most.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN unless given.")] = None,
+) -> None:
+    """Where teacher, student alone and distilled student look (Grad-CAM), on images that distillation mended."""
+    from preceptor.commands import explain as run_it
+
+    run_it(run, alone, network, per_class, out)
+
+
+@app.command()
+def profile(
+    models: Annotated[list[Path], typer.Argument(help="Finished runs, or .safetensors files.")],
+    batches: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Images in a pass; 1 and 32.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes (fewer where they take long).")] = 100,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table here.")] = None,
+) -> None:
+    """Parameters, file size, FLOPs and latency of networks, on this machine."""
+    from preceptor.commands import profile as run_it
+
+    run_it(models, batches or [1, 32], repeats, json, csv)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo's data and runs.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,

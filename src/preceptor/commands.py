@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rich
+from rich.console import Console
 
 from preceptor.atomic import write_text
 from preceptor.data.batches import Loader
@@ -17,17 +19,22 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.check import check
 from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
+from preceptor.deploy import profile as cost
 from preceptor.deploy.predict import image_files, predict_files, refuse_failures
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.evaluate import evaluate as measure
 from preceptor.evaluation.predictions import write_predictions
+from preceptor.evaluation.relations import RELATIONS
+from preceptor.explain import explain as explain_run
 from preceptor.networks.build import find_network
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import parse_override
+from preceptor.report.gallery import NAME
 from preceptor.training.api import carry_on
 from preceptor.training.api import train as train_run
+from preceptor.training.finished import add_relations, finished_networks, networks_at
 from preceptor.training.prepare import Data
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
@@ -85,11 +92,14 @@ def evaluate(
     path: Path, part: str, data: str | None, root: Path | None, overrides: list[str], out: Path | None,
     cache: Path | None,
 ) -> None:  # fmt: skip
-    """Measures the networks of a finished run, from their files, on a part of its data or on other data."""
+    """Measures the networks of a finished run, from their files, on a part of its data or on other data.
+
+    A run that was finished without relations gets those of its test part.
+    """
     run = Run(path)
-    if not run.finished:
-        raise PreceptorError(f"{path}: is not a finished run", remedy=f"finish it: preceptor resume {path}")
-    networks = {file.stem: load_network(file)[0].to(best_device()) for file in sorted(path.glob("*.safetensors"))}
+    found_networks, lost = finished_networks(run)
+    networks = {name: network.to(best_device()) for name, network in found_networks.items()}
+    say_lost(lost)
     if data is not None:
         catalog = Data(data, root, only_options(overrides)).catalog()
         part, rows = data, np.arange(len(catalog))
@@ -107,9 +117,16 @@ def evaluate(
     found = measure(networks, loader, ids, catalog.classes, part)
     for name, metrics in found.metrics.items():
         print(line_of(name, part, metrics))
+    relations = found.relations.plain()
+    for name, said in relations.items():
+        print(relations_line(name, part, said))
+    if data is None and part == "test" and add_relations(run, found.relations, ids):
+        print(f"relations: added to {path}; preceptor report shows them")
     if out is not None:
-        write_text(out / "metrics.json", json.dumps(found.metrics, indent=2) + "\n")
+        figures = {name: metrics | {"relations": relations[name]} for name, metrics in found.metrics.items()}
+        write_text(out / "metrics.json", json.dumps(figures, indent=2) + "\n")
         write_predictions(found.predictions, out / "predictions.csv")
+        found.relations.write_matrices(ids, out / RELATIONS)
         print(f"written: {out}")
 
 
@@ -137,10 +154,64 @@ def predict(model: Path, images: list[Path], network: str, out: Path | None) -> 
     refuse_failures(failures, len(table))
 
 
+def explain(path: Path, alone: Path | None, network: str | None, per_class: int, out: Path | None) -> None:
+    found = explain_run(path, alone, network=network, per_class=per_class, out=out)
+    print("\n".join(found.story))
+    print(f"gallery: {(out or path) / NAME}.html and .png; a report on {path} shows it too")
+
+
+def profile(models: list[Path], batches: list[int], repeats: int, as_json: Path | None, as_csv: Path | None) -> None:
+    """Prints the cost table of networks in runs and files; each is measured once, however often it is met."""
+    networks: dict[str, Classifier] = {}
+    files: dict[str, Path] = {}
+    for model in models:
+        for short, (network, file) in networks_at(model).items():
+            side = network.architecture.image_size
+            met = [one for one, at in files.items() if at.resolve() == file.resolve()]
+            if all(networks[one].architecture.image_size != side for one in met):
+                name = f"{short} at {side} px" if met else str(file) if short in networks else short
+                networks[name], files[name] = network.to(best_device()), file
+    with Display("profiling", quiet=False) as display, display.counting("timing", len(batches)) as move:
+        found = cost.profile(networks, files, batches=list(dict.fromkeys(batches)), repeats=repeats, progress=move)
+    wide_console().print(cost.as_table(found))
+    for path, text in (
+        (as_json, json.dumps([one.plain() for one in found], indent=2, ensure_ascii=False) + "\n"),
+        (as_csv, cost.as_csv(found)),
+    ):
+        if path is not None:
+            save(path, text)
+            print(f"written: {path}")
+
+
+def save(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise PreceptorError(f"{path} cannot be written: {error.strerror}", remedy="name another file") from None
+
+
 def print_result(run: Run) -> None:
     for name, said in run.metrics["networks"].items():
         print(line_of(name, "test", said["test"]))
     print(f"report: {run.report}")
+
+
+def wide_console() -> Console:
+    """The terminal; wide enough for any table where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def say_lost(lost: Mapping[str, str]) -> None:
+    for name, wrong in lost.items():
+        print(f"{name} is left out: {wrong}", file=sys.stderr)
+
+
+def relations_line(network: str, part: str, relations: Mapping[str, Any]) -> str:
+    """R_d of a network, or why there is none."""
+    means = [f"{key} {relations[key]:.3f}" for key in ("intra", "inter") if relations[key] is not None]
+    said = "no R_d" if relations["r_d"] is None else f"R_d {relations['r_d']:.3f}"
+    return f"{network}: {part} {said} ({', '.join([*means, str(relations['images']) + ' images'])})"
 
 
 def line_of(network: str, part: str, metrics: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,18 +40,16 @@ def cost_of(module: nn.Module, image_size: int, *, repeats: int = 30) -> dict[st
         raise ValueError(f"repeats={repeats} and image_size={image_size} must be at least 1")
     device = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     images = torch.full((1, 3, image_size, image_size), 0.5, device=device)
-    with _evaluating(module), torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            module(images)
-        seconds = _time(module, images, repeats)
+    with evaluating(module), torch.no_grad():
+        seconds = [timed_pass(module, images) for _ in range(WARM_UP + repeats)][WARM_UP:]
     p10, median, p90 = np.percentile(seconds, [10, 50, 90]) * 1000
     sizes = [(weight.numel(), weight.requires_grad) for weight in module.parameters()]
     return {
         "image_size": image_size,
         "parameters": sum(size for size, _ in sizes),
         "trainable_parameters": sum(size for size, trainable in sizes if trainable),
-        "bytes": _stored_bytes(module),
-        "flops": int(counter.get_total_flops()),
+        "bytes": stored_bytes(module),
+        "flops": flops_of(module, image_size),
         "latency_ms": {
             "median": float(median),
             "p10": float(p10),
@@ -64,23 +62,34 @@ def cost_of(module: nn.Module, image_size: int, *, repeats: int = 30) -> dict[st
     }
 
 
-def _time(module: nn.Module, images: Tensor, repeats: int) -> list[float]:
-    seconds = []
-    for _ in range(WARM_UP + repeats):
-        _wait(images.device)
-        start = time.perf_counter()
+def cost_of_all(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The cost of running several networks on an image, one after the other: sums of what :func:`cost_of` says."""
+    sums = {key: sum(one[key] for one in costs) for key in ("parameters", "trainable_parameters", "bytes", "flops")}
+    first = costs[0]["latency_ms"]
+    latency = {key: sum(one["latency_ms"][key] for one in costs) for key in ("median", "p10", "p90")}
+    return {"image_size": costs[0]["image_size"], **sums, "latency_ms": {**first, **latency}}
+
+
+def flops_of(module: nn.Module, image_size: int) -> int:
+    """Arithmetic of one forward pass over one image, as :func:`cost_of` counts it."""
+    device = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
+    images = torch.full((1, 3, image_size, image_size), 0.5, device=device)
+    with evaluating(module), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(images)
-        _wait(images.device)  # a CUDA call returns before its kernels have run
-        seconds.append(time.perf_counter() - start)
-    return seconds[WARM_UP:]
+    return int(counter.get_total_flops())
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def timed_pass(module: nn.Module, images: Tensor) -> float:
+    """Seconds of one forward pass, from an idle device to an idle device."""
+    _wait(images.device)
+    start = time.perf_counter()
+    module(images)
+    _wait(images.device)  # a CUDA call returns before its kernels have run
+    return time.perf_counter() - start
 
 
-def _stored_bytes(module: nn.Module) -> int:
+def stored_bytes(module: nn.Module) -> int:
+    """Of weights and buffers as float32 safetensors, header included."""
     # Cloned, since safetensors refuses tensors that share memory.
     state = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
     widened = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
@@ -88,12 +97,18 @@ def _stored_bytes(module: nn.Module) -> int:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards each submodule has its own flag back, for a frozen part may differ."""
-    flags = [(part, part.training) for part in module.modules()]
-    module.eval()
+    flags = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
     try:
         yield
     finally:
         for part, training in flags:
             part.training = training
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,157 @@
+"""``preceptor explain`` and ``evaluate`` on runs that were really made, if in seconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import TINY
+from preceptor import commands
+from preceptor.errors import PreceptorError
+from preceptor.explain import explain, pick
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import save_network
+from preceptor.report.gallery import read_gallery
+from preceptor.report.run import Entry, entries_of, load_run
+from preceptor.training.api import train
+from preceptor.training.finished import finished_networks
+from preceptor.training.prepare import Data
+from preceptor.training.run import Run
+
+BACKBONE = "test_efficientnet"
+
+
+@pytest.fixture(scope="module")
+def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``alone`` and ``kd`` in one folder, the teacher elsewhere; their predictions are written anew by the tests."""
+    base = tmp_path_factory.mktemp("explain")
+    half = (0.5, 0.5, 0.5)
+    teacher = Classifier(Architecture("test_resnet", Data("phantom", phantom_root).catalog().classes, 32, half, half))
+    save_network(teacher, base / "far" / "teacher.safetensors")
+    settings = {**TINY, "epochs": 1}
+    alone = {**settings, "backbone": BACKBONE}
+    train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
+    taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
+    train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
+    return base / "runs"
+
+
+def predict(run: Path, network: str, right: set[str]) -> None:
+    """Makes the network's test predictions right for these ids, surer the later the id, and wrong for all others."""
+    path = run / "predictions.csv"
+    table = pd.read_csv(path, dtype={"id": str})
+    classes = [name.removeprefix("p_") for name in table.columns if name.startswith("p_")]
+    for place, row in table[(table["network"] == network) & (table["part"] == "test")].iterrows():
+        other = classes[(classes.index(row["target"]) + 1) % len(classes)]
+        said = row["target"] if row["id"] in right else other
+        sure = 0.5 + 0.4 * sorted(table["id"].unique()).index(row["id"]) / table["id"].nunique()
+        table.loc[place, [f"p_{name}" for name in classes]] = (1 - sure) / (len(classes) - 1)
+        table.loc[place, ["predicted", f"p_{said}"]] = [said, sure]
+    table.to_csv(path, index=False)
+
+
+def entries(runs: Path) -> tuple[Entry, Entry, Entry]:
+    teacher, taught = entries_of([load_run(runs / "kd")])
+    return taught, entries_of([load_run(runs / "alone")])[0], teacher
+
+
+def test_picks_what_distillation_mended(runs: Path) -> None:
+    test = entries(runs)[0].predictions
+    split = load_run(runs / "kd").split.set_index("id")
+    name = test["target"].value_counts().idxmax()
+    of_class = test[test["target"] == name]["id"].tolist()
+    assert len(of_class) > 3
+    all_ids = set(test["id"])
+    predict(runs / "kd", "student", all_ids)
+    predict(runs / "kd", "teacher", all_ids - {of_class[0]})
+    predict(runs / "alone", "student", all_ids - set(of_class))
+    picked = pick(*entries(runs), per_class=2)
+    assert picked.found == len(of_class) - 1
+    surest = sorted(set(of_class) - {of_class[0]}, reverse=True)
+    expected = [surest[0], next(one for one in surest if split.at[one, "group"] != split.at[surest[0], "group"])]
+    assert picked.ids == expected, "the surest, and no two of a lesion"
+
+    predict(runs / "kd", "teacher", set())
+    picked = pick(*entries(runs), per_class=1)
+    assert picked.ids == [max(of_class)]
+    assert "get no test image right that" in picked.story[0]
+    assert f"gets {len(of_class)} test images right" in picked.story[1]
+
+    predict(runs / "alone", "student", all_ids)
+    picked = pick(*entries(runs), per_class=1)
+    assert len(picked.story) == 3, "nothing was mended: the surest ones are shown, and it is said"
+    assert len(picked.ids) == test["target"].nunique()
+
+
+def test_gallery_of_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = entries(runs)[0].predictions
+    predict(runs / "kd", "student", set(test["id"]))
+    predict(runs / "kd", "teacher", set(test["id"]))
+    predict(runs / "alone", "student", set())
+    commands.explain(runs / "kd", None, None, 1, None)
+    assert f"{len(test)} test images right that the student alone gets wrong" in capsys.readouterr().out
+    found = read_gallery(runs / "kd")
+    assert found is not None
+    assert [one.title for one in found.lookers] == ["teacher", "student alone", "distilled"]
+    assert found.lookers[1].source == "alone, student"
+    assert len(found.cases) == test["target"].nunique()
+    for case in found.cases:
+        assert [seen.right for seen in case.seen] == [True, False, True]
+        assert case.seen[0].said == case.target
+        assert len({case.picture, *(seen.picture for seen in case.seen)}) > 1
+    assert (runs / "kd" / "explain.html").is_file()
+    assert (runs / "kd" / "explain.png").is_file()
+
+
+def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="--network pupil"):
+        explain(runs / "kd", network="pupil")
+    lonely = shutil.copytree(runs / "kd", tmp_path / "lonely" / "kd")
+    with pytest.raises(PreceptorError, match="trained alone on this split") as caught:
+        explain(lonely)
+    assert "--alone RUN" in caught.value.remedy
+    other = shutil.copytree(runs / "alone", tmp_path / "other")
+    table = (other / "predictions.csv").read_text()
+    (other / "predictions.csv").write_text(table.replace("test,student", "validation,student", 1))
+    with pytest.raises(PreceptorError, match="was not tested on the images"):
+        explain(runs / "kd", other)
+
+
+def test_runs_have_relations_and_old_ones_get_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run(runs / "kd")
+    before = run.metrics
+    figures = {name: said["relations"] for name, said in before["networks"].items()}
+    assert set(figures) == {"teacher", "student"}
+    assert all(set(one) == {"r_d", "intra", "inter", "images"} for one in figures.values())
+    assert figures["student"]["images"] == before["parts"]["test"]
+
+    (run.path / "relations.npz").unlink()
+    old = json.loads(json.dumps(before))
+    for said in old["networks"].values():
+        del said["relations"]
+    run.write_json("metrics.json", old)
+    commands.evaluate(run.path, "test", None, None, [], None, None)
+    assert f"student: test R_d {figures['student']['r_d']:.3f}" in capsys.readouterr().out
+    again = run.metrics
+    for name, one in figures.items():
+        assert again["networks"][name]["relations"] == pytest.approx(one)
+    assert (run.path / "relations.npz").is_file()
+    commands.evaluate(run.path, "validation", None, None, [], None, None)
+    assert run.metrics == again, "another part's relations are printed, not written"
+
+
+def test_a_teacher_that_is_gone_is_left_out(runs: Path) -> None:
+    teacher = runs.parent / "far" / "teacher.safetensors"
+    hidden = teacher.rename(teacher.with_suffix(".away"))
+    try:
+        networks, lost = finished_networks(Run(runs / "kd"))
+        with pytest.raises(PreceptorError, match=r"networks\.teacher\.run"):
+            explain(runs / "kd")
+    finally:
+        hidden.rename(teacher)
+    assert list(networks) == ["student"]
+    assert list(lost) == ["teacher"]

@@ -1,0 +1,81 @@
+"""``preceptor profile``: what it writes, and whom it measures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from preceptor import commands
+from preceptor.deploy.cost import cost_of
+from preceptor.deploy.profile import LEAST, profile
+from preceptor.errors import PreceptorError
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import save_network
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def network(side: int = 32) -> Classifier:
+    return Classifier(Architecture("test_resnet", ("a", "b", "c"), side, HALF, HALF))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    save_network(network(), tmp_path / "runs" / "student.safetensors")
+    return tmp_path / "runs" / "student.safetensors"
+
+
+def test_json_and_csv(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    commands.profile([file, file], [1, 2], 3, out / "cost.json", out / "cost.csv")
+    (said,) = json.loads((out / "cost.json").read_text())  # a file given twice is measured once
+    cost = cost_of(network(), 32, repeats=1)
+    assert set(said) == {
+        "name", "backbone", "image_size", "parameters", "bytes", "flops", "latency_ms", "threads", "device",
+    }  # fmt: skip
+    assert {key: said[key] for key in ("parameters", "flops", "image_size")} == {
+        key: cost[key] for key in ("parameters", "flops", "image_size")
+    }
+    assert said["bytes"] == file.stat().st_size
+    assert (said["name"], said["threads"], said["device"]) == ("runs/student", 1, "cpu")
+    assert set(said["latency_ms"]) == {"1", "2"}
+    for latency in said["latency_ms"].values():
+        assert set(latency) == {"p50", "p90", "p99", "repeats"}
+        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
+        assert latency["repeats"] == 3
+    (row,) = pd.read_csv(out / "cost.csv").to_dict("records")
+    assert row["latency_2_p90_ms"] == pytest.approx(said["latency_ms"]["2"]["p90"])
+    assert row["parameters"] == said["parameters"]
+    shown = capsys.readouterr().out
+    assert "runs/student" in shown
+    assert "1 threads" in shown
+
+
+def test_patience_ends_the_timing_but_not_before_enough_passes() -> None:
+    found = profile({"one": network()}, {}, batches=(1,), repeats=1000, patience=0)
+    assert found[0].latency_ms[1]["repeats"] == LEAST
+    assert found[0].bytes > 4 * found[0].parameters
+
+
+def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "elsewhere" / "runs" / "student.safetensors"
+    save_network(network(48), other)
+    commands.profile([file, other], [1], 1, tmp_path / "cost.json", None)
+    names = [one["name"] for one in json.loads((tmp_path / "cost.json").read_text())]
+    assert names == ["runs/student", str(other)]
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("no network")
+    wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"has no recipe\.yaml"}
+    for model, said in wrong.items():
+        with pytest.raises(PreceptorError, match=said):
+            commands.profile([tmp_path / model], [1], 1, None, None)
+
+
+def test_unwritable_place_is_named(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="cannot be written"):
+        commands.profile([file], [1], 1, tmp_path, None)
