@@ -1,9 +1,10 @@
 """The losses against their formulas written out: time, memory and error.
 
-    python -m benchmarks.losses [--json FILE] [--device cuda] [--rows N …]
+    python -m benchmarks.losses [--json FILE] [--device cuda] [--rows N …] [--only ccd crp crkd drkd]
 
 Each literal form is what one writes straight from the paper: bank rows fetched by index and multiplied by ``bmm``,
-centroids averaged anew from the whole bank, an image's negatives chosen on the host. A comparison runs both in turns in
+centroids averaged anew from the whole bank, an image's negatives chosen on the host, K×K channel relations and B×B×D
+differences of embeddings. A comparison runs both in turns in
 one process, float32, forward and backward; errors are those of the float32 fast form against the literal one in
 float64, relative to its value and to the largest entry of its gradient.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,14 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from benchmarks.measure import extra_memory, seconds
 from preceptor.losses.ccd import ClassContrastive
+from preceptor.losses.channel_relation import ChannelRelation
 from preceptor.losses.crp import CategoricalRelation
+from preceptor.losses.image_relation import ImageRelation
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.randomness import generator
 
 BATCH, SIZE, POSITIVES, NEGATIVES, CLASSES, TAU = 64, 128, 20, 4096, 7, 0.07
+#: Feature maps that CRKD compares: B, K and the side of a map.
+MAPS = (32, 2048, 7)
+#: Embeddings that DRKD compares: B, D of the student, D of the teacher.
+EMBEDDINGS = (128, 1280, 2048)
 #: HAM10000's class sizes as shares.
 SHARES = torch.tensor([0.0327, 0.0513, 0.1097, 0.0115, 0.1111, 0.6695, 0.0142])
 
@@ -69,7 +77,7 @@ class Setting:
         return cls(labels.to(device), student, teacher, rows, *banks)
 
 
-Form = Callable[[Tensor, Tensor], Tensor]
+Form = Callable[..., Tensor]
 
 
 def literal_side(query: Tensor, bank: Tensor, index: Tensor, z: Tensor) -> Tensor:
@@ -131,8 +139,8 @@ def ccd(count: int, device: torch.device) -> Iterator[Comparison]:
         return literal(student, teacher, torch.from_numpy(literal_sample(labels, rows, host)).to(device))
 
     shape = f"N {count}, B {BATCH}, d {SIZE}, kP {POSITIVES}, kN {NEGATIVES}"
-    yield compare("ccd", shape, at, fast(given), literal, literal)
-    yield compare("ccd with sampling", shape, at, fast(sampling), literal_from_host, literal)
+    yield compare("ccd", shape, (at.student, at.teacher), fast(given), literal, literal)
+    yield compare("ccd with sampling", shape, (at.student, at.teacher), fast(sampling), literal_from_host, literal)
 
 
 def literal_relation(query: Tensor, bank: Tensor, labels: Tensor) -> Tensor:
@@ -165,22 +173,106 @@ def crp(count: int, device: torch.device) -> Iterator[Comparison]:
             rows[at.rows] = functional.normalize(0.5 * rows[at.rows] + 0.5 * projections.detach(), dim=1)
         return value
 
-    yield compare("crp with bank update", f"N {count}, B {BATCH}, d {SIZE}, C {CLASSES}", at, fast, literal, exact)
+    shape = f"N {count}, B {BATCH}, d {SIZE}, C {CLASSES}"
+    yield compare("crp with bank update", shape, (at.student, at.teacher), fast, literal, exact)
 
 
-def compare(name: str, shape: str, at: Setting, fast: Form, literal: Form, exact: Form) -> Comparison:
+def literal_channels(student: Tensor, teacher: Tensor) -> Tensor:
+    """CRKD in the code's form, its K×K matrices in memory."""
+    ours, theirs = student.flatten(2), teacher.to(student.dtype).flatten(2)
+    difference = theirs @ theirs.mT - ours @ ours.mT
+    return difference.square().mean().sqrt() / teacher[0].numel()
+
+
+def literal_channels_by_image(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same with the matrices of one image at a time, for float64."""
+
+    def square(ours: Tensor, theirs: Tensor) -> Tensor:
+        return (theirs @ theirs.T - ours @ ours.T).square().mean()
+
+    pairs = zip(student.flatten(2), teacher.to(student.dtype).flatten(2), strict=True)
+    squares = [checkpoint(square, ours, theirs, use_reentrant=False) for ours, theirs in pairs]
+    return torch.stack(squares).mean().sqrt() / teacher[0].numel()
+
+
+def crkd(device: torch.device) -> Iterator[Comparison]:
+    """CRKD between any two maps, and between maps that nearly agree."""
+    batch, channels, side = MAPS
+    draw = generator("crkd")
+    teacher, student, noise = torch.randn(3, batch, channels, side, side, generator=draw)
+    teacher, student = teacher.relu().to(device), student.relu().to(device)
+    near = teacher + 1e-3 * noise.to(device)
+    loss = ChannelRelation(channels, channels, adapter="none")
+    shape = f"B {batch}, K {channels}, {side}×{side}"
+    for name, point in {"crkd": student, "crkd near the teacher": near}.items():
+        yield compare(
+            name,
+            shape,
+            [point],
+            lambda point: loss(point, teacher),
+            lambda point: literal_channels(point, teacher),
+            lambda point: literal_channels_by_image(point, teacher),
+            repeats=3,
+        )
+
+
+def literal_relations(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Distances over their mean, and cosines, from the B×B×D differences."""
+    differences = rows[None] - rows[:, None]
+    squares = differences.square().sum(2).clamp(min=1e-12)
+    distances = squares.sqrt() * (1 - torch.eye(len(rows), dtype=rows.dtype, device=rows.device))
+    directions = functional.normalize(differences, dim=2)
+    return distances / distances[distances > 0].mean(), directions @ directions.mT
+
+
+def literal_images(student: Tensor, teacher: Tensor) -> Tensor:
+    """DRKD as in the code of relational knowledge distillation."""
+    distances, angles = literal_relations(student)
+    with torch.no_grad():
+        their_distances, their_angles = literal_relations(teacher.to(student.dtype))
+    near = functional.smooth_l1_loss(distances, their_distances)
+    return 25 * near + 50 * functional.smooth_l1_loss(angles, their_angles)
+
+
+def drkd(device: torch.device) -> Iterator[Comparison]:
+    """DRKD on embeddings after a ReLU, and where half of the images are nearly the other half."""
+    batch, size, teacher_size = EMBEDDINGS
+    draw = generator("drkd")
+    student = torch.randn(batch, size, generator=draw).relu().to(device)
+    teacher = torch.randn(batch, teacher_size, generator=draw).relu().to(device)
+    noise = torch.randn(2, batch, max(size, teacher_size), generator=draw).to(device)
+    halves = torch.arange(batch, device=device) % (batch // 2)
+    views = [
+        rows[halves] + 1e-3 * part[:, : rows.shape[1]] for rows, part in zip((student, teacher), noise, strict=True)
+    ]
+    loss = ImageRelation()
+    shape = f"B {batch}, D {size} and {teacher_size}"
+    for name, (point, other) in {"drkd": (student, teacher), "drkd near duplicates": views}.items():
+
+        def literal(point: Tensor, other: Tensor = other) -> Tensor:
+            return literal_images(point, other)
+
+        yield compare(name, shape, [point], lambda point, other=other: loss(point, other), literal, literal, repeats=3)
+
+
+def compare(
+    name: str, shape: str, at: Sequence[Tensor], fast: Form, literal: Form, exact: Form, repeats: int = 7
+) -> Comparison:
     """Errors of ``fast`` against ``exact`` in float64 first, while both see the initial banks; then time and memory."""
 
-    def run(form: Form, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        points = [side.to(dtype, copy=True).requires_grad_() for side in (at.student, at.teacher)]
+    def run(form: Form, dtype: torch.dtype = torch.float32) -> tuple[Tensor, list[Tensor]]:
+        points = [side.to(dtype, copy=True).requires_grad_() for side in at]
         value = form(*points)
         gradients = torch.autograd.grad(value, points, allow_unused=True)
-        return value.detach().double(), torch.stack([g.double() for g in gradients if g is not None])
+        return value.detach(), [gradient for gradient in gradients if gradient is not None]
 
-    value, gradient = run(exact, torch.float64)
-    fast_value, fast_gradient = run(fast)
-    slow, quick = seconds(lambda: run(literal), lambda: run(fast))
-    device = at.student.device
+    def as_double(value: Tensor, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return value.double(), torch.cat([gradient.double().flatten() for gradient in gradients])
+
+    value, gradient = as_double(*run(exact, torch.float64))
+    fast_value, fast_gradient = as_double(*run(fast))
+    slow, quick = seconds(lambda: run(literal), lambda: run(fast), repeats=repeats)
+    device = at[0].device
     large, small = extra_memory(lambda: run(literal), device), extra_memory(lambda: run(fast), device)
     return Comparison(
         name=name,
@@ -200,7 +292,17 @@ def _line(case: Comparison) -> str:
     time = f"{case.literal_seconds * 1e3:8.1f} ms -> {case.seconds * 1e3:6.1f} ms ({case.speedup:.1f}x)"
     memory = f"{case.literal_bytes / 1e6:6.1f} MB -> {case.bytes / 1e6:4.1f} MB ({case.memory_ratio:.0f}x)"
     errors = f"error {case.max_rel_error_value:.0e}, gradient {case.max_rel_error_grad:.0e}"
-    return f"{case.name:<20} {case.shape:<42} {time}  {memory}  {errors}"
+    return f"{case.name:<22} {case.shape:<42} {time}  {memory}  {errors}"
+
+
+def _cases(wanted: Sequence[str], counts: Sequence[int], device: torch.device) -> Iterator[Comparison]:
+    for count in counts:
+        for name, of_banks in {"ccd": ccd, "crp": crp}.items():
+            if name in wanted:
+                yield from of_banks(count, device)
+    for name, of_pairs in {"crkd": crkd, "drkd": drkd}.items():
+        if name in wanted:
+            yield from of_pairs(device)
 
 
 def main() -> None:
@@ -208,13 +310,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the comparisons to this file")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_015, 1_000_000], help="sizes N of the banks")
+    parser.add_argument("--only", choices=["ccd", "crp", "crkd", "drkd"], nargs="+", help="these losses alone")
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    wanted = arguments.only or ["ccd", "crp", "crkd", "drkd"]
     done = []
-    for count in arguments.rows:
-        for cases in (ccd, crp):
-            for case in cases(count, torch.device(arguments.device)):
-                print(_line(case), flush=True)
-                done.append(asdict(case))
+    for case in _cases(wanted, arguments.rows, device):
+        print(_line(case), flush=True)
+        done.append(asdict(case))
     if arguments.json:
         arguments.json.write_text(json.dumps(done, indent=1) + "\n")
 

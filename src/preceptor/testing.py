@@ -184,7 +184,9 @@ def inputs_stay_untouched(spec: LossSpec) -> None:
     trial = _trial(spec)
     for name in spec.trains:
         trial.inputs[name].requires_grad_()
-    given = {name: value for name, value in trial.inputs.items() if isinstance(value, Tensor | nn.Module)}
+    given: dict[str, Any] = {
+        name: value for name, value in trial.inputs.items() if isinstance(value, Tensor | nn.Module)
+    }
     before = copy.deepcopy(given)
     trial.value().backward()
     for name, value in given.items():

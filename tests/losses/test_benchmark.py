@@ -15,12 +15,19 @@ def test_the_fast_forms_are_exact_in_the_benchmark_too(
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     losses = importlib.import_module("benchmarks.losses")
-    for name, value in {"BATCH": 8, "SIZE": 32, "NEGATIVES": 60}.items():
+    small = {"BATCH": 8, "SIZE": 32, "NEGATIVES": 60, "MAPS": (3, 40, 3), "EMBEDDINGS": (12, 30, 40)}
+    for name, value in small.items():
         monkeypatch.setattr(losses, name, value)
     monkeypatch.setattr(sys, "argv", ["losses", "--rows", "500", "6000", "--json", str(tmp_path / "out.json")])
     losses.main()
     cases = json.loads((tmp_path / "out.json").read_text())
-    assert [case["name"] for case in cases] == ["ccd", "ccd with sampling", "crp with bank update"] * 2
+    assert [case["name"] for case in cases] == [
+        *["ccd", "ccd with sampling", "crp with bank update"] * 2,
+        "crkd",
+        "crkd near the teacher",
+        "drkd",
+        "drkd near duplicates",
+    ]
     for case in cases:
         assert set(case) >= KEYS
         assert case["max_rel_error_value"] < 1e-6

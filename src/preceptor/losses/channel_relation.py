@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from preceptor.errors import PreceptorError
-from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.maps import at_common_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -52,9 +53,9 @@ class ChannelRelation(nn.Module):
 
         ‖AAᵀ - SSᵀ‖²_F = ½·( ⟨UᵀU, VᵀV⟩ + ⟨UᵀV, (UᵀV)ᵀ⟩ )
 
-    which does not cancel as S nears A, and the gradient V·(UᵀU - UᵀV) + U·(VᵀU - VᵀV) are products with HW×HW
-    matrices. Where HW > K it is ‖E‖² with E = ½·(UVᵀ + VUᵀ), and -4·E·S. A few images at a time, value and gradient
-    together; of the size of the maps there is only the gradient.
+    which does not cancel as S nears A, and the gradient U·(VᵀU - VᵀV) + V·(UᵀU - UᵀV) are products with HW×HW
+    matrices. A few images at a time: of the size of the maps there is only the gradient. Where HW > K it is ‖E‖² with
+    the K×K matrix E = ½·(UVᵀ + VUᵀ).
 
     Maps of different height or width are compared at the smaller of either, to which the larger is averaged
     (adaptively, and before the student's adapter): R sums over places, of which both shall have as many. H·W is of
@@ -119,30 +120,42 @@ def _adapter(kind: str, student_channels: int, teacher_channels: int) -> nn.Modu
 
 def _square_differences(student: Tensor, teacher: Tensor) -> Tensor:
     """‖AAᵀ - SSᵀ‖²_F of each image, (B,), for maps (B, K, HW); the gradient is the student's."""
-    batch, channels, places = student.shape
-    form = _from_places if places <= channels else _from_channels
-    together = max(1, (_TILE_CUDA if student.is_cuda else _TILE) // (channels * places))
-    ours = student.detach()
-    values = ours.new_empty(batch)
-    gradient = torch.empty_like(ours, memory_format=torch.contiguous_format) if wants_gradient(student) else None
-    for at in range(0, batch, together):
-        part = slice(at, at + together)
-        values[part] = form(ours[part], teacher[part], None if gradient is None else gradient[part])
-    return values if gradient is None else with_gradient(student, values, gradient)
-
-
-def _from_places(student: Tensor, teacher: Tensor, gradient: Tensor | None) -> Tensor:
-    less, more = teacher - student, teacher + student  # U and V
-    less_less, more_more = less.mT @ less, more.mT @ more
-    less_more = less.mT @ more
-    if gradient is not None:
-        torch.bmm(less, less_more.mT - more_more, out=gradient).baddbmm_(more, less_less - less_more)
-    return ((less_less * more_more).sum((1, 2)) + (less_more * less_more.mT).sum((1, 2))) / 2
-
-
-def _from_channels(student: Tensor, teacher: Tensor, gradient: Tensor | None) -> Tensor:
+    if student.shape[2] <= student.shape[1]:
+        return _ByPlaces.apply(student, teacher)
     product = (teacher - student) @ (teacher + student).mT
-    difference = (product + product.mT) / 2
-    if gradient is not None:
-        torch.bmm(difference, student, out=gradient).mul_(-4)
-    return difference.square().sum((1, 2))
+    return ((product + product.mT) / 2).square().sum((1, 2))
+
+
+class _ByPlaces(torch.autograd.Function):
+    """Keeps the maps as they came and two HW×HW matrices an image; U and V exist for a few images at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:
+        batch, _, places = student.shape
+        values = student.new_empty(batch)
+        of_less, of_more = student.new_empty(2, batch, places, places)
+        for part in _parts(student):
+            less, more = teacher[part] - student[part], teacher[part] + student[part]
+            less_less, more_more, less_more = less.mT @ less, more.mT @ more, less.mT @ more
+            values[part] = ((less_less * more_more).sum((1, 2)) + (less_more * less_more.mT).sum((1, 2))) / 2
+            torch.sub(less_more.mT, more_more, out=of_less[part])
+            torch.sub(less_less, less_more, out=of_more[part])
+        ctx.save_for_backward(student, teacher, of_less, of_more)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, above: Tensor) -> tuple[Tensor, None]:
+        student, teacher, of_less, of_more = ctx.saved_tensors  # type: ignore[attr-defined]
+        gradient = torch.empty_like(student, memory_format=torch.contiguous_format)
+        for part in _parts(student):
+            scale = above[part, None, None]
+            less, more = teacher[part] - student[part], teacher[part] + student[part]
+            torch.bmm(less, of_less[part] * scale, out=gradient[part]).baddbmm_(more, of_more[part] * scale)
+        return gradient, None
+
+
+def _parts(maps: Tensor) -> Iterator[slice]:
+    together = max(1, (_TILE_CUDA if maps.is_cuda else _TILE) // maps[0].numel())
+    for at in range(0, len(maps), together):
+        yield slice(at, at + together)

@@ -19,8 +19,8 @@ def with_gradient(point: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
 
     Args:
         point: of any shape.
-        value: (), or (B,) where value[b] depends on point[b] alone; without gradient.
-        gradient: of value, or of value[b], with respect to ``point``, and of its shape.
+        value: (), without gradient.
+        gradient: of value with respect to ``point``, and of its shape.
     """
     return _WithGradient.apply(point, value, gradient)
 
@@ -35,4 +35,4 @@ class _WithGradient(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, above: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return above.reshape(above.shape + (1,) * (gradient.ndim - above.ndim)) * gradient, None, None
+        return above * gradient, None, None
