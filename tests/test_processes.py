@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from conftest import TINY
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.files import save_network
 from preceptor.recipes.resolve import resolve
 from preceptor.training.api import train
 from preceptor.training.checkpoint import load_state
@@ -65,3 +67,35 @@ def state_before(root: Path, tmp_path: Path) -> dict[str, torch.Tensor]:
     fresh = prepare(resolve("crckd", {**SETTINGS, "batch_size": 33}), Data("phantom", root), tmp_path / "fresh")
     catalog = fresh.catalog()
     return build_classroom(fresh, fresh.recipe, catalog, torch.from_numpy(catalog.labels)).state_dict()
+
+
+def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> None:
+    """SSD-KD: relations and rankings over all four views of a batch whose images lie with two processes."""
+    half = (0.5, 0.5, 0.5)
+    classes = Data("phantom", phantom_root).catalog().classes
+    teacher = Classifier(Architecture("test_resnet", classes, 32, half, half, "mlp"))
+    save_network(teacher, tmp_path / "teacher.safetensors")
+    settings = {
+        **TINY,
+        "epochs": 1,
+        "batch_size": 33,
+        "networks.teacher.run": str(tmp_path / "teacher.safetensors"),
+        "networks.student.backbone": "test_efficientnet_ln",
+        "optimiser.name": "sgd",
+        "optimiser.lr": 0.01,
+        "optimiser.momentum": 0.0,
+        "schedule.name": "constant",
+    }
+    states = []
+    for devices in (1, 2):
+        out = tmp_path / str(devices)
+        made = train("ssd_kd", data="phantom", root=phantom_root, out=out, devices=devices, overrides=settings)
+        states.append(load_state(made.checkpoint))
+    losses = [
+        {key: value for key, value in state["progress"]["history"][0].items() if key.startswith("loss/")}
+        for state in states
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
+    weights = [flat(state["classroom"]) for state in states]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)

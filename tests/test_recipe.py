@@ -415,9 +415,9 @@ def test_the_network_of_the_run_before_may_have_another_name() -> None:
     assert stage.networks == {"student": Network(backbone="mobilenetv2_100", pretrained="imagenet")}
 
 
-def test_a_projection_is_handed_to_the_run_before() -> None:
-    stage = stage_recipe(resolve("kd", ["networks.teacher.projection=16"]), "teacher")
-    assert stage.networks["teacher"].projection == 16
+def test_a_head_that_the_run_before_does_not_train_is_refused() -> None:
+    recipe = resolve("kd", ["networks.teacher.projection=16"])
+    refused(lambda: stage_recipe(recipe, "teacher"), "networks.teacher.projection", "sskd_head")
 
 
 def test_what_is_wrong_with_the_run_before_is_named() -> None:

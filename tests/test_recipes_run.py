@@ -19,25 +19,26 @@ from preceptor.training.fit import build_classroom, load_parts
 from preceptor.training.loop import Parts, Training
 from preceptor.training.prepare import Data, prepare
 
-BACKBONES = ("test_efficientnet", "test_resnet")
+STUDENT, TEACHER = "test_efficientnet", "test_resnet"
 
 
 def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
     """The same recipe with small networks and images; frozen teachers come from a file."""
     plain = recipe.plain() | {"image_size": 32, "batch_size": 16, "epochs": 4}
+    half = (0.5, 0.5, 0.5)
+    channels = Classifier(Architecture(STUDENT, classes, 32, half, half)).channels
     networks: dict[str, Any] = {}
-    for number, (name, network) in enumerate(recipe.networks.items()):
+    for name, network in recipe.networks.items():
         said = network.model_dump(exclude_defaults=True)
+        block = {"map_channels": channels} if network.map_channels else {}
         if network.frozen:
-            half = (0.5, 0.5, 0.5)
             head = network.projection if network.frozen is True else None
-            save_network(
-                Classifier(Architecture(BACKBONES[1], classes, 32, half, half, head)), folder / f"{name}.safetensors"
-            )
+            architecture = Architecture(TEACHER, classes, 32, half, half, head, **block)
+            save_network(Classifier(architecture), folder / f"{name}.safetensors")
             said = {"run": str(folder / f"{name}.safetensors"), "frozen": network.frozen}
             said |= {"projection": network.projection} if network.projection else {}
         elif network.mean_of is None:
-            said |= {"backbone": BACKBONES[number % 2], "pretrained": "none"}
+            said |= {"backbone": TEACHER if name == "teacher" else STUDENT, "pretrained": "none", **block}
         networks[name] = Network(**said)
     return validate(
         {**plain, "networks": {n: one.model_dump(exclude_defaults=True) for n, one in networks.items()}}, "tiny"

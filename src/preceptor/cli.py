@@ -104,6 +104,7 @@ def train(
     fold: Annotated[int, typer.Option(min=0, help="Which fold is the test part.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and views.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification (of images) or segmentation (masks).")] = None,
     devices: Devices = None,
     exclude: Exclude = None,
     cache: Cache = None,
@@ -111,7 +112,8 @@ def train(
     """Train a recipe on a data set, evaluate it, write its report."""
     from preceptor.commands import train as run
 
-    run(recipe, data, overrides or [], root, fold, seed, out, devices or 1, exclude, cache)
+    overrides = [*(overrides or []), *([f"task={task}"] if task else [])]
+    run(recipe, data, overrides, root, fold, seed, out, devices or 1, exclude, cache)
 
 
 @app.command()

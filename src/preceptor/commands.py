@@ -15,29 +15,32 @@ from rich.console import Console
 from preceptor.atomic import write_text
 from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
-from preceptor.data.catalog import Catalog
 from preceptor.data.check import check
 from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
 from preceptor.deploy import profile as cost
-from preceptor.deploy.predict import image_files, predict_files, refuse_failures
+from preceptor.deploy.predict import image_files, predict_files, refuse_failures, write_masks
 from preceptor.errors import PreceptorError, did_you_mean
-from preceptor.evaluation.evaluate import best_device
-from preceptor.evaluation.evaluate import evaluate as measure
+from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.explain import explain as explain_run
 from preceptor.networks.build import find_network
-from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import load_network
+from preceptor.networks.kinds import Trained
+from preceptor.networks.segmenter import Segmenter
 from preceptor.recipes.resolve import parse_override
 from preceptor.report.gallery import NAME
 from preceptor.training.api import carry_on
 from preceptor.training.api import train as train_run
+from preceptor.training.finish import look
 from preceptor.training.finished import add_relations, finished_networks, networks_at
 from preceptor.training.prepare import Data
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
+from preceptor.training.targets import target_classes
+
+_OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 
 
 def train(
@@ -110,32 +113,39 @@ def evaluate(
         rows = np.flatnonzero(run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == part)
         if not len(rows):
             raise PreceptorError(f"{path}: has no {part} part", expected="test, under protocol: paper")
-    refuse_other_classes(networks, catalog)
-    pixels = open_pixels(catalog, next(iter(networks.values())).architecture.image_size, directory=cache)
+    recipe = run.recipe
+    classes = target_classes(catalog, recipe.task)
+    refuse_other_classes(networks, classes, catalog.name)
+    side = next(iter(networks.values())).architecture.image_size
+    pixels = open_pixels(catalog, side, masks=recipe.task == "segmentation", directory=cache)
     loader = Loader(pixels, catalog.labels, rows, best_device())
     ids = catalog.table["id"].iloc[rows].tolist()
-    found = measure(networks, loader, ids, catalog.classes, part)
+    found = look(recipe, networks, loader, ids, classes, part)
     for name, metrics in found.metrics.items():
         print(line_of(name, part, metrics))
-    relations = found.relations.plain()
-    for name, said in relations.items():
+    relations = found.relations if isinstance(found, Evaluation) else None
+    for name, said in relations.plain().items() if relations else ():
         print(relations_line(name, part, said))
-    if data is None and part == "test" and add_relations(run, found.relations, ids):
+    if relations and data is None and part == "test" and add_relations(run, relations, ids):
         print(f"relations: added to {path}; preceptor report shows them")
     if out is not None:
-        figures = {name: metrics | {"relations": relations[name]} for name, metrics in found.metrics.items()}
+        related = relations.plain() if relations else {}
+        figures = {
+            name: metrics | ({"relations": related[name]} if name in related else {})
+            for name, metrics in found.metrics.items()
+        }
         write_text(out / "metrics.json", json.dumps(figures, indent=2) + "\n")
         write_predictions(found.predictions, out / "predictions.csv")
-        found.relations.write_matrices(ids, out / RELATIONS)
+        if relations:
+            relations.write_matrices(ids, out / RELATIONS)
         print(f"written: {out}")
 
 
-def refuse_other_classes(networks: Mapping[str, Classifier], catalog: Catalog) -> None:
+def refuse_other_classes(networks: Mapping[str, Trained], classes: tuple[str, ...], data: str) -> None:
     for name, network in networks.items():
-        if network.architecture.classes != catalog.classes:
+        if network.architecture.classes != classes:
             raise PreceptorError(
-                f"{name} tells apart {', '.join(network.architecture.classes)}; {catalog.name} has "
-                f"{', '.join(catalog.classes)}",
+                f"{name} tells apart {', '.join(network.architecture.classes)}; {data} has {', '.join(classes)}",
                 expected="data with the network's classes, in the same order",
             )
 
@@ -143,6 +153,8 @@ def refuse_other_classes(networks: Mapping[str, Classifier], catalog: Catalog) -
 def predict(model: Path, images: list[Path], network: str, out: Path | None) -> None:
     files = image_files(images)
     found, _ = load_network(find_network(model, network, "MODEL"))
+    if isinstance(found, Segmenter):
+        return predict_masks(found, files, out)
     with Display("predicting", quiet=out is None) as display, display.counting("predicting", len(files)) as move:
         table, failures = predict_files(found.to(best_device()), files, progress=move)
     text = table.to_csv(index=False, float_format="%.6f")
@@ -154,6 +166,19 @@ def predict(model: Path, images: list[Path], network: str, out: Path | None) -> 
     refuse_failures(failures, len(table))
 
 
+def predict_masks(network: Segmenter, files: list[Path], out: Path | None) -> None:
+    """Writes a mask for every image into the folder ``out``, and lists them."""
+    if out is None or out.suffix:
+        raise PreceptorError(
+            "--out: this network draws masks, which need a folder" if out is None else f"--out {out}: is not a folder",
+            expected="--out FOLDER",
+        )
+    with Display("predicting", quiet=False) as display, display.counting("predicting", len(files)) as move:
+        table, failures = write_masks(network.to(best_device()), files, out, progress=move)
+    print(f"masks: {out}; what they hold: {out / 'masks.csv'}")
+    refuse_failures(failures, len(table))
+
+
 def explain(path: Path, alone: Path | None, network: str | None, per_class: int, out: Path | None) -> None:
     found = explain_run(path, alone, network=network, per_class=per_class, out=out)
     print("\n".join(found.story))
@@ -162,7 +187,7 @@ def explain(path: Path, alone: Path | None, network: str | None, per_class: int,
 
 def profile(models: list[Path], batches: list[int], repeats: int, as_json: Path | None, as_csv: Path | None) -> None:
     """Prints the cost table of networks in runs and files; each is measured once, however often it is met."""
-    networks: dict[str, Classifier] = {}
+    networks: dict[str, Trained] = {}
     files: dict[str, Path] = {}
     for model in models:
         for short, (network, file) in networks_at(model).items():
@@ -215,9 +240,10 @@ def relations_line(network: str, part: str, relations: Mapping[str, Any]) -> str
 
 
 def line_of(network: str, part: str, metrics: Mapping[str, Any]) -> str:
-    shown = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+    of_masks = "iou" in metrics
+    shown = ("iou_pooled", "dice_pooled", "iou", "dice") if of_masks else _OF_CLASSES
     said = ", ".join(f"{key.replace('_', ' ')} {metrics[key]:.3f}" for key in shown if metrics[key] is not None)
-    return f"{network}: {part} {said} ({metrics['cases']} images)"
+    return f"{network}: {part} {said} ({metrics['images' if of_masks else 'cases']} images)"
 
 
 def only_options(overrides: list[str]) -> dict[str, object]:

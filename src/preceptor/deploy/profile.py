@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preceptor.deploy.cost import WARM_UP, evaluating, flops_of, stored_bytes, timed_pass
-from preceptor.networks.classifier import Classifier
+from preceptor.networks.kinds import Trained
 
 PERCENTILES = (50, 90, 99)
 LEAST = 20  # passes, however long they take
@@ -59,7 +59,7 @@ class Profile:
 
 
 def profile(
-    networks: Mapping[str, Classifier],
+    networks: Mapping[str, Trained],
     files: Mapping[str, Path],
     *,
     batches: Sequence[int] = (1, 32),
@@ -134,7 +134,7 @@ def as_table(profiles: Sequence[Profile]) -> Group:
 
 
 def _latencies(
-    networks: Mapping[str, Classifier],
+    networks: Mapping[str, Trained],
     batch: int,
     repeats: int,
     patience: float,
@@ -164,6 +164,6 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
     return {f"p{p}": float(value) for p, value in zip(PERCENTILES, values, strict=True)} | {"repeats": len(seconds)}
 
 
-def _device_of(network: Classifier) -> str:
+def _device_of(network: Trained) -> str:
     device = next(network.parameters()).device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

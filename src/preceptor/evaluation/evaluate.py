@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from preceptor.data.batches import Loader
+from preceptor.evaluation.ensemble import with_ensembles
+from preceptor.evaluation.fidelity import fidelity
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows
@@ -29,7 +31,13 @@ class Evaluation:
 
 
 def evaluate(
-    networks: Mapping[str, nn.Module], loader: Loader, ids: Sequence[str], classes: Sequence[str], part: str
+    networks: Mapping[str, nn.Module],
+    loader: Loader,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    part: str,
+    ensembles: Mapping[str, Sequence[str]] | None = None,
+    teacher: str | None = None,
 ) -> Evaluation:
     """Metrics, predictions and relations of each network for the images of a loader.
 
@@ -38,10 +46,15 @@ def evaluate(
         ids: of the loader's images, in its order.
         classes: the class names in the order of the logits.
         part: what these images are called in the predictions.
+        ensembles: members of each, whose joint predictions are evaluated too (see :func:`with_ensembles`).
+        teacher: the network that the others are compared with, for ``fidelity``.
     """
     found = Evaluation({}, [], PartRelations(loader.labels, classes))
-    for name, probabilities in predict_part(networks, loader, BATCH, watch=found.relations.watch).items():
+    said = predict_part(networks, loader, BATCH, watch=found.relations.watch)
+    for name, probabilities in with_ensembles(said, ensembles or {}).items():
         found.metrics[name] = classification_metrics(loader.labels, probabilities, classes)
+        if teacher in said and name != teacher:
+            found.metrics[name]["fidelity"] = {"to": teacher, **fidelity(probabilities, said[teacher])}
         found.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
     return found
 

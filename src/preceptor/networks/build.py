@@ -5,27 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from preceptor.errors import PreceptorError
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network
+from preceptor.networks.kinds import Trained
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.pretrained import load_pretrained, normalisation
+from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.randomness import seed_of
-from preceptor.recipe import Network
+from preceptor.recipe import Network, Task
 
-AnyNetwork = Classifier | MeanTeacher
+AnyNetwork = Trained | MeanTeacher
 
 
 def build_networks(
-    wanted: Mapping[str, Network], classes: tuple[str, ...], image_size: int, seed: int
+    wanted: Mapping[str, Network],
+    classes: tuple[str, ...],
+    image_size: int,
+    seed: int,
+    task: Task = "classification",
 ) -> tuple[dict[str, AnyNetwork], dict[str, str]]:
     """Networks by name in the recipe's order, and the start of each in words.
 
     Each network's random weights depend on its name and the seed alone, so that a student starts from the same
     weights whatever stands beside it.
+
+    Args:
+        classes: what the networks tell apart; of masks the background first.
+        task: classifiers, or U-Nets.
 
     Raises:
         PreceptorError: an unknown backbone, weights that are missing or another network's, a run of other classes.
@@ -37,7 +48,7 @@ def build_networks(
             continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, "weights", name))
-            built, starts[name] = _build(name, network, classes, image_size)
+            built, starts[name] = _build(name, network, classes, image_size, task)
         if network.frozen:
             built.requires_grad_(False)
         if network.frozen == "backbone" and built.projection is not None:
@@ -46,7 +57,7 @@ def build_networks(
     for name, network in wanted.items():
         if network.mean_of is not None:
             student = networks[network.mean_of]
-            assert isinstance(student, Classifier)
+            assert not isinstance(student, MeanTeacher)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed_of(seed, "weights", name))
                 networks[name] = MeanTeacher(student, network.decay or 0.99, network.batch_norm or "averaged")
@@ -54,31 +65,49 @@ def build_networks(
     return {name: networks[name] for name in wanted}, starts
 
 
-def _build(name: str, network: Network, classes: tuple[str, ...], image_size: int) -> tuple[Classifier, str]:
+def _build(name: str, network: Network, classes: tuple[str, ...], image_size: int, task: Task) -> tuple[Trained, str]:
     if network.run is not None:
-        return _from_run(name, network, classes, image_size)
+        return _from_run(name, network, classes, image_size, task)
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
+    if task == "segmentation":
+        unet = UNetArchitecture(
+            network.backbone,
+            classes,
+            image_size,
+            mean,
+            std,
+            projection=network.projection,
+            dropout=network.dropout,
+            map_channels=network.map_channels,
+        )
+        segmenter = Segmenter(unet)
+        return segmenter, segmenter.start_from(network.pretrained)
     architecture = Architecture(
         network.backbone,
         classes,
         image_size,
         mean,
         std,
-        network.projection,
-        network.dropout,
-        network.bottleneck,
-        network.map_channels,
+        projection=network.projection,
+        dropout=network.dropout,
+        bottleneck=network.bottleneck,
+        map_channels=network.map_channels,
     )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
 
 
-def _from_run(name: str, network: Network, classes: tuple[str, ...], image_size: int) -> tuple[Classifier, str]:
+def _from_run(
+    name: str, network: Network, classes: tuple[str, ...], image_size: int, task: Task
+) -> tuple[Trained, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
     built, _ = load_network(path)
     has = built.architecture
+    if isinstance(built, Segmenter) != (task == "segmentation"):
+        kind = "masks" if isinstance(built, Segmenter) else "classes"
+        raise PreceptorError(f"{key}: {path} gives {kind}", expected=f"a network trained with --task {task}")
     if has.classes != classes:
         raise PreceptorError(
             f"{key}: {path} tells apart {', '.join(has.classes)}", expected=f"this data's classes: {', '.join(classes)}"
@@ -88,12 +117,11 @@ def _from_run(name: str, network: Network, classes: tuple[str, ...], image_size:
             f"{key}: {path} is a {has.backbone}, not a {network.backbone}",
             remedy=f"set networks.{name}.backbone={has.backbone}, or name another run",
         )
-    return _with_head(
-        _at_size(built, image_size, key), network, f"{key}: {path}"
-    ), f"run {path.parent.name}/{path.name}"
+    at_size = _with_head(_at_size(built, image_size, key), network, f"{key}: {path}")
+    return at_size, f"run {path.parent.name}/{path.name}"
 
 
-def _with_head(network: Classifier, wanted: Network, where: str) -> Classifier:
+def _with_head(network: Trained, wanted: Network, where: str) -> Trained:
     """The network with the projection head that is wanted: its own, or a new one where it may learn."""
     has = network.architecture.projection
     if wanted.projection in (None, has):
@@ -106,16 +134,23 @@ def _with_head(network: Classifier, wanted: Network, where: str) -> Classifier:
             expected="a network whose head was trained, as by the recipe sskd_head",
             remedy="train its head first: preceptor train sskd_head … networks.teacher.run=THIS",
         )
-    headed = Classifier(replace(network.architecture, projection=wanted.projection))
+    headed = _anew(network, projection=wanted.projection)
     headed.load_state_dict(network.state_dict(), strict=False)
     return headed
 
 
-def _at_size(network: Classifier, image_size: int, key: str) -> Classifier:
+def _anew(network: Trained, **changes: Any) -> Trained:
+    """A network of the same architecture but for the changes, with random weights."""
+    if isinstance(network, Segmenter):
+        return Segmenter(replace(network.architecture, **changes))
+    return Classifier(replace(network.architecture, **changes))
+
+
+def _at_size(network: Trained, image_size: int, key: str) -> Trained:
     """The same network for images of another side: convolutions do not mind, tables of positions do."""
     if network.architecture.image_size == image_size:
         return network
-    resized = Classifier(replace(network.architecture, image_size=image_size))
+    resized = _anew(network, image_size=image_size)
     try:
         resized.load_state_dict(network.state_dict())
     except RuntimeError:

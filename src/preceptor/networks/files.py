@@ -12,6 +12,8 @@ from safetensors.torch import save
 from preceptor.atomic import write_bytes
 from preceptor.errors import PreceptorError, some_of
 from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.kinds import AnyArchitecture, Trained
+from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.version import __version__
 
 _HEADER = "preceptor"
@@ -19,7 +21,7 @@ _FORMAT = 1
 INTENDED_USE = "Research. Not a medical device, not for diagnosis."
 
 
-def save_network(network: Classifier, path: Path, about: dict[str, Any] | None = None) -> None:
+def save_network(network: Trained, path: Path, about: dict[str, Any] | None = None) -> None:
     """Writes ``network`` to ``path`` atomically.
 
     Args:
@@ -42,7 +44,7 @@ def save_network(network: Classifier, path: Path, about: dict[str, Any] | None =
     write_bytes(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
-def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Trained, dict[str, Any]]:
     """The network in evaluation mode, and the header of its file.
 
     Raises:
@@ -65,7 +67,7 @@ def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
             remedy="to start a network from bare weights, set networks.NAME.pretrained to this path",
         )
     header, architecture = _read_header(metadata[_HEADER], path)
-    network = Classifier(architecture)
+    network = Classifier(architecture) if isinstance(architecture, Architecture) else Segmenter(architecture)
     own = network.state_dict()
     unfit = sorted(own.keys() ^ tensors.keys()) + [
         key for key in own.keys() & tensors if own[key].shape != tensors[key].shape
@@ -76,7 +78,7 @@ def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
     return network.eval(), header
 
 
-def _read_header(text: str, path: Path) -> tuple[dict[str, Any], Architecture]:
+def _read_header(text: str, path: Path) -> tuple[dict[str, Any], AnyArchitecture]:
     try:
         header = json.loads(text)
         if header["format"] != _FORMAT:
@@ -88,7 +90,7 @@ def _read_header(text: str, path: Path) -> tuple[dict[str, Any], Architecture]:
         said: dict[str, Any] = {
             key: tuple(one) if isinstance(one, list) else one for key, one in header["architecture"].items()
         }
-        return header, Architecture(**said)
+        return header, UNetArchitecture(**said) if said.get("kind") == "unet" else Architecture(**said)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PreceptorError(
             f"{path}: its Preceptor header is damaged ({error})", remedy="copy it again from the run"

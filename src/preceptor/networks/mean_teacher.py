@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.kinds import AnyArchitecture, Trained
 from preceptor.networks.output import NetworkOutput
 
 
@@ -30,9 +30,7 @@ class MeanTeacher(nn.Module):
             for epochs; torch's ``AveragedModel`` copies the student's unless told to average, hence not used here.
     """
 
-    def __init__(
-        self, student: Classifier, decay: float, batch_norm: Literal["averaged", "batch"] = "averaged"
-    ) -> None:
+    def __init__(self, student: Trained, decay: float, batch_norm: Literal["averaged", "batch"] = "averaged") -> None:
         super().__init__()
         self.network = copy.deepcopy(student)
         for parameter in _averaged(self.network):
@@ -42,7 +40,7 @@ class MeanTeacher(nn.Module):
         self.decay, self.batch_norm = decay, batch_norm
 
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> AnyArchitecture:
         return self.network.architecture
 
     @property
@@ -69,7 +67,7 @@ class MeanTeacher(nn.Module):
         return self.network.project(output)
 
     @torch.no_grad()
-    def update(self, student: Classifier, step: int) -> None:
+    def update(self, student: Trained, step: int) -> None:
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
         mine, theirs = _averaged(self.network), _averaged(student)
@@ -78,11 +76,11 @@ class MeanTeacher(nn.Module):
         torch._foreach_lerp_(mine, theirs, 1 - alpha)
 
 
-def _averaged(network: Classifier) -> list[Tensor]:
+def _averaged(network: nn.Module) -> list[Tensor]:
     """All parameters but the projection head's."""
     return [parameter for name, parameter in network.named_parameters() if not name.startswith("projection.")]
 
 
-def _statistics(network: Classifier) -> list[Tensor]:
+def _statistics(network: nn.Module) -> list[Tensor]:
     """The running statistics of batch norm."""
     return [buffer for name, buffer in network.named_buffers() if name.endswith(("running_mean", "running_var"))]

@@ -6,7 +6,7 @@ Nothing here knows how a recipe is run.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -33,6 +33,7 @@ __all__ = [
     "Select",
     "Split",
     "Steps",
+    "Task",
     "TrainedBy",
     "View",
 ]
@@ -46,13 +47,26 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Select(Section):
-    """Which network's validation metric chooses the epoch, and drives plateau and early stop; ``last`` chooses none."""
+OfClasses = Literal["balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_average_precision"]
+OfMasks = Literal["iou_pooled", "dice_pooled", "iou", "dice"]
+SelectMetric = OfClasses | OfMasks | Literal["last"]
+Task = Literal["classification", "segmentation"]
+Resample = Literal["none", "over", "under", "balanced"]
 
-    network: str = "student"
-    metric: Literal["balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_average_precision", "last"] = (
-        "balanced_accuracy"
-    )
+
+class Select(Section):
+    """Which network's validation metric chooses the epoch, and drives plateau and early stop; ``last`` chooses none.
+
+    Of several networks it is the mean. ``iou…`` and ``dice…`` are for masks, the others for classes; ``pooled`` counts
+    the pixels of all images together, where the mean over images would reward silence on empty masks.
+    """
+
+    network: str | Annotated[list[str], Field(min_length=1)] = "student"
+    metric: SelectMetric = "balanced_accuracy"
+
+    @property
+    def networks(self) -> list[str]:
+        return [self.network] if isinstance(self.network, str) else self.network
 
 
 class Recipe(Section):
@@ -61,11 +75,16 @@ class Recipe(Section):
     ``protocol: grouped`` keeps lesions and patients together, selects on a validation part and reads the test part
     once. ``protocol: paper`` splits by image, has no validation part and reports the mean of the last ten epochs on
     the test part, as several papers did; its figures are optimistic and every report says so.
+
+    ``task: segmentation`` makes every network a U-Net on its backbone, and its classes those of the masks.
+    ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
+    largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
+    whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
     """
 
     name: str
     paper: str = ""
-    task: Literal["classification"] = "classification"
+    task: Task = "classification"
     protocol: Literal["grouped", "paper"] = "grouped"
     image_size: Annotated[int, Field(ge=16)] = 224
     batch_size: Annotated[int, Field(ge=2)] = 32
@@ -80,6 +99,8 @@ class Recipe(Section):
     split: Split = Split()
     select: Select = Select()
     early_stop: Positive | None = None
+    resample: Resample = "none"
+    ensembles: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -105,7 +126,14 @@ class Recipe(Section):
                 if self.views[view.same_as].policy is None:
                     raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
         self._check_objectives(networks)
-        self._must_know("select.network", self.select.network, networks)
+        for name in self.select.networks:
+            self._must_know("select.network", name, networks)
+        self._check_task()
+        for name, members in self.ensembles.items():
+            if not name.isidentifier() or name in networks:
+                raise ValueError(f"ensembles: {name!r} is not a name, or is a network's")
+            for member in members:
+                self._must_know(f"ensembles.{name}", member, networks)
         if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("protocol: paper has no validation part, so early_stop and schedule plateau cannot work")
         if self.select.metric == "last" and (self.early_stop or isinstance(self.schedule, Plateau)):
@@ -136,6 +164,31 @@ class Recipe(Section):
         if idle:
             raise ValueError(f"objectives: nothing trains {', '.join(sorted(idle))}; add an objective or freeze it")
 
+    def _check_task(self) -> None:
+        masks = self.task == "segmentation"
+        wrong = get_args(OfClasses if masks else OfMasks)
+        if self.select.metric in wrong:
+            right = get_args(OfMasks if masks else OfClasses)
+            raise ValueError(
+                f"select.metric: {self.select.metric} is not of {self.task}; one of {', '.join(right)}, last"
+            )
+        if not masks:
+            return
+        for name, network in self.networks.items():
+            if network.bottleneck is not None:
+                raise ValueError(f"networks.{name}.bottleneck: a U-Net has no layer before its classifier")
+        for one in self.objectives:
+            if one.source is not None and self._draw(one.source) != self._draw(one.learner):
+                raise ValueError(
+                    f"objectives.{one.name}: {one.source!r} and {one.learner!r} see an image in different places, and "
+                    f"masks are compared place by place; set views.{one.source}.same_as={one.learner}"
+                )
+        if self.resample != "none":
+            raise ValueError("resample: masks have no classes of images to balance; set it to none")
+
+    def _draw(self, network: str) -> str:
+        return self.views[network].same_as or network
+
     @staticmethod
     def _must_know(key: str, name: str, known: list[str]) -> None:
         if name not in known:
@@ -151,6 +204,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         said = self.model_dump(by_alias=True)
-        if self.early_stop is None:
-            said.pop("early_stop")
+        for key in ("early_stop", "resample", "ensembles"):
+            if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
+                said.pop(key)
         return said

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preceptor.recipe import Adam, Network, Objective, OneCycle, Ramp, Recipe, Steps, View
+from preceptor.recipe import Adam, Network, Objective, OneCycle, Ramp, Recipe, Select, Steps, Task, View
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import WEIGHTED_CE
+from preceptor.recipes.supervised import select_by, task_terms
 
 PAPER = "Xing et al., CRCKD, MICCAI 2021"
 Preset = Literal["paper", "official"]
@@ -26,14 +26,16 @@ _OFFICIAL_WARM_UP = 20  # epochs of weighted CE and CCD alone in the released co
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2; Tarvainen and Valpola 2017")
-def mean_teacher(preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mean_teacher(
+    preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+) -> Recipe:
     """CRCKD's B2: weighted CE + KL(mean teacher ‖ student), the KL ramped up over the first epochs.
 
     The mean teacher averages batch-norm statistics with the weights (batch_norm: averaged). Averaged weights
     beside the student's own statistics predict near chance for several epochs and teach noise; the released
     code runs its teacher on batch statistics (batch_norm: batch). Student and teacher see two draws of an image.
     """
-    return _recipe(preset, ramp_epochs, backbone)
+    return _recipe(preset, ramp_epochs, backbone, task=task)
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + CCD, eqs. (1) and (2)")
@@ -68,25 +70,37 @@ def mt_crd(preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BAC
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + SP; Tung and Mori 2019")
-def mt_sp(preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mt_sp(
+    preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+) -> Recipe:
     """B2 + similarity preserving: row-normalised Gram matrices of the last maps, squared difference / B²."""
-    return _recipe(preset, ramp_epochs, backbone, [{"loss": "sp", "weight": _ramp(preset, ramp_epochs)}])
+    return _recipe(preset, ramp_epochs, backbone, [{"loss": "sp", "weight": _ramp(preset, ramp_epochs)}], task)
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + FitNet; Romero et al. 2015")
-def mt_fitnet(preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mt_fitnet(
+    preset: Preset = "paper", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+) -> Recipe:
     """B2 + the authors' FitNet baseline: 0.1·Σ(f_s - f_t)² / B on embeddings."""
     fitnet = {"loss": "fitnet_embedding", "weight": _ramp(preset, ramp_epochs, to=0.1)}
-    return _recipe(preset, ramp_epochs, backbone, [fitnet])
+    return _recipe(preset, ramp_epochs, backbone, [fitnet], task)
 
 
-def _recipe(preset: Preset, ramp_epochs: int, backbone: str, terms: list[dict[str, Any]] | None = None) -> Recipe:
-    """B2 and what is added to it."""
+def _recipe(
+    preset: Preset,
+    ramp_epochs: int,
+    backbone: str,
+    terms: list[dict[str, Any]] | None = None,
+    task: Task = "classification",
+) -> Recipe:
+    """B2 and what is added to it. For masks both networks see one draw: they are compared place by place."""
     official, terms = preset == "official", terms or []
     kl = {"loss": "kl", "weight": _ramp(preset, ramp_epochs)}
     with_banks = any(term["loss"] in ("ccd", "crd", "crp") for term in terms)
+    teachers_view = View(policy="crckd_official_teacher" if official else "crckd")
     return Recipe(
         name="mean_teacher",
+        task=task,
         batch_size=64,
         epochs=80,
         networks={
@@ -94,20 +108,21 @@ def _recipe(preset: Preset, ramp_epochs: int, backbone: str, terms: list[dict[st
                 backbone=backbone,
                 pretrained="imagenet",
                 projection=128 if with_banks else None,
-                bottleneck=128 if official else None,
+                bottleneck=128 if official and task == "classification" else None,
             ),
             "teacher": Network(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
         },
         views={
             "student": View(policy="crckd_official_student" if official else "crckd"),
-            "teacher": View(policy="crckd_official_teacher" if official else "crckd"),
+            "teacher": teachers_view if task == "classification" else View(same_as="student"),
         },
         objectives=[
-            Objective.model_validate({**WEIGHTED_CE, "of": "student"}),
+            *(Objective.model_validate(term) for term in task_terms(task, "student")),
             *(Objective.model_validate({**term, "from": "teacher", "to": "student"}) for term in (kl, *terms)),
         ],
         optimiser=Adam(lr=3e-4, weight_decay=5e-4) if official else Adam(lr=1e-4, betas=[0.5, 0.999]),
         schedule=OneCycle(cycle_momentum=official),
+        select=Select(metric=select_by(task)),
     )
 
 

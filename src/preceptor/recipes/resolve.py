@@ -39,6 +39,12 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
         return validate(_merge(_read_yaml(Path(source)), pairs, source), source)
     where, spec = f"recipe {source}", RECIPES[source]
     base = spec(**{key: value for key, value in pairs.items() if key in spec.arguments})
+    if pairs.get("task", base.task) != base.task:
+        able = [name for name in sorted(RECIPES) if "task" in RECIPES[name].arguments]
+        raise PreceptorError(
+            f"{where}: has no form for the task {pairs['task']!r}, it is for {base.task}",
+            expected=f"for masks one of {', '.join(able)}",
+        )
     rest = {key: value for key, value in pairs.items() if key not in spec.arguments}
     try:
         return validate(_merge(base.plain(), rest, where), where)

@@ -6,7 +6,8 @@ distilled students, which are below: eqs. (4), (9) and (10) with some of their t
 
 ``preset: paper`` is ResNet50 → MobileNetV2, both from ImageNet, at 224 px with the authors' optimiser and
 augmentations. The default, ``ours``, is a smaller pair with the budget of the recipes ``teacher`` and ``student``, so
-that a student alone and all distilled ones can be compared.
+that a student alone and all distilled ones can be compared. With ``--task segmentation`` the networks are U-Nets, the
+task's loss is focal + Dice and logits are those of pixels; self-supervision has no form for masks.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from preceptor.recipe import (
     Positive,
     Recipe,
     Select,
+    Task,
     TrainedBy,
     View,
 )
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import WEIGHTED_CE
+from preceptor.recipes.supervised import select_by, task_terms
 
 PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
 Preset = Literal["ours", "paper"]
@@ -41,7 +43,11 @@ _STUDENTS = {"ours": ("mobilenetv2_050", "none"), "paper": ("mobilenetv2_100", "
 
 @register_recipe(paper=f"{PAPER}, eq. (4) (BLKD); Hinton et al. 2015")
 def kd(
-    temperature: float = 5.0, balance: Fraction = 0.5, preset: Preset = "ours", teacher: str | None = None
+    temperature: float = 5.0,
+    balance: Fraction = 0.5,
+    preset: Preset = "ours",
+    teacher: str | None = None,
+    task: Task = "classification",
 ) -> Recipe:
     """Logit distillation from a frozen teacher: (1-λ)·weighted CE + λ·T²·KL(teacher ‖ student).
 
@@ -50,37 +56,37 @@ def kd(
     networks.teacher.run=DIR); without one it is trained first, by the recipe ``teacher``.
     The student has the budget of the recipe ``student``, so that the two can be compared.
     """
-    return _distilled(preset, teacher, _blkd(temperature, balance))
+    return _distilled(preset, teacher, task, [*_blkd(temperature, balance)], 1 - balance)
 
 
 @register_recipe(paper=f"{PAPER}, Table 2; Romero et al. 2015")
-def fitnet(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+def fitnet(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
     """Weighted CE + 100 times the squared error of the last feature maps, through a 1×1 regressor."""
-    return _distilled(preset, teacher, [_CE, {"loss": "fitnet", "weight": 100.0}])
+    return _distilled(preset, teacher, task, [{"loss": "fitnet", "weight": 100.0}])
 
 
 @register_recipe(paper=f"{PAPER}, eq. (5), Table 2; Park et al. 2019")
-def drkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+def drkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
     """Weighted CE + relations between images: 25·distances + 50·angles of their embeddings."""
-    return _distilled(preset, teacher, [_CE, _DRKD])
+    return _distilled(preset, teacher, task, [_DRKD])
 
 
 @register_recipe(paper=f"{PAPER}, Table 3 row BLKD + DRKD")
-def kd_drkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+def kd_drkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
     """Logit distillation + relations between images."""
-    return _distilled(preset, teacher, [*_blkd(), _DRKD])
+    return _distilled(preset, teacher, task, [*_blkd(), _DRKD], 0.5)
 
 
 @register_recipe(paper=f"{PAPER}, Table 3 row BLKD + CRKD")
-def kd_crkd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+def kd_crkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
     """Logit distillation + relations between channels, whose weight 1000 belongs to the code's form of eq. (8)."""
-    return _distilled(preset, teacher, [*_blkd(), _CRKD])
+    return _distilled(preset, teacher, task, [*_blkd(), _CRKD], 0.5)
 
 
 @register_recipe(paper=f"{PAPER}, eq. (9)")
-def d_kd(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
+def d_kd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
     """D-KD: logit distillation + relations between images + relations between channels, 1 : 1 : 1000."""
-    return _distilled(preset, teacher, [*_blkd(), _DRKD, _CRKD])
+    return _distilled(preset, teacher, task, [*_blkd(), _DRKD, _CRKD], 0.5)
 
 
 @register_recipe(paper=f"{PAPER}, Table 2; Xu et al., ECCV 2020")
@@ -149,23 +155,19 @@ def sskd_head(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
     )
 
 
-_CE: dict[str, Any] = dict(WEIGHTED_CE)
 _DRKD: dict[str, Any] = {"loss": "drkd", "weight": 1.0}
 _CRKD: dict[str, Any] = {"loss": "crkd", "weight": 1000.0}
 
 
 def _blkd(temperature: float = 5.0, balance: float = 0.5) -> list[dict[str, Any]]:
-    """Eq. (4)."""
-    return [
-        {**_CE, "weight": 1 - balance},
-        {"loss": "kl", "weight": balance, "temperature": temperature},
-    ]
+    """The teacher's part of eq. (4); the task's own has 1 - λ."""
+    return [{"loss": "kl", "weight": balance, "temperature": temperature}]
 
 
 def _sskd() -> list[dict[str, Any]]:
-    """Xu et al. 2020 with the authors' weights and temperatures: CE, upright and turned logits, similarities."""
+    """Xu et al. 2020 with the authors' weights and temperatures, beside 0.1·CE: upright and turned logits, and
+    similarities."""
     return [
-        {**_CE, "weight": 0.1},
         {"loss": "kl", "weight": 0.9, "temperature": 4.0},
         {"loss": "sskd_logits", "weight": 2.7, "temperature": 4.0, "keep": 1.0},
         {"loss": "sskd_similarity", "weight": 10.0, "temperature": 0.5, "keep": 0.75},
@@ -177,7 +179,7 @@ def _self_supervised(preset: Preset, teacher: str | None, head_epochs: int, term
     said: dict[str, Any] = {"epochs": head_epochs, "preset": preset}
     if teacher is not None:
         said["teacher"] = teacher
-    recipe = _distilled(preset, None, [*_sskd(), *terms])
+    recipe = _distilled(preset, None, "classification", [*_sskd(), *terms], 0.1)
     networks = {
         "teacher": recipe.networks["teacher"].model_copy(
             update={"projection": "mlp", "trained_by": TrainedBy(recipe="sskd_head", set=said)}
@@ -190,15 +192,19 @@ def _self_supervised(preset: Preset, teacher: str | None, head_epochs: int, term
     )
 
 
-def _distilled(preset: Preset, teacher: str | None, terms: list[dict[str, Any]]) -> Recipe:
-    """A frozen teacher, a student, the same view of each image for both, and some terms."""
+def _distilled(
+    preset: Preset, teacher: str | None, task: Task, terms: list[dict[str, Any]], alone: float = 1.0
+) -> Recipe:
+    """A frozen teacher, a student, the same view of each image for both; ``alone`` times the loss of the task itself,
+    and some terms."""
     paper = preset == "paper"
     backbone, pretrained = _TEACHERS[preset]
     made = Network(backbone=backbone, pretrained=pretrained, frozen=True, trained_by=TrainedBy(recipe="teacher"))
     student, start = _STUDENTS[preset]
-    sided = [{**term, **({"of": "student"} if term["loss"] == "cross_entropy" else _SIDES)} for term in terms]
+    sided = [*task_terms(task, "student", alone), *({**term, "from": "teacher", "to": "student"} for term in terms)]
     return Recipe(
         name="kd",
+        task=task,
         image_size=224,
         batch_size=128 if paper else 32,
         epochs=150 if paper else 60,
@@ -210,8 +216,6 @@ def _distilled(preset: Preset, teacher: str | None, terms: list[dict[str, Any]])
         objectives=[Objective.model_validate(term) for term in sided],
         optimiser=SGD(lr=1e-3, momentum=0.9, weight_decay=1e-3) if paper else Adam(lr=1e-3, weight_decay=1e-4),
         schedule=Plateau(factor=0.1, patience=10) if paper else OneCycle(),
+        select=Select(metric=select_by(task)),
         early_stop=15 if paper else None,
     )
-
-
-_SIDES = {"from": "teacher", "to": "student"}

@@ -10,8 +10,8 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import find_network
-from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import load_network
+from preceptor.networks.kinds import Trained
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.report.build import write_report
@@ -78,7 +78,7 @@ def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None,
         for stage in prepare_stages(run, devices):
             carry_on(stage, devices=devices, cache=cache, quiet=quiet)
         recipe = run.recipe
-        decoder(cache, quiet)(run.catalog(), recipe.image_size)
+        decoder(cache, quiet)(run.catalog(), recipe)
         launch(fit, recipe, devices, run.path, cache, quiet)
         finish(run, cache)
     if not run.report.is_file():
@@ -86,7 +86,7 @@ def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None,
     return run
 
 
-def load(run: str | Path, network: str = "student") -> Classifier:
+def load(run: str | Path, network: str = "student") -> Trained:
     """A finished run's network in evaluation mode: images (B, 3, S, S) in [0, 1] to ``NetworkOutput``.
 
     Args:
@@ -96,11 +96,17 @@ def load(run: str | Path, network: str = "student") -> Classifier:
     return load_network(find_network(Path(run), network, "load"))[0]
 
 
-def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, int], None]:
-    """Fills the cache with a catalog's images at some size, showing a bar; in one process, before others start."""
+def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], None]:
+    """Fills the cache with what a recipe needs of a catalog, showing a bar; in one process, before others start."""
 
-    def decode(catalog: Catalog, image_size: int) -> None:
+    def decode(catalog: Catalog, recipe: Recipe) -> None:
         with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
-            open_pixels(catalog, image_size, directory=cache, progress=lambda done, total: move(1))
+            open_pixels(
+                catalog,
+                recipe.image_size,
+                masks=recipe.task == "segmentation",
+                directory=cache,
+                progress=lambda done, total: move(1),
+            )
 
     return decode

@@ -14,6 +14,7 @@ from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
+from preceptor.networks.segmenter import Segmenter
 from preceptor.recipe import Recipe
 from preceptor.training.gather import gather_rows
 from preceptor.training.objectives import Scene, Term
@@ -123,5 +124,5 @@ class Classroom(nn.Module):
         for name, network in self.networks.items():
             if isinstance(network, MeanTeacher):
                 student = self.networks[str(self.recipe.networks[name].mean_of)]
-                assert isinstance(student, Classifier)
+                assert isinstance(student, Classifier | Segmenter)
                 network.update(student, step)

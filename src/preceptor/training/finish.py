@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from preceptor.data.batches import Loader
 from preceptor.data.catalog import Catalog
-from preceptor.deploy.cost import cost_of
-from preceptor.evaluation.evaluate import best_device, evaluate
+from preceptor.deploy.cost import cost_of, cost_of_all
+from preceptor.evaluation.evaluate import Evaluation, best_device, evaluate
+from preceptor.evaluation.evaluate_masks import MaskEvaluation, evaluate_masks
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
-from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import save_network
+from preceptor.networks.kinds import Trained
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.recipe import Network, Recipe
 from preceptor.training.checkpoint import load_state
 from preceptor.training.fit import best_networks, load_parts
 from preceptor.training.loop import LAST_EPOCHS
 from preceptor.training.run import Run
+from preceptor.training.targets import target_classes
 
 
 def finish(run: Run, cache: Path | None) -> dict[str, Any]:
@@ -29,15 +33,16 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     device = best_device()
     networks = {name: network.to(device) for name, network in best_networks(run, recipe, catalog).items()}
     loaders = load_parts(run, recipe, catalog, cache, device)
-    said: dict[str, dict[str, Any]] = {name: {} for name in networks}
+    said: dict[str, dict[str, Any]] = {name: {} for name in (*networks, *recipe.ensembles)}
     frames = []
+    relations: dict[str, Any] = {}
     for part in [one for one in ("validation", "test") if one in loaders]:
         ids = catalog.table["id"].iloc[loaders[part].part].tolist()
-        found = evaluate(networks, loaders[part], ids, catalog.classes, part)
+        found = look(recipe, networks, loaders[part], ids, target_classes(catalog, recipe.task), part)
         frames += found.predictions
         for name, metrics in found.metrics.items():
             said[name][part] = metrics
-        if part == "test":
+        if part == "test" and isinstance(found, Evaluation):
             relations = found.relations.plain()
             found.relations.write_matrices(ids, run.path / RELATIONS)
     progress = load_state(run.checkpoint)["progress"]
@@ -48,12 +53,27 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     result = _metrics(run, recipe, catalog, progress) | {
         "parts": {part: len(loader) for part, loader in loaders.items()},
         "networks": {
-            name: _describe(run, recipe, name, networks[name]) | said[name] | {"relations": relations[name]}
-            for name in networks
+            name: one | said[name] | ({"relations": relations[name]} if name in relations else {})
+            for name, one in _described(run, recipe, networks).items()
         },
     }
     run.write_json("metrics.json", result)
     return result
+
+
+def look(
+    recipe: Recipe,
+    networks: Mapping[str, AnyNetwork],
+    loader: Loader,
+    ids: list[str],
+    classes: Sequence[str],
+    part: str,
+) -> Evaluation | MaskEvaluation:
+    """What the networks and ensembles of a recipe make of a part, by its task."""
+    teacher = "teacher" if "teacher" in networks else None
+    if recipe.task == "segmentation":
+        return evaluate_masks(networks, loader, ids, classes, part, recipe.ensembles, teacher)
+    return evaluate(networks, loader, ids, classes, part, recipe.ensembles, teacher)
 
 
 def role(network: Network) -> str:
@@ -73,7 +93,21 @@ def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[
     }
 
 
-def _plain(network: AnyNetwork, headed: bool = False) -> Classifier:
+def _described(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork]) -> dict[str, dict[str, Any]]:
+    """Of each network and ensemble: what it is and what it costs."""
+    described = {name: _describe(run, recipe, name, network) for name, network in networks.items()}
+    for name, members in recipe.ensembles.items():
+        of_members = [described[member] for member in members]
+        described[name] = {
+            "role": "ensemble",
+            "backbone": " + ".join(members),
+            "start": "",
+            "cost": cost_of_all([one["cost"] for one in of_members]),
+        }
+    return described
+
+
+def _plain(network: AnyNetwork, headed: bool = False) -> Trained:
     plain = network.network if isinstance(network, MeanTeacher) else network
     return plain if headed else plain.for_inference()
 
@@ -110,7 +144,7 @@ def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any
         "format": 1,
         "task": recipe.task,
         "protocol": recipe.protocol,
-        "classes": list(catalog.classes),
+        "classes": list(target_classes(catalog, recipe.task)),
         "epochs": recipe.epochs,
         "epochs_run": progress["epoch"],
         "selected_epoch": None if paper else progress["best_epoch"],

@@ -7,12 +7,13 @@ from pathlib import Path
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.relations import RELATIONS, PartRelations
 from preceptor.networks.build import build_networks, find_network
-from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import load_network
+from preceptor.networks.kinds import Trained
+from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.training.run import Run
 
 
-def finished_networks(run: Run) -> tuple[dict[str, Classifier], dict[str, str]]:
+def finished_networks(run: Run) -> tuple[dict[str, Trained], dict[str, str]]:
     """The networks of a finished run from their files, in evaluation mode and in the recipe's order.
 
     A frozen network is read from the run that trained it, at this run's image size.
@@ -31,24 +32,24 @@ def finished_networks(run: Run) -> tuple[dict[str, Classifier], dict[str, str]]:
         )
     recipe, settled = run.recipe, run.settled_networks()
     classes = tuple(run.metrics["classes"])
-    found: dict[str, Classifier] = {}
+    found: dict[str, Trained] = {}
     lost: dict[str, str] = {}
     for name, network in recipe.networks.items():
         if run.network_file(name).is_file() or network.frozen is not True:
             found[name] = load_network(run.network_file(name))[0]
             continue
         try:
-            built, _ = build_networks({name: settled[name]}, classes, recipe.image_size, recipe.seed)
+            built, _ = build_networks({name: settled[name]}, classes, recipe.image_size, recipe.seed, recipe.task)
         except PreceptorError as error:
             lost[name] = error.what
         else:
             one = built[name]
-            assert isinstance(one, Classifier)  # a mean teacher is not frozen
+            assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
             found[name] = one.for_inference()
     return found, lost
 
 
-def networks_at(model: Path) -> dict[str, tuple[Classifier, Path]]:
+def networks_at(model: Path) -> dict[str, tuple[Trained, Path]]:
     """The networks of a finished run, or the one in a ``.safetensors`` file, each with its file.
 
     They are called as their files are, in short: ``kd-0/student``. Frozen networks whose file is gone are left out.

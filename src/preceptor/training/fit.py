@@ -18,6 +18,7 @@ from preceptor.training.loop import Parts, Training
 from preceptor.training.objectives import build_banks, build_terms
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
+from preceptor.training.targets import target_classes
 
 
 def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
@@ -30,7 +31,7 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
     recipe, catalog = run.recipe, run.catalog()
     loaders = load_parts(run, recipe, catalog, cache, fabric.device)
     watched = "test" if recipe.protocol == "paper" else "validation"
-    parts = Parts(loaders["train"], loaders[watched], watched, catalog.classes)
+    parts = Parts(loaders["train"], loaders[watched], watched, target_classes(catalog, recipe.task))
     classroom = build_classroom(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
         Training(fabric, run, recipe, classroom, parts).finish(display)
@@ -57,7 +58,7 @@ def load_parts(
     run: Run, recipe: Recipe, catalog: Catalog, cache: Path | None, device: torch.device
 ) -> dict[str, Loader]:
     """A loader for each part of the run's split."""
-    pixels = open_pixels(catalog, recipe.image_size, directory=cache)
+    pixels = open_pixels(catalog, recipe.image_size, masks=recipe.task == "segmentation", directory=cache)
     part = run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
     names = ("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test")
     return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
@@ -70,7 +71,9 @@ def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwor
             name: network if network.frozen else _bare(network, recipe.networks[name])
             for name, network in wanted.items()
         }
-    networks, _ = build_networks(wanted, catalog.classes, recipe.image_size, recipe.seed)
+    networks, _ = build_networks(
+        wanted, target_classes(catalog, recipe.task), recipe.image_size, recipe.seed, recipe.task
+    )
     return networks
 
 

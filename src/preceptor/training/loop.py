@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,10 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from preceptor.data.batches import Batch, Loader, epoch_batches, shard
+from preceptor.data.batches import Batch, Loader, epoch_batches, resampled, shard
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.ensemble import with_ensembles
+from preceptor.evaluation.evaluate_masks import evaluate_masks
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.randomness import seed_of
@@ -68,9 +71,10 @@ class Training:
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch, over all processes."""
-        return epoch_batches(
-            len(self.parts.train), self.recipe.batch_size, self.recipe.seed, epoch, self.fabric.world_size
-        )
+        recipe = self.recipe
+        rows = resampled(self.parts.train.labels, recipe.resample, recipe.seed, epoch)
+        plan = epoch_batches(len(rows), recipe.batch_size, recipe.seed, epoch, self.fabric.world_size)
+        return [rows[batch] for batch in plan]
 
     @property
     def over(self) -> bool:
@@ -105,10 +109,11 @@ class Training:
             )
         sums = dict.fromkeys(weights, torch.zeros((), device=self.fabric.device))
         plan = self.plan(epoch)
+        shown = sum(map(len, plan))
         shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in plan]
         for step, batch in enumerate(self.parts.train.batches(shards)):
             losses = self.step(batch, plan[step], epoch, step, weights)
-            share = len(plan[step]) / len(self.parts.train)
+            share = len(plan[step]) / shown
             sums = {name: sums[name] + share * loss.detach() for name, loss in losses.items()}
             display.step()
         means = self._means(sums)
@@ -161,20 +166,34 @@ class Training:
     def _measure(self) -> dict[str, float]:
         changing = {n: self.classroom.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
         loader = self.parts.watched
-        found = predict_part(changing, loader, max(self.recipe.batch_size, 64))
+        measure = self._of_masks if self.recipe.task == "segmentation" else self._of_classes
         row = {}
-        for name, probabilities in found.items():
-            if not np.isfinite(probabilities).all():
-                raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
-            metrics = classification_metrics(loader.labels, probabilities, self.parts.classes)
+        for name, metrics in measure(changing, loader, max(self.recipe.batch_size, 64)).items():
             scalars = {key: value for key, value in metrics.items() if isinstance(value, float)}
             row.update({f"{self.parts.watched_name}/{name}/{key}": value for key, value in scalars.items()})
         return row
 
+    def _of_masks(self, networks: Mapping[str, nn.Module], loader: Loader, size: int) -> dict[str, dict[str, Any]]:
+        ids = [""] * len(loader)
+        ensembles = self.recipe.ensembles
+        return evaluate_masks(networks, loader, ids, self.parts.classes, "", ensembles, batch_size=size).metrics
+
+    def _of_classes(self, networks: Mapping[str, nn.Module], loader: Loader, size: int) -> dict[str, dict[str, Any]]:
+        found = predict_part(networks, loader, size)
+        for name, probabilities in found.items():
+            if not np.isfinite(probabilities).all():
+                raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
+        return {
+            name: classification_metrics(loader.labels, probabilities, self.parts.classes)
+            for name, probabilities in with_ensembles(found, self.recipe.ensembles).items()
+        }
+
     def _value(self, row: dict[str, float], epoch: int) -> float:
         """What the epoch is judged by; the higher the better."""
         select = self.recipe.select
-        return float(epoch) if select.metric == "last" else row[f"validation/{select.network}/{select.metric}"]
+        if select.metric == "last":
+            return float(epoch)
+        return float(np.mean([row[f"validation/{name}/{select.metric}"] for name in select.networks]))
 
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress

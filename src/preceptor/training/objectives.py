@@ -10,6 +10,7 @@ import torch
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import Tensor, nn
 
+from preceptor.data.batches import resampled
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.networks.build import AnyNetwork
@@ -137,8 +138,9 @@ def build_terms(recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: 
         row_labels: (N,) class of each row of the training part.
         classes: C.
     """
+    shown = resampled(row_labels.numpy(), recipe.resample, recipe.seed, 0)  # as many of each class in every epoch
     facts: dict[str, Any] = {
-        "class_counts": torch.bincount(row_labels, minlength=classes),
+        "class_counts": torch.bincount(row_labels[torch.from_numpy(shown)], minlength=classes),
         "row_labels": row_labels,
     }
     terms = []
@@ -237,8 +239,7 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             f"{place}: {objective.learner!r} is the mean of {learner.mean_of!r}: {spec.name} cannot teach it",
             remedy=f"set objectives.{objective.name}.{'to' if objective.to else 'of'}={learner.mean_of}",
         )
-    if "masks" in spec.feeds.values():
-        raise PreceptorError(f"{place}: the loss {spec.name} needs masks", expected="a loss for classification")
+    _check_task(objective, spec, recipe)
     _check_views(objective, spec, recipe)
     for feed in (*spec.feeds.values(), *spec.facts.values()):
         side, _, what = feed.partition(".")
@@ -251,6 +252,29 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
                     f"{place}: the loss {spec.name} needs a projection head on {name}",
                     remedy=f"set networks.{network.mean_of or name}.projection, for instance to 128",
                 )
+
+
+def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
+    place, wants = f"objectives.{objective.name}", {*spec.feeds.values(), *spec.facts.values()}
+    of_masks = "masks" in wants
+    of_classes = bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or any(
+        one.endswith(".bank") for one in wants
+    )
+    if of_masks and recipe.task == "classification":
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} needs masks", expected="a loss for classification, or --task segmentation"
+        )
+    if of_classes and recipe.task == "segmentation":
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} needs one class an image, which masks do not give",
+            expected="a recipe that has a form for masks, such as kd, fitnet, mean_teacher or kd_ml_v3; "
+            "preceptor recipes says which",
+        )
+    if any(one.endswith(".bank") for one in wants) and recipe.resample in ("over", "balanced"):
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} has a memory bank, and resample={recipe.resample} shows images twice",
+            expected="resample=none or under",
+        )
 
 
 def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:

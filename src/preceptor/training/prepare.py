@@ -24,9 +24,10 @@ from preceptor.recipes.resolve import resolve
 from preceptor.training.devices import precision_of
 from preceptor.training.objectives import check_objectives
 from preceptor.training.run import Run
+from preceptor.training.targets import target_classes
 from preceptor.version import __version__
 
-_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
+_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
 
@@ -63,7 +64,7 @@ def prepare(
     data: Data,
     out: Path,
     devices: int = 1,
-    decode: Callable[[Catalog, int], object] | None = None,
+    decode: Callable[[Catalog, Recipe], object] | None = None,
 ) -> Run:
     """Writes ``recipe.yaml``, ``environment.json`` and ``split.csv``; nothing is trained yet.
 
@@ -71,7 +72,7 @@ def prepare(
     wrong with images before anything is written.
 
     Args:
-        decode: given the catalog and the image size, decodes the images into the cache; left to the training if None.
+        decode: given the catalog and the recipe, decodes the images into the cache; left to the training if None.
 
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
@@ -80,6 +81,7 @@ def prepare(
     recipe = _absolute(recipe)
     check_objectives(recipe)
     catalog = data.catalog()
+    classes = target_classes(catalog, recipe.task)
     split = make_split(
         catalog,
         folds=recipe.split.folds,
@@ -89,13 +91,13 @@ def prepare(
         protocol=recipe.protocol,
     )
     started = {name: network for name, network in recipe.networks.items() if network.trained_by is None}
-    _, starts = build_networks(started, catalog.classes, recipe.image_size, recipe.seed)
+    _, starts = build_networks(started, classes, recipe.image_size, recipe.seed, recipe.task)
     for name, network in recipe.networks.items():
         if network.trained_by is not None:
             _absolute(stage_recipe(recipe, name))  # what is wrong with it is better known now
             starts[name] = f"trained first, in {name}/"
     if decode is not None:
-        decode(catalog, recipe.image_size)
+        decode(catalog, recipe)
     run = Run(out)
     run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
     return run
@@ -133,12 +135,17 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
             expected=f"a recipe that trains one network, or one called {name!r}",
         )
     trained = name if name in learning else learning[0]
+    if network.frozen is True and network.projection not in (None, base.networks[trained].projection):
+        raise PreceptorError(
+            f"networks.{name}.projection: the recipe {base.name!r} trains no such head",
+            remedy=f"set networks.{name}.trained_by to a recipe that does, such as sskd_head for mlp",
+        )
     handed_on: dict[str, Any] = {
-        **{
-            key: getattr(recipe, key) for key in ("image_size", "batch_size", "epochs", "seed", "precision", "protocol")
-        },
+        **{key: getattr(recipe, key) for key in _HANDED_ON},
         **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
     }
+    if recipe.task != base.task:
+        handed_on["task"] = recipe.task
     said = network.trained_by.set
     if not {"run", "teacher", f"networks.{trained}.run"} & said.keys():  # else it is what it is
         # a recipe's argument of that name says the same, and has the last word

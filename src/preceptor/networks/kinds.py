@@ -1,0 +1,9 @@
+"""The two kinds of network that runs train and save, as types."""
+
+from __future__ import annotations
+
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.segmenter import Segmenter, UNetArchitecture
+
+Trained = Classifier | Segmenter
+AnyArchitecture = Architecture | UNetArchitecture

@@ -1,0 +1,167 @@
+"""Distillation and mutual learning with learning styles: one teacher, two students who learn different things.
+
+U. Niyaz, A. S. Sambyal, D. R. Bathula, "Leveraging different learning styles for improved knowledge distillation in
+biomedical imaging", Computers in Biology and Medicine 2024 (arXiv 2212.02931). Four techniques say who learns from
+whom, three styles what is learned on each of those edges, predictions (P) or features (F); the twelve recipes
+``{ml,kd_off,kd_on,kd_ml}_{v1,v2,v3}`` are made from the two tables below, eqs. (6), (7), (9) and (10):
+
+    L_k = α_k·L_task + β_k·L(teacher → k) + γ_k·L(peer → k)
+
+P is T²·KL of the predictions at T = 2, F the mean squared error of feature maps: the last one of a classifier, the
+first decoder block's of a U-Net. Whoever is learned from gets no gradient by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from preceptor.errors import PreceptorError
+from preceptor.recipe import Adam, Network, Objective, OneCycle, Positive, Recipe, Select, Task, TrainedBy, View
+from preceptor.recipes.registry import register_recipe
+from preceptor.recipes.supervised import select_by, task_terms
+
+PAPER = "Niyaz et al., Computers in Biology and Medicine 2024"
+Pair = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
+
+STUDENTS = ("student_1", "student_2")
+#: technique -> what it is, and who takes part in it besides the students.
+TECHNIQUES = {
+    "ml": ("two students learn from each other", "nobody"),
+    "kd_off": ("two students learn from a teacher that was trained first", "frozen"),
+    "kd_on": ("two students learn from a teacher that learns beside them", "online"),
+    "kd_ml": ("two students learn from a teacher and from each other", "frozen"),
+}
+#: style -> what student 1 and student 2 learn, from the teacher or from the peer.
+STYLES = {"v1": "PP", "v2": "FF", "v3": "PF"}
+#: KD + ML crosses V3: student 1 takes features of the teacher beside its peer's predictions, student 2 the reverse.
+CROSSED = {"v1": "PP", "v2": "FF", "v3": "FP"}
+_TITLES = {"ml": "ML", "kd_off": "KD (off)", "kd_on": "KD (on)", "kd_ml": "KD + ML"}
+#: Channels of the last feature map, which the teacher's extra block has to meet.
+_CHANNELS = {
+    "mobilenetv1_100": 1024,
+    "mobilenetv2_035": 1280,
+    "mobilenetv2_050": 1280,
+    "mobilenetv2_100": 1280,
+    "resnet10t": 512,
+    "resnet18": 512,
+    "resnet34": 512,
+    "resnet50": 2048,
+}
+
+
+def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
+    """(from, to, ``P`` or ``F``) of every edge of a variant."""
+    of_teacher = CROSSED if technique == "kd_ml" else STYLES
+    for number, student in enumerate(STUDENTS):
+        peer = STUDENTS[1 - number]
+        if technique != "ml":
+            yield "teacher", student, of_teacher[style][number]
+        if technique in ("ml", "kd_ml"):
+            yield peer, student, STYLES[style][number]
+
+
+def _variant(technique: str, style: str) -> None:
+    said, role = TECHNIQUES[technique]
+
+    def build(
+        task: Task = "classification",
+        backbone: str = "mobilenetv2_050",
+        pretrained: str = "none",
+        teacher_backbone: str = "mobilenetv2_100",
+        teacher_pretrained: str = "imagenet",
+        teacher: str | None = None,
+        online: bool = role == "online",
+        channels: Positive | None = None,
+        alpha: Pair = [1.0, 1.0],  # noqa: B006 - pydantic copies it
+        beta: Pair = [1.0, 1.0],  # noqa: B006
+        gamma: Pair = [1.0, 1.0],  # noqa: B006
+        temperature: float = 2.0,
+    ) -> Recipe:
+        if technique in ("kd_off", "kd_on") and online != (role == "online"):
+            raise PreceptorError(f"recipe {technique}_{style}: online={online}", remedy="choose kd_on, kd_off or kd_ml")
+        networks = {name: Network(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
+        if technique != "ml":
+            block = None if task == "segmentation" else channels or _channels(backbone)
+            start = Network(backbone=teacher_backbone, pretrained=teacher_pretrained, map_channels=block)
+            networks["teacher"] = _teacher(start, teacher, online)
+        elif teacher is not None or online:
+            raise PreceptorError(f"recipe ml_{style}: has no teacher", remedy="choose a kd_ml recipe")
+        weights = dict(zip(STUDENTS, zip(beta, gamma, strict=True), strict=True))
+        terms = [
+            one
+            for number, student in enumerate(STUDENTS)
+            for one in task_terms(task, student, alpha[number], f"_{number + 1}")
+        ]
+        if online:
+            terms += task_terms(task, "teacher", called="_teacher")
+        for source, student, kind in edges(technique, style):
+            of_teacher, of_peer = weights[student]
+            terms.append(_edge(source, student, kind, of_teacher if source == "teacher" else of_peer, temperature))
+        return Recipe(
+            name="kdml",
+            task=task,
+            batch_size=32,
+            networks=networks,
+            views={
+                name: View(policy="kdml") if name == "student_1" else View(same_as="student_1") for name in networks
+            },
+            objectives=[Objective.model_validate(term) for term in terms],
+            optimiser=Adam(lr=1e-3, weight_decay=1e-4),
+            schedule=OneCycle(),
+            select=Select(network=list(STUDENTS), metric=select_by(task)),
+            ensembles={"ensemble": list(STUDENTS)},
+        )
+
+    build.__doc__ = f"""{said[0].upper()}{said[1:]}; style {style.upper()}: {_in_words(technique, style)}.
+
+    alpha, beta and gamma weigh, for each student, its own loss, what it learns from the teacher and from its peer; the
+    paper's are not known, nor are its rates. online=true lets the teacher of kd_ml learn beside the students, from its
+    own loss alone. A classifier that teaches has an extra block that brings its map to the students' channels.
+    teacher=DIR is a finished teacher that has one; without it it is trained first.
+    """
+    register_recipe(paper=f"{PAPER}, {_TITLES[technique]} {style.upper()}", name=f"{technique}_{style}")(build)
+
+
+def _teacher(start: Network, run: str | None, online: bool) -> Network:
+    if run is None:
+        return start if online else start.model_copy(update={"frozen": True, "trained_by": TrainedBy(recipe="teacher")})
+    return Network(run=run, frozen=not online)
+
+
+def _edge(source: str, student: str, kind: str, weight: float, temperature: float) -> dict[str, Any]:
+    short = {"student_1": "1", "student_2": "2"}.get
+    name = f"{short(source, source)}_to_{short(student)}"
+    common = {"from": source, "to": student, "weight": weight}
+    if kind == "P":
+        return {"loss": "kl", "name": f"predictions_{name}", **common, "temperature": temperature}
+    return {"loss": "feature_mse", "name": f"features_{name}", **common}
+
+
+def _channels(backbone: str) -> int:
+    if backbone not in _CHANNELS:
+        raise PreceptorError(
+            f"channels: how many the last feature map of {backbone} has is not known here",
+            expected="channels=K, for the block that brings the teacher's map to the students'",
+        )
+    return _CHANNELS[backbone]
+
+
+def _in_words(technique: str, style: str) -> str:
+    words = {"P": "predictions", "F": "features"}
+    learned = {
+        student: " and ".join(
+            f"{words[kind]} of {'the teacher' if source == 'teacher' else 'its peer'}"
+            for source, who, kind in edges(technique, style)
+            if who == student
+        )
+        for student in STUDENTS
+    }
+    return "; ".join(f"student {student[-1]} learns {what}" for student, what in learned.items())
+
+
+for _technique in TECHNIQUES:
+    for _style in STYLES:
+        _variant(_technique, _style)

@@ -1,0 +1,177 @@
+"""Two students and a teacher: who learns what from whom, by gradient, and what the two say together."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import TINY
+from preceptor.errors import PreceptorError
+from preceptor.evaluation.ensemble import with_ensembles
+from preceptor.networks.output import NetworkOutput
+from preceptor.recipe import Recipe
+from preceptor.recipes.kdml import STYLES, TECHNIQUES
+from preceptor.recipes.resolve import resolve, validate
+from preceptor.training.api import train
+from preceptor.training.objectives import Scene, build_terms, check_objectives
+from preceptor.training.run import Run
+
+VARIANTS = list(product(TECHNIQUES, STYLES))
+#: Niyaz et al. 2024, the table of styles, written out: (student, from whom, predictions or features).
+PAPER = {
+    ("ml", "v1"): {("1", "2", "P"), ("2", "1", "P")},
+    ("ml", "v2"): {("1", "2", "F"), ("2", "1", "F")},
+    ("ml", "v3"): {("1", "2", "P"), ("2", "1", "F")},
+    ("kd", "v1"): {("1", "T", "P"), ("2", "T", "P")},
+    ("kd", "v2"): {("1", "T", "F"), ("2", "T", "F")},
+    ("kd", "v3"): {("1", "T", "P"), ("2", "T", "F")},
+    ("kd_ml", "v1"): {("1", "T", "P"), ("2", "T", "P"), ("1", "2", "P"), ("2", "1", "P")},
+    ("kd_ml", "v2"): {("1", "T", "F"), ("2", "T", "F"), ("1", "2", "F"), ("2", "1", "F")},
+    ("kd_ml", "v3"): {("1", "T", "F"), ("1", "2", "P"), ("2", "T", "P"), ("2", "1", "F")},
+}
+SHORT = {"teacher": "T", "student_1": "1", "student_2": "2"}
+
+
+class Stub:
+    """As much of a network as objectives ask for."""
+
+    channels, embedding_size, projection_size = 4, 5, None
+
+
+def outputs(recipe: Recipe, generator: torch.Generator) -> dict[str, NetworkOutput]:
+    shape = (6, 3, 8, 8) if recipe.task == "segmentation" else (6, 3)
+
+    def leaf(*size: int) -> torch.Tensor:
+        return torch.randn(size, generator=generator).requires_grad_()
+
+    return {name: NetworkOutput(leaf(*shape), leaf(6, 4, 2, 2), leaf(6, 5)) for name in recipe.networks}
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize(("technique", "style"), VARIANTS)
+def test_every_edge_is_the_papers(technique: str, style: str, task: str) -> None:
+    """Edge by edge: its gradient reaches the student's predictions or feature map, and nothing else of anyone."""
+    recipe = resolve(f"{technique}_{style}", {"task": task})
+    check_objectives(recipe)
+    labels = torch.arange(6) % 3
+    terms = build_terms(recipe, {name: Stub() for name in recipe.networks}, labels, 3)  # type: ignore[misc]
+    masks = {name: torch.randint(3, (6, 8, 8)) for name in recipe.networks}
+    found = set()
+    for term in terms:
+        said = outputs(recipe, torch.Generator().manual_seed(1))
+        term(Scene(said, {}, labels, torch.arange(6), masks, (0, 0, 0), [6])).backward()
+        reached = {
+            (name, field)
+            for name, output in said.items()
+            for field in ("logits", "feature_map", "embedding")
+            if (grad := getattr(output, field).grad) is not None and grad.abs().sum() > 0
+        }
+        learner = term.objective.learner
+        kind = {"logits": "P", "feature_map": "F"}[next(iter(reached))[1]]
+        assert reached == {(learner, "logits" if kind == "P" else "feature_map")}
+        if term.objective.source is not None:
+            found.add((SHORT[learner], SHORT[term.objective.source], kind))
+        else:
+            assert kind == "P", "the task's own loss"
+    assert found == PAPER["kd" if technique.startswith("kd_o") else technique, style]
+
+
+def test_an_online_teacher_learns_from_its_own_loss_alone() -> None:
+    recipe = resolve("kd_ml_v3", {"online": True})
+    assert recipe.networks["teacher"].learns
+    taught = [one for one in recipe.objectives if one.learner == "teacher"]
+    assert [(one.loss, one.source) for one in taught] == [("cross_entropy", None)]
+    assert not resolve("kd_ml_v3").networks["teacher"].learns
+    assert resolve("kd_on_v1").networks["teacher"].learns
+
+
+def test_each_student_has_weights_of_its_own() -> None:
+    recipe = resolve("kd_ml_v3", {"alpha": [0.1, 0.2], "beta": [0.3, 0.4], "gamma": [0.5, 0.6]})
+    weights = {one.name: one.weight for one in recipe.objectives}
+    assert weights == {
+        "cross_entropy_1": 0.1,
+        "cross_entropy_2": 0.2,
+        "features_teacher_to_1": 0.3,
+        "predictions_teacher_to_2": 0.4,
+        "predictions_2_to_1": 0.5,
+        "features_1_to_2": 0.6,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("ml_v1", {"teacher": "runs/t"}, "has no teacher"),
+        ("kd_off_v1", {"online": True}, "choose kd_on"),
+        ("kd_off_v2", {"backbone": "efficientnet_b0"}, "channels=K"),
+        ("kd_ml_v1", {"alpha": [1.0]}, "alpha"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(name: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(PreceptorError, match=said):
+        resolve(name, settings)
+
+
+def test_an_ensemble_takes_the_largest_probability_of_each_class() -> None:
+    one, two = np.array([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]), np.array([[0.1, 0.8, 0.1], [0.5, 0.3, 0.2]])
+    joint = with_ensembles({"a": one, "b": two, "c": one}, {"both": ["a", "b"], "gone": ["a", "x"]})
+    assert list(joint) == ["a", "b", "c", "both"]
+    assert joint["both"] == pytest.approx(np.array([[0.6, 0.8, 0.1], [0.5, 0.3, 0.6]]) / [[1.5], [1.4]])
+
+
+@pytest.fixture(scope="module")
+def variant(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    small = {"backbone": "test_efficientnet", "teacher_backbone": "test_resnet", "teacher_pretrained": "none"}
+    return train(
+        "kd_ml_v3",
+        data="phantom",
+        root=phantom_root,
+        out=tmp_path_factory.mktemp("kdml") / "run",
+        overrides={**TINY, **small, "epochs": 1, "channels": 256, "resample": "balanced"},
+    )
+
+
+def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
+    said = variant.metrics["networks"]
+    assert set(said) == {"student_1", "student_2", "teacher", "ensemble"}
+    parameters = {name: one["cost"]["parameters"] for name, one in said.items()}
+    assert parameters["ensemble"] == parameters["student_1"] + parameters["student_2"]
+    assert said["student_1"]["test"]["fidelity"]["to"] == "teacher"
+    assert "fidelity" not in said["teacher"]["test"]
+    table = pd.read_csv(variant.path / "predictions.csv").query("part == 'test'")
+    columns = [one for one in table if one.startswith("p_")]
+    of = {name: table[table["network"] == name][columns].to_numpy() for name in said}
+    most = np.maximum(of["student_1"], of["student_2"])
+    assert of["ensemble"] == pytest.approx(most / most.sum(1, keepdims=True), abs=1e-9)
+    assert not np.allclose(of["student_1"], of["student_2"]), "the students start from different weights"
+
+
+def test_one_teacher_serves_other_variants(variant: Run, phantom_root: Path, tmp_path: Path) -> None:
+    """The extra block that meets the students' channels was trained with the teacher, whatever the style."""
+    teacher = variant.stage("teacher")
+    assert teacher.recipe.networks["teacher"].map_channels == 256
+    small = {"backbone": "test_efficientnet", "channels": 256, "epochs": 1}
+    run = train(
+        "kd_off_v2",
+        data="phantom",
+        root=phantom_root,
+        out=tmp_path / "run",
+        overrides={**TINY, **small, "teacher": str(teacher.path)},
+    )
+    assert run.finished
+    assert not (run.path / "teacher").exists()
+
+
+def test_other_recipes_refuse_masks_clearly() -> None:
+    with pytest.raises(PreceptorError, match="recipe crckd: has no form for the task 'segmentation'"):
+        resolve("crckd", {"task": "segmentation"})
+    mine = resolve("mean_teacher", {"task": "segmentation"}).plain()
+    mine["objectives"].append({"loss": "ccd", "from": "teacher", "to": "student"})
+    with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class an image"):
+        check_objectives(validate(mine, "mine"))
