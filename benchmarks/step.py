@@ -4,8 +4,8 @@
 
 Both times come from one process, alternating. The *step* is the engine's own (:meth:`Training.step`), fed by its own
 loader from a cache on disk, logging included: views, forward, losses, backward, optimiser, mean teachers. The *floor*
-is the bare networks on ready tensors: forward of every network, backward of the sum of the learners' logits, and the
-optimiser's step. ``overhead`` is step / floor - 1, from medians.
+is the bare networks on ready tensors, as many views of each image as the recipe shows: forward of every network,
+backward of the sum of the learners' logits, and the optimiser's step. ``overhead`` is step / floor - 1, from medians.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ import torch
 from lightning_fabric import Fabric
 
 from preceptor.data.batches import Batch
-from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.build import build_networks
 from preceptor.networks.files import save_network
-from preceptor.networks.pretrained import normalisation
+from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.recipe import Network, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.training.devices import precision_of, warm_up
 from preceptor.training.fit import build_classroom, load_parts
 from preceptor.training.loop import Parts, Training
 from preceptor.training.prepare import Data, prepare
+from preceptor.training.targets import target_classes
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
 
 def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
-    recipe = _from_scratch(recipe, data.catalog().classes, folder)
+    recipe = _from_scratch(recipe, target_classes(data.catalog(), recipe.task), folder)
     run = prepare(recipe, data, folder / "run")
     fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
     warm_up()
@@ -90,7 +91,7 @@ def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
     labels = torch.from_numpy(loaders["train"].labels)
     classroom = build_classroom(run, recipe, catalog, labels)
-    return Training(fabric, run, recipe, classroom, Parts(loaders["train"], loaders["train"], "train", catalog.classes))
+    return Training(fabric, run, recipe, classroom, Parts(loaders["train"], loaders["train"], "train", ()))
 
 
 def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
@@ -98,10 +99,13 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
     networks = {}
     for name, network in recipe.networks.items():
         if network.frozen:
-            assert network.backbone is not None
-            architecture = Architecture(network.backbone, classes, recipe.image_size, *normalisation(network.backbone))
-            save_network(Classifier(architecture), folder / f"{name}.safetensors")
-            network = Network(run=str(folder / f"{name}.safetensors"), frozen=True)
+            file = folder / f"{name}.safetensors"
+            shape = Network(backbone=network.backbone, projection=network.projection, map_channels=network.map_channels)
+            built, _ = build_networks({name: shape}, classes, recipe.image_size, recipe.seed, recipe.task)
+            made = built[name]
+            assert not isinstance(made, MeanTeacher)
+            save_network(made, file)
+            network = Network(run=str(file), frozen=network.frozen, projection=network.projection)
         networks[name] = network.model_copy(update={"pretrained": "none"})
     return recipe.model_copy(update={"networks": networks})
 
@@ -131,7 +135,10 @@ def _engine_step(training: Training) -> Callable[[], None]:
 def _floor_step(training: Training) -> Callable[[], None]:
     recipe, fabric = training.recipe, training.fabric
     size = recipe.image_size
-    images = torch.rand(recipe.batch_size, 3, size, size, device=fabric.device)
+    images = {
+        name: torch.rand(recipe.batch_size * (1 + len(recipe.transforms(name))), 3, size, size, device=fabric.device)
+        for name in recipe.networks
+    }
     networks = {name: training.classroom.networks[name] for name in recipe.networks}
 
     def step() -> None:
@@ -141,7 +148,7 @@ def _floor_step(training: Training) -> Callable[[], None]:
             for name, network in networks.items():
                 learns = recipe.networks[name].learns
                 with torch.set_grad_enabled(learns):
-                    logits = network(images).logits
+                    logits = network(images[name]).logits
                 total = total + logits.float().sum() if learns else total
         training.optimiser.zero_grad()
         fabric.backward(total * 1e-6)
