@@ -19,7 +19,8 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.kdml import STYLES, TECHNIQUES
 from preceptor.recipes.resolve import resolve, validate
 from preceptor.training.api import train
-from preceptor.training.objectives import Scene, build_terms, check_objectives
+from preceptor.training.checks import check_objectives
+from preceptor.training.objectives import Scene, build_terms
 from preceptor.training.run import Run
 
 VARIANTS = list(product(TECHNIQUES, STYLES))

@@ -24,8 +24,9 @@ from preceptor.randomness import generator
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, validate
+from preceptor.training.checks import check_objectives
 from preceptor.training.classroom import Classroom
-from preceptor.training.objectives import Scene, build_banks, build_terms, check_objectives
+from preceptor.training.objectives import Scene, build_banks, build_terms
 
 CLASSES = ("mel", "nv", "bcc")
 LABELS = torch.tensor([0, 1, 2, 1, 1, 0])  # of the training part

@@ -22,7 +22,8 @@ from preceptor.randomness import generator
 from preceptor.recipe import Objective
 from preceptor.recipes.resolve import resolve
 from preceptor.training.api import train
-from preceptor.training.objectives import Scene, Term, check_objectives
+from preceptor.training.checks import check_objectives
+from preceptor.training.objectives import Scene, Term
 from preceptor.training.prepare import stage_recipe
 from preceptor.training.show import show
 

@@ -70,7 +70,7 @@ def show_recipe(name: str, overrides: Overrides = None) -> None:
 
     if overrides:  # what the losses make of their settings; needs torch, so only where there is something to check
         from preceptor.recipes.resolve import resolve
-        from preceptor.training.objectives import check_objectives
+        from preceptor.training.checks import check_objectives
 
         check_objectives(resolve(name, overrides))
     print(commented_yaml(name, overrides or []), end="")
@@ -194,6 +194,30 @@ def profile(
     from preceptor.commands import profile as run_it
 
     run_it(models, batches or [1, 32], repeats, json, csv)
+
+
+@app.command()
+def study(
+    plan: Annotated[str, typer.Argument(help="A shipped plan's name, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="key=value for all rows; also folds=[0,1], seeds=3, threads=2, baseline=… of the plan"),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Another reader than the plan's.")] = None,
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; studies/PLAN unless given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Cells at once; as many as the machine bears.")] = None,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; Ray is started here unless given.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The plan's small form: a trial, not evidence.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what there is to do; do nothing.")] = False,
+    exclude: Exclude = None,
+    cache: Cache = None,
+) -> None:
+    """Methods × folds × seeds in one table. The same command again goes on where it was stopped."""
+    from preceptor.study.command import study as run_it
+
+    run_it(plan, data, overrides or [], root, out, workers, engine, address, quick, dry_run, exclude, cache)
 
 
 @app.command()

@@ -21,8 +21,8 @@ from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks, find_network
 from preceptor.recipe import Network, Recipe, TrainedBy
 from preceptor.recipes.resolve import resolve
+from preceptor.training.checks import check_objectives
 from preceptor.training.devices import precision_of
-from preceptor.training.objectives import check_objectives
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 from preceptor.version import __version__
