@@ -17,6 +17,7 @@ from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.report.gallery import read_gallery
 from preceptor.report.run import Entry, entries_of, load_run
+from preceptor.training import api
 from preceptor.training.api import train
 from preceptor.training.finished import finished_networks
 from preceptor.training.prepare import Data
@@ -34,9 +35,11 @@ def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_network(teacher, base / "far" / "teacher.safetensors")
     settings = {**TINY, "epochs": 1}
     alone = {**settings, "backbone": BACKBONE}
-    train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
     taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
-    train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
+    with pytest.MonkeyPatch.context() as patch:  # reports take longer than such trainings
+        patch.setattr(api, "write_report", lambda runs, out: None)
+        train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
+        train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
     return base / "runs"
 
 

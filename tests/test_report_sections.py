@@ -13,6 +13,7 @@ from PIL import Image
 
 from fake_run import write_fake_run
 from preceptor.errors import PreceptorError
+from preceptor.report import figures
 from preceptor.report.build import write_explanation, write_report
 from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode, read_gallery
 from preceptor.report.relations import relation_section
@@ -117,20 +118,29 @@ def test_a_teacher_of_several_runs_is_drawn_once(runs: list[Path], tmp_path: Pat
     assert len(distinct(entries_of(load_runs([runs[1], other])))) == 4
 
 
-def test_areas_are_written_out_where_the_panels_have_no_room(runs: list[Path], page: str, tmp_path: Path) -> None:
-    assert "area under the curve" not in page
-    more = [shutil.copytree(runs[0], tmp_path / f"more-{number}") for number in range(3)]
-    assert "area under the curve" in page_of([*runs, *more], tmp_path)
-    entry = entries_of(load_runs(runs[:1]))[0]
-    areas = [row["areas"][0] for row in area_table([entry], entry.run.classes)]
-    assert np.mean(areas) == pytest.approx(entry.test["macro_auc"])
-
-
-def test_gallery_is_embedded_and_is_a_page_and_a_picture(runs: list[Path], tmp_path: Path) -> None:
-    path = shutil.copytree(runs[1], tmp_path / "kd")
+@pytest.fixture(scope="module")
+def explained(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run with a gallery, and its page, made when a ROC panel has no room for two figures."""
+    path = shutil.copytree(runs[1], tmp_path_factory.mktemp("explained") / "kd")
     write_explanation(GALLERY, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "MOST_AREAS", 1)
+        return path, page_of([path], path)
+
+
+def test_areas_are_written_out_where_the_panels_have_no_room(page: str, explained: tuple[Path, str]) -> None:
+    assert "area under the curve" not in page
+    assert "area under the curve" in explained[1]
+    for entry in entries_of(load_runs([explained[0]])):
+        areas = [row["areas"][0] for row in area_table([entry], entry.run.classes)]
+        assert np.mean(areas) == pytest.approx(entry.test["macro_auc"])
+        assert all(f"<td>{area:.3f}</td>" in explained[1] for area in areas)
+
+
+def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, str]) -> None:
+    path, report = explained
     assert read_gallery(path) == GALLERY
-    for page in ((path / "explain.html").read_text(encoding="utf-8"), page_of([path], tmp_path)):
+    for page in ((path / "explain.html").read_text(encoding="utf-8"), report):
         parsed = _Page(page)
         assert parsed.open == []
         assert "nv 0.61, wrong" in parsed.said
@@ -147,4 +157,4 @@ def test_broken_gallery_is_named(runs: list[Path], tmp_path: Path) -> None:
     path = shutil.copytree(runs[0], tmp_path / "run")
     (path / "explain.json").write_text('{"format": 1}')
     with pytest.raises(PreceptorError, match=r"explain\.json is no gallery"):
-        page_of([path], tmp_path)
+        read_gallery(path)
