@@ -46,7 +46,7 @@ def recipe(objectives: list[dict[str, Any]], networks: dict[str, Any] | None = N
 def classroom(objectives: list[dict[str, Any]], networks: dict[str, Any] | None = None, **changes: Any) -> Classroom:
     whole = recipe(objectives, networks, **changes)
     check_objectives(whole)
-    built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed)
+    built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed, whole.task)
     terms = build_terms(whole, built, LABELS, 3)
     return Classroom(whole, built, terms, build_banks(whole, built, terms, LABELS, 3))
 
@@ -133,13 +133,23 @@ def test_the_objectives_of_every_shipped_recipe_pass_their_check(name: str) -> N
 
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
-    """Its settings have defaults, and the engine has all that it feeds on."""
+    """Its settings have defaults, and the engine has all that it feeds on: classes or masks, one view or several."""
     spec = LOSSES[loss]
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
     sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
-    objectives = [CE, {"loss": loss, "name": "tried", **sides}]
-    check_objectives(recipe(objectives, networks))
-    found = losses(classroom(objectives, networks))["tried"]
+    tried = {"loss": loss, "name": "tried", **sides}
+    seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
+    if "masks" in spec.feeds.values() or loss == "cwd":
+        own = {"loss": "cross_entropy_masks", "of": "student"}
+        room = classroom([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
+        masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32, 32), generator=generator(0)))
+        found = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+    elif spec.tells_views_apart:
+        seen["student"] = {"policy": "plain", "also": ["rot90"]}
+        room = classroom([CE, tried], networks, views=seen)
+        found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
+    else:
+        found = losses(classroom([CE, tried], networks))["tried"]
     assert found.shape == ()
     assert found.isfinite()
 

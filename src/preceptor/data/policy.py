@@ -109,6 +109,19 @@ POLICIES: dict[str, Policy] = {
         noise=0.04,
         noise_p=0.1,
     ),
+    # Ours, for slices of MR volumes: left and right may be mirrored, top and bottom may not; a little motion and gain.
+    # Channels are sequences, not colours, so neither hue nor saturation changes.
+    "mri": Policy(
+        h_flip=0.5,
+        scale=(0.9, 1.1),
+        scale_p=0.5,
+        rotate=15,
+        rotate_p=0.5,
+        shift=0.05,
+        shift_p=0.5,
+        brightness=0.1,
+        contrast=0.1,
+    ),
     # Xing et al. 2021 (CRCKD), the text: "random flip and affine" for both networks, without figures. Both flips are
     # our reading; the size of the affine is the released code's.
     "crckd": Policy(h_flip=0.5, v_flip=0.5, rotate=10, shift=0.02),
