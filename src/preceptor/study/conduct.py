@@ -1,0 +1,291 @@
+"""Runs the cells of a study: what is finished stays, what was stopped goes on, what fails is written down."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from preceptor.atomic import write_text
+from preceptor.data.catalog import Catalog
+from preceptor.errors import PreceptorError
+from preceptor.study.cells import Cell, Job, Matrix, expand
+from preceptor.study.engines import Engine
+from preceptor.study.plan import DataSet, Plan, to_yaml
+from preceptor.study.work import Outcome, Task, seconds_so_far
+from preceptor.training.api import decoder
+from preceptor.training.prepare import Data
+from preceptor.training.run import Run
+from preceptor.version import __version__
+
+PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
+NOT_EVIDENCE = "quick: not evidence"
+
+
+@dataclass
+class Study:
+    """A study in its folder: the settled plan, its cells, and how each of their runs stands.
+
+    Attributes:
+        folder: where all of it lies.
+        plan: settled.
+        matrix: its cells and jobs.
+        data: what all of it is trained on (of fold 0).
+        catalog: the data, read.
+        outcomes: identity → how that job stands.
+    """
+
+    folder: Path
+    plan: Plan
+    matrix: Matrix
+    data: Data
+    catalog: Catalog
+    outcomes: dict[str, Outcome]
+
+    def outcome(self, cell: Cell) -> Outcome:
+        return self.outcomes[cell.job.identity]
+
+    def count(self, state: str) -> int:
+        return sum(self.outcome(cell).state == state for cell in self.matrix.cells)
+
+    def parts(self) -> list[Job]:
+        return [job for key, job in self.matrix.jobs.items() if key in self.matrix.shared]
+
+    def users(self, part: Job) -> list[Cell]:
+        """The cells that need a shared part, or are it."""
+        return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.with_parts()}]
+
+    def write(self) -> None:
+        """``cells.json`` and ``shared.json`` as things stand."""
+        _write_json(self.folder / TABLE, [self._cell(cell) for cell in self.matrix.cells])
+        _write_json(self.folder / PARTS, [self._part(job) for job in self.parts()])
+
+    def _cell(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "name": cell.row.name,
+            "recipe": cell.recipe,
+            "overrides": cell.row.set,
+            "networks": cell.row.networks,
+            "fold": cell.fold,
+            "seed": cell.seed,
+            **self._stands(cell.job),
+            "quick": self.plan.is_quick,
+        }
+
+    def _part(self, job: Job) -> dict[str, Any]:
+        users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
+        said = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
+        return {**said, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
+
+    def _stands(self, job: Job) -> dict[str, Any]:
+        outcome = self.outcomes[job.identity]
+        return {
+            "state": outcome.state,
+            "run": self.matrix.paths[job.identity].relative_to(self.folder).as_posix(),
+            "error": outcome.error,
+            "seconds": round(outcome.seconds, 2) if outcome.seconds else None,
+            "identity": job.identity,
+        }
+
+
+def open_study(plan: Plan, folder: Path) -> Study:
+    """The study of a settled plan in ``folder``, as it stands there; nothing is written.
+
+    Raises:
+        PreceptorError: wrong recipes or data, or the folder holds another study.
+    """
+    folder = folder.expanduser().resolve()
+    before = _plan_before(folder)
+    if before is not None and before["name"] != plan.name:
+        raise PreceptorError(
+            f"--out {folder}: holds the study {before['name']!r}", expected=f"a new folder, or one of {plan.name!r}"
+        )
+    data = data_of(plan.data)
+    catalog = data.catalog()
+    matrix = expand(plan, catalog.fingerprint(), folder)
+    seconds = _seconds_before(folder)
+    outcomes = {key: _stands(key, matrix.paths[key], seconds.get(key)) for key in matrix.jobs}
+    return Study(folder, plan, matrix, data, catalog, outcomes)
+
+
+def data_of(said: DataSet) -> Data:
+    root = Path(said.root).expanduser().resolve() if said.root else None
+    return Data(said.reader, root, said.options, tuple(said.exclude))
+
+
+def threads_before(folder: Path, plan: Plan) -> int | None:
+    """How many threads the cells of a study in ``folder`` have worked with, whatever the plan leaves open.
+
+    Raises:
+        PreceptorError: the plan wants another number than cells that are done already had.
+    """
+    before = _plan_before(folder) or {}
+    known = before.get("threads")
+    if known is not None and plan.threads not in (None, known) and any(folder.glob("*/*/metrics.json")):
+        raise PreceptorError(
+            f"threads is {plan.threads}; the finished cells in {folder} had {known}",
+            expected="one number of threads for all cells: the last bits of their figures depend on it",
+            remedy=f"leave threads at {known}, or choose another --out",
+        )
+    return plan.threads or known
+
+
+def conduct(
+    study: Study,
+    engine: Callable[[], Engine],
+    threads: int,
+    *,
+    cache: Path | None = None,
+    quiet: bool = True,
+    watch: Callable[[Study, Engine, list[Outcome]], None] | None = None,
+) -> None:
+    """Runs what is not done yet, and keeps ``study.yaml``, ``cells.json`` and ``shared.json`` up to date.
+
+    Jobs that failed before are tried again. A job starts when its parts are done; where one of them fails, it fails
+    with it and says so.
+
+    Args:
+        engine: makes the engine, once there is something for it to do.
+        threads: CPU threads of a cell.
+        cache: where decoded images are kept.
+        watch: told once a second, and at the end, how things stand and what has just ended.
+
+    Raises:
+        PreceptorError: another process is at work on this study.
+    """
+    study.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(study.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise PreceptorError(f"{study.folder}: another preceptor study is at work there") from None
+    try:
+        study.plan = study.plan.model_copy(update={"threads": threads})
+        for key, outcome in study.outcomes.items():
+            if outcome.state == "failed":
+                study.outcomes[key] = replace(outcome, state="pending", error="")
+        write_text(study.folder / PLAN, to_yaml(study.plan))
+        _write_json(study.folder / ENVIRONMENT, _environment(study))
+        study.write()
+        todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
+        if todo:
+            _decode(study, todo, cache, quiet)
+            started = engine()
+            try:
+                _run(study, started, todo, threads, cache, watch)
+            finally:
+                started.close()
+    finally:
+        lock.release()
+
+
+def _run(
+    study: Study,
+    engine: Engine,
+    todo: dict[str, Job],
+    threads: int,
+    cache: Path | None,
+    watch: Callable[[Study, Engine, list[Outcome]], None] | None,
+) -> None:
+    open_jobs = set(todo)
+    _start(study, engine, todo, threads, cache)
+    while open_jobs:
+        ended = engine.results(1.0)
+        for outcome in ended:
+            study.outcomes[outcome.identity] = outcome
+        ended += _give_up(study, todo)
+        open_jobs -= {outcome.identity for outcome in ended}
+        if ended:
+            study.write()
+            _start(study, engine, todo, threads, cache)
+        if watch is not None:
+            watch(study, engine, ended)
+
+
+def _start(study: Study, engine: Engine, todo: dict[str, Job], threads: int, cache: Path | None) -> None:
+    """Submits every job whose parts are all done, shared ones first; it leaves ``todo``."""
+    for key, job in sorted(todo.items(), key=lambda item: item[0] not in study.matrix.shared):
+        if all(study.outcomes[part.identity].state == "done" for part in job.parts.values()):
+            del todo[key]
+            engine.submit(
+                Task(
+                    identity=key,
+                    path=study.matrix.paths[key],
+                    recipe=job.trainable(study.matrix.paths).plain(),
+                    data=replace(study.data, fold=job.fold),
+                    threads=threads,
+                    devices=study.plan.devices,
+                    cache=cache and cache.expanduser().resolve(),
+                )
+            )
+
+
+def _give_up(study: Study, todo: dict[str, Job]) -> list[Outcome]:
+    """Jobs whose part has failed fail too; those that need them come later in ``todo``, and fail in the same pass."""
+    ended = []
+    for key, job in list(todo.items()):
+        for name, part in job.parts.items():
+            if study.outcomes[part.identity].state == "failed":
+                run = study.matrix.paths[part.identity].relative_to(study.folder).as_posix()
+                study.outcomes[key] = Outcome(key, "failed", f"needs {run} for its network {name!r}, which failed")
+                ended.append(study.outcomes[key])
+                del todo[key]
+                break
+    return ended
+
+
+def _decode(study: Study, todo: Mapping[str, Job], cache: Path | None, quiet: bool) -> None:
+    """Fills the cache here, before workers start, once for each size and kind of image."""
+    kinds = {(job.recipe.image_size, job.recipe.task): job.recipe for job in todo.values()}
+    catalog = study.catalog
+    for recipe in kinds.values():
+        decoder(cache, quiet)(catalog, recipe)
+
+
+def _stands(identity: str, path: Path, seconds: float | None) -> Outcome:
+    run = Run(path)
+    if run.finished:
+        return Outcome(identity, "done", "", seconds or run.metrics["training_seconds"])
+    return Outcome(identity, "pending", "", seconds_so_far(path))
+
+
+def _seconds_before(folder: Path) -> dict[str, float]:
+    found = {}
+    for name in (TABLE, PARTS):
+        if (folder / name).is_file():
+            found.update({one["identity"]: one["seconds"] for one in json.loads((folder / name).read_text())})
+    return found
+
+
+def _plan_before(folder: Path) -> dict[str, Any] | None:
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    said = yaml.safe_load(path.read_text())
+    if not isinstance(said, dict) or "name" not in said:
+        raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
+    return said
+
+
+def _environment(study: Study) -> dict[str, Any]:
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": {"preceptor": __version__, "python": platform.python_version()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": study.catalog.fingerprint(),
+        "images": len(study.catalog),
+        "notes": list(study.catalog.notes),
+        **({"marked": NOT_EVIDENCE} if study.plan.is_quick else {}),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,30 @@
+"""Where the tasks of a study run: processes of this machine, or a Ray cluster. The results are the same."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from preceptor.study.work import Outcome, Task
+
+
+class Engine(Protocol):
+    """Runs tasks, some at once, in any order; each in a process of its own."""
+
+    #: How many tasks run at once, as far as the engine knows.
+    workers: int
+
+    def submit(self, task: Task) -> None:
+        """Queues a task; returns at once."""
+        ...
+
+    def results(self, seconds: float) -> list[Outcome]:
+        """Outcomes that have come since, waiting up to ``seconds`` for the first."""
+        ...
+
+    def running(self) -> set[str]:
+        """Identities of the tasks at work."""
+        ...
+
+    def close(self) -> None:
+        """Ends whatever still runs; it can be taken up again later."""
+        ...

@@ -1,0 +1,172 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from preceptor.study.work import Outcome, Task, environment, work
+
+#: Memory to count on for a cell; a U-Net at 224 px takes about this.
+_MEMORY = 3 * 2**30
+_PATIENCE = 60  # seconds for a process that has said all to end
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bearable(jobs: int, threads: int | None, devices: int) -> int:
+    """How many of ``jobs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
+    gpus = torch.cuda.device_count()
+    most = gpus // devices if gpus else min(cores() // (threads or devices), _free_memory() // _MEMORY)
+    return max(1, min(jobs, most))
+
+
+class LocalEngine:
+    """A process for each task, at most ``workers`` at once, each with ``threads`` threads.
+
+    Processes are forked from one server that has loaded the libraries already, so that a task starts at once and
+    still shares nothing with those before it. They end with the process that asked for them, however that one ends.
+
+    Args:
+        workers: tasks at once.
+        threads: CPU threads of each.
+        devices: GPUs of each, where there are some; with more workers than that allows, workers share GPUs.
+        logs: folder for what tasks print.
+    """
+
+    def __init__(self, workers: int, threads: int, devices: int, logs: Path) -> None:
+        self.workers, self._logs = workers, logs
+        self._context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+        if hasattr(os, "fork"):
+            self._context.set_forkserver_preload([work.__module__])
+            with _with_environment(environment(threads)):
+                forkserver.ensure_running()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+        self._free = [
+            [gpus[(slot * devices + number) % len(gpus)] for number in range(devices)] if gpus else []
+            for slot in reversed(range(workers))
+        ]
+        self._queue: deque[Task] = deque()
+        self._at_work: dict[str, _Worker] = {}
+
+    def submit(self, task: Task) -> None:
+        self._queue.append(task)
+        self._fill()
+
+    def results(self, seconds: float) -> list[Outcome]:
+        workers = {one.receive: one for one in self._at_work.values()}
+        outcomes = []
+        for ready in wait(list(workers), timeout=seconds):
+            worker = workers[ready]  # type: ignore[index]
+            outcomes.append(worker.outcome())
+            del self._at_work[worker.task.identity]
+            self._free.append(worker.gpus)
+        self._fill()
+        return outcomes
+
+    def running(self) -> set[str]:
+        return set(self._at_work)
+
+    def close(self) -> None:
+        for worker in self._at_work.values():
+            worker.process.terminate()
+        for worker in self._at_work.values():
+            worker.process.join()
+        self._at_work.clear()
+        self._queue.clear()
+
+    def _fill(self) -> None:
+        while self._queue and self._free:
+            task, gpus = self._queue.popleft(), self._free.pop()
+            receive, send = self._context.Pipe(duplex=False)
+            self._logs.mkdir(parents=True, exist_ok=True)
+            log = self._logs / f"{task.path.name}.log"
+            process = self._context.Process(target=_serve, args=(task, gpus, log, send))
+            process.start()
+            send.close()
+            self._at_work[task.identity] = _Worker(task, gpus, log, process, receive)
+
+
+@dataclass
+class _Worker:
+    task: Task
+    gpus: list[str]
+    log: Path
+    process: BaseProcess
+    receive: Connection
+
+    def outcome(self) -> Outcome:
+        """What it sent; or, of one that ended without a word, how it ended."""
+        try:
+            return self.receive.recv()
+        except EOFError:
+            pass
+        finally:
+            self.receive.close()
+            self.process.join(_PATIENCE)
+            self.process.kill()
+        code = self.process.exitcode or 0
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        hint = "; perhaps memory was short: use fewer --workers" if code == -signal.SIGKILL else ""
+        return Outcome(self.task.identity, "failed", f"its process ended with {how}{hint} (log: {self.log})")
+
+
+def _serve(task: Task, gpus: list[str], log: Path, send: Connection) -> None:
+    """What a worker's process does: its task, and nothing after its parent has gone."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with log.open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    send.send(work(task))
+
+
+def _end_with(parent: int) -> None:
+    wait([parent])
+    os._exit(1)
+
+
+@contextmanager
+def _with_environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _free_memory() -> int:
+    """Bytes; without a way to tell, as if there were enough."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return _MEMORY * cores()

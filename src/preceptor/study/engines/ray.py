@@ -1,0 +1,105 @@
+"""A Ray cluster, or Ray on this machine. Every node must see the study's folder, the data and the package."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from preceptor.errors import PreceptorError
+from preceptor.study.work import Outcome, Task, environment, work
+
+#: A node that goes away takes its tasks with it; Ray starts them elsewhere, where they go on from their checkpoint.
+_RETRIES = 3
+
+
+class RayEngine:
+    """Each task in a Ray worker of its own that reserves ``threads`` CPUs and, where the cluster has GPUs, ``devices``.
+
+    Args:
+        address: of the cluster (``auto``: the one running on this machine, ``ray://HOST:10001``: by its client port);
+            None starts Ray on this machine for as long as the study takes.
+        workers: tasks at once, at most; None leaves it to the cluster's CPUs and GPUs.
+        threads: CPU threads of each task.
+        devices: processes of each task, a GPU each where there are some.
+
+    Raises:
+        PreceptorError: Ray is not installed, or there is no cluster at the address.
+    """
+
+    def __init__(self, address: str | None, workers: int | None, threads: int, devices: int) -> None:
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise PreceptorError(
+                "--engine ray: Ray is not installed", remedy="pip install 'preceptor[ray]', or use --engine local"
+            ) from None
+        self._ray: Any = ray
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, and warns of
+        local: dict[str, Any] = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise PreceptorError(
+                f"--address {address}: no Ray cluster ({error})",
+                expected="auto, HOST:PORT or ray://HOST:10001 of a cluster that runs",
+                remedy="start one: ray start --head",
+            ) from None
+        has = ray.cluster_resources()
+        gpus = devices if has.get("GPU", 0) >= devices else 0
+        room = int(has.get("GPU", 0)) // gpus if gpus else int(has.get("CPU", 1)) // threads
+        if room < 1:
+            ray.shutdown()
+            raise PreceptorError(
+                f"--engine ray: the cluster has {has.get('CPU', 0):.0f} CPUs, a cell takes threads={threads}",
+                remedy="set threads lower, or add nodes",
+            )
+        self.workers = min(room, workers or room)
+        self._remote = ray.remote(
+            num_cpus=threads,
+            num_gpus=gpus,
+            max_calls=1,
+            max_retries=_RETRIES,
+            runtime_env={"env_vars": environment(threads)},
+        )(_work)
+        self._waiting: list[Task] = []
+        self._at_work: dict[Any, str] = {}
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+        self._fill()
+
+    def results(self, seconds: float) -> list[Outcome]:
+        if not self._at_work:
+            return []
+        ready, _ = self._ray.wait(list(self._at_work), num_returns=1, timeout=seconds)
+        outcomes = []
+        for one in ready:
+            identity = self._at_work.pop(one)
+            try:
+                outcomes.append(self._ray.get(one))
+            except self._ray.exceptions.RayError as error:
+                lines = str(error).strip().splitlines()
+                outcomes.append(Outcome(identity, "failed", f"{type(error).__name__}: {lines[0] if lines else ''}"))
+        self._fill()
+        return outcomes
+
+    def running(self) -> set[str]:
+        return set(self._at_work.values())
+
+    def close(self) -> None:
+        for one in self._at_work:
+            self._ray.cancel(one, force=True)
+        self._ray.shutdown()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._at_work) < self.workers:
+            task = self._waiting.pop(0)
+            self._at_work[self._remote.remote(task, sys.argv, os.getcwd())] = task.identity
+
+
+def _work(task: Task, command: list[str], folder: str) -> Outcome:
+    sys.argv = command  # which the run's environment.json tells
+    os.chdir(folder)  # where relative paths of a recipe start from
+    return work(task)

@@ -1,0 +1,254 @@
+"""What a study's plan may say: which recipes, on what data, in which folds and seeds, against which baseline.
+
+A plan is YAML. It is *settled* before anything is trained: the command line and, with ``--quick``, the plan's own
+``quick`` section are worked into its rows, and what comes out is stored as ``study.yaml``, which is a plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, ValidationError, model_validator
+from yaml import YAMLError
+
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.recipe.section import Positive, Section
+from preceptor.recipes.messages import explain
+
+Seed = Annotated[int, Field(ge=0)]
+Settings = dict[str, Any]
+#: Keys of a recipe that the plan decides on itself.
+OWN = {"seed": "seeds", "name": "rows", "paper": "paper"}
+#: Keys of the plan that ``key=value`` on the command line may set.
+SETTABLE = ("folds", "seeds", "teacher_seed", "threads", "devices", "baseline")
+
+
+class DataSet(Section):
+    """What all rows are trained on: a reader, its folder (often left to ``--root``), its options, ids left out."""
+
+    reader: str
+    root: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    exclude: list[str] = Field(default_factory=list)
+
+
+class Teacher(Section):
+    """The run that every row takes where its recipe would train a teacher first (``trained_by``)."""
+
+    recipe: str = "teacher"
+    set: Settings = Field(default_factory=dict)
+
+
+class Row(Section):
+    """One line of the table: a recipe with overrides, or (``teacher: true``) the plan's teacher itself.
+
+    ``networks`` are those whose figures stand in the row, the one that is compared with the baseline first; unless
+    given, the ensembles of the recipe and then the networks that it selects by.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    recipe: str | None = None
+    teacher: bool = False
+    set: Settings = Field(default_factory=dict)
+    networks: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Row:
+        if (self.recipe is None) != self.teacher:
+            raise ValueError("needs either a recipe, or teacher: true (the plan's teacher)")
+        if self.teacher and self.set:
+            raise ValueError("with teacher: true it is the plan's teacher; its overrides belong to teacher.set")
+        return self
+
+
+class Layout(Section):
+    """The columns of the table: metric → heading, in order; how many decimals."""
+
+    columns: Annotated[dict[str, str], Field(min_length=1)]
+    decimals: Annotated[int, Field(ge=1, le=6)] = 3
+
+
+class Paper(Section):
+    """A published table: what it is called, on which data (a reader's name), and metric → value by row."""
+
+    table: str
+    data: str
+    rows: dict[str, dict[str, float]]
+
+
+class Quick(Section):
+    """What ``--quick`` makes of the plan: smaller data, fewer rows, folds and seeds, and overrides that shrink all."""
+
+    data: DataSet | None = None
+    folds: list[Seed] | None = None
+    seeds: list[Seed] | None = None
+    rows: list[str] | None = None
+    set: Settings = Field(default_factory=dict)
+    teacher: Settings = Field(default_factory=dict)
+
+
+class Plan(Section):
+    """A study: rows × folds × seeds.
+
+    ``folds: 5`` is all of five folds, a list is some of the recipes' own (``split.folds``). ``set`` holds overrides
+    for all rows and the teacher. A key that only some recipes know (an argument, or something of a network, view or
+    objective that not all have) is set in those that do; one that nobody knows is an error. Rows' own ``set`` goes on
+    top and knows no such leniency.
+
+    A teacher that is trained first has the seed of the cell that learns from it, so that the spread over seeds has the
+    teacher's chance in it too; ``teacher_seed`` gives the cells of all seeds one teacher per fold.
+
+    ``threads`` is how many CPU threads a cell works with. It belongs to the plan because the last bits of a sum depend
+    on it: with the same number of threads the figures are the same for any number of workers, on any engine. Unless
+    given, the machine's cores divided by the workers of the first start, which ``study.yaml`` then holds.
+    ``devices`` is how many processes (GPUs, where there are some) each run takes.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    title: str = ""
+    about: str = ""
+    data: DataSet
+    folds: Annotated[list[Seed], Field(min_length=1)] = Field(default=[0, 1, 2, 3, 4])
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field(default=[0])
+    set: Settings = Field(default_factory=dict)
+    teacher: Teacher | None = None
+    teacher_seed: Seed | None = None
+    rows: Annotated[list[Row], Field(min_length=1)]
+    baseline: str
+    layout: Layout
+    paper: list[Paper] = Field(default_factory=list)
+    threads: Positive | None = None
+    devices: Positive = 1
+    quick: Quick | None = None
+    is_quick: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """``folds: 5``; and ``quick: true``, which is how a settled plan says that its figures are no evidence."""
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        folds = value.get("folds")
+        if isinstance(folds, int) and not isinstance(folds, bool) and folds >= 2:
+            value["folds"] = list(range(folds))
+            value["set"] = {**(value.get("set") or {}), "split.folds": folds}
+        if isinstance(value.get("quick"), bool):
+            value["is_quick"] = value.pop("quick")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Plan:
+        names = [row.name for row in self.rows]
+        self._once("rows", names)
+        self._once("folds", self.folds)
+        self._once("seeds", self.seeds)
+        self._among("baseline", self.baseline, names)
+        for table in self.paper:
+            for name in table.rows:
+                self._among(f"paper, {table.table}", name, names)
+        self._once("paper.data", [table.data for table in self.paper])
+        if self.teacher is None and any(row.teacher for row in self.rows):
+            raise ValueError("rows: one is the plan's teacher, and the plan has none; give teacher: {recipe: …}")
+        for where, settings in self._settings():
+            for key in settings:
+                if key in OWN:
+                    raise ValueError(f"{where}.{key}: is the plan's own; see {OWN[key]}")
+        if self.quick is not None:
+            for name in self.quick.rows or []:
+                self._among("quick.rows", name, names)
+            if self.quick.rows is not None and self.baseline not in self.quick.rows:
+                raise ValueError(f"quick.rows: the baseline {self.baseline!r} is not among them")
+        return self
+
+    def _settings(self) -> list[tuple[str, Settings]]:
+        said = [("set", self.set), *((f"rows.{row.name}.set", row.set) for row in self.rows)]
+        if self.teacher is not None:
+            said.append(("teacher.set", self.teacher.set))
+        if self.quick is not None:
+            said += [("quick.set", self.quick.set), ("quick.teacher", self.quick.teacher)]
+        return said
+
+    @staticmethod
+    def _once(key: str, values: list[Any]) -> None:
+        twice = {str(one) for one in values if values.count(one) > 1}
+        if twice:
+            raise ValueError(f"{key}: {', '.join(sorted(twice))} occurs twice")
+
+    @staticmethod
+    def _among(key: str, name: str, names: list[str]) -> None:
+        if name not in names:
+            raise ValueError(f"{key}: there is no row {name!r}.{did_you_mean(name, names)} Rows: {', '.join(names)}")
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+    def plain(self) -> dict[str, Any]:
+        """As YAML writes it; validating it again gives an equal plan."""
+        said = self.model_dump(exclude_none=True)
+        marked = said.pop("is_quick")
+        if marked or self.quick is None:
+            said["quick"] = marked
+        return said
+
+
+def shipped() -> dict[str, Path]:
+    """The plans that come with the package, by name."""
+    return {path.stem: path for path in sorted(Path(str(files("preceptor.study") / "plans")).glob("*.yaml"))}
+
+
+def read_plan(source: str) -> Plan:
+    """The shipped plan called ``source``, or the YAML file at that path.
+
+    Recipes that are files are looked for beside the plan's own.
+
+    Raises:
+        PreceptorError: no such plan, no YAML, or a key that is unknown or wrong: which, and what was expected.
+    """
+    if source.endswith((".yaml", ".yml")) or "/" in source:
+        path, where = Path(source).expanduser(), source
+        if not path.is_file():
+            raise PreceptorError(f"{source}: no such plan", expected="a YAML file, or " + ", ".join(shipped()))
+    else:
+        known = shipped()
+        if source not in known:
+            raise PreceptorError(
+                f"there is no plan called {source!r}.{did_you_mean(source, known)}",
+                expected="a YAML file (PLAN.yaml), or one of " + ", ".join(known),
+            )
+        path, where = known[source], f"plan {source}"
+    try:
+        data = OmegaConf.to_object(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise PreceptorError(f"{where}: is not YAML: {error}") from None
+    return _beside(validate(data, where), path)
+
+
+def validate(data: Any, where: str) -> Plan:
+    """A plan from plain data; one :class:`PreceptorError` that names the key otherwise."""
+    if not isinstance(data, dict):
+        raise PreceptorError(f"{where}: is not a plan", expected="a mapping with name, data, rows and baseline")
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, where, Plan, data) from None
+
+
+def to_yaml(plan: Plan, more: Mapping[str, Any] | None = None) -> str:
+    return yaml.safe_dump({**plan.plain(), **(more or {})}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _beside(plan: Plan, path: Path) -> Plan:
+    def found(recipe: str) -> str:
+        named = recipe.endswith((".yaml", ".yml"))
+        return str((path.parent / Path(recipe).expanduser()).resolve()) if named else recipe
+
+    rows = [row if row.recipe is None else row.model_copy(update={"recipe": found(row.recipe)}) for row in plan.rows]
+    teacher = plan.teacher and plan.teacher.model_copy(update={"recipe": found(plan.teacher.recipe)})
+    return plan.model_copy(update={"rows": rows, "teacher": teacher})

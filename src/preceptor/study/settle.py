@@ -1,0 +1,176 @@
+"""From a plan and what was said on the command line to a plan whose rows say all there is to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.recipe import Recipe
+from preceptor.recipes.registry import RECIPES
+from preceptor.recipes.resolve import resolve
+from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a study.
+
+    Attributes:
+        quick: whether the plan's ``quick`` section holds.
+        reader: another reader than the plan's; its options do not hold then.
+        root: the data's folder.
+        options: of the reader, on top of the plan's.
+        exclude: ids to leave out, beside the plan's.
+        overrides: of all rows (with the leniency of the plan's ``set``), and the plan's own :data:`SETTABLE` keys.
+    """
+
+    quick: bool = False
+    reader: str | None = None
+    root: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exclude: Sequence[str] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settle(plan: Plan, asked: Asked | None = None) -> Plan:
+    """The plan with the command line and, if asked for, its ``quick`` section worked into rows, data and folds.
+
+    Raises:
+        PreceptorError: an override that no row knows or one of a wrong type, a row that names a network that it lacks,
+            a plan without a quick section that is to be quick.
+    """
+    asked = asked or Asked()
+    if asked.quick and plan.quick is None and not plan.is_quick:
+        raise PreceptorError(f"plan {plan.name}: has no quick section", remedy="run it without --quick, or write one")
+    quick = plan.quick if asked.quick else None
+    own = {key: value for key, value in asked.overrides.items() if key in SETTABLE}
+    given = {key: value for key, value in asked.overrides.items() if key not in SETTABLE}
+    for key in OWN.keys() & given.keys():
+        raise PreceptorError(f"{key}: is the plan's own", expected=f"one of {', '.join(SETTABLE)}, or a recipe's key")
+    said = plan.plain() | {"quick": plan.is_quick or asked.quick}
+    if quick is not None:
+        said |= {key: value for key in ("folds", "seeds") if (value := getattr(quick, key)) is not None}
+        said["rows"] = [row for row in said["rows"] if quick.rows is None or row["name"] in quick.rows]
+    if said["quick"]:
+        said["paper"] = []  # not evidence: nothing to set beside published figures
+    shrunk = {} if quick is None else quick.set
+    base = validate({**said, **own}, f"plan {plan.name}")
+    layers = _Layers(base, (base.set, None, {} if "folds" not in own else _folds(base), shrunk, given))
+    data = _data(plan, quick.data if quick is not None else None, asked)
+    teacher = base.teacher and Teacher(
+        recipe=base.teacher.recipe,
+        set=layers.of(base.teacher.recipe, base.teacher.set | ({} if quick is None else quick.teacher)),
+    )
+    rows = [_row(row, layers, teacher) for row in base.rows]
+    for row in [row for row in plan.rows if row.recipe is not None and row.name not in [one.name for one in rows]]:
+        layers.of(str(row.recipe), row.set)  # left out by quick; what only it knows is no mistake
+    layers.refuse_idle()
+    tables = [_rows_of(table.model_dump(), base) for table in base.paper if table.data == data.reader]
+    settled = base.plain() | {
+        "data": data.model_dump(exclude_none=True),
+        "set": {},
+        "rows": [row.model_dump(exclude_none=True) for row in rows],
+        "paper": tables,
+    }
+    if teacher is not None:
+        settled["teacher"] = teacher.model_dump()
+    return validate(settled | {"quick": base.is_quick}, f"plan {plan.name}")
+
+
+def _rows_of(table: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    names = {row.name for row in plan.rows}
+    return table | {"rows": {name: figures for name, figures in table["rows"].items() if name in names}}
+
+
+def _folds(plan: Plan) -> Settings:
+    """``folds=3`` on the command line says how many there are, over whatever the plan says."""
+    return {key: value for key, value in plan.set.items() if key == "split.folds"}
+
+
+def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
+    base = quick or plan.data
+    if asked.reader is not None and asked.reader != base.reader:
+        base = plan.data if asked.reader == plan.data.reader else DataSet(reader=asked.reader)
+    return DataSet(
+        reader=base.reader,
+        root=str(asked.root.expanduser().resolve()) if asked.root is not None else base.root,
+        options={**base.options, **asked.options},
+        exclude=[*base.exclude, *(one for one in asked.exclude if one not in base.exclude)],
+    )
+
+
+def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> Row:
+    try:
+        if row.teacher:
+            assert teacher is not None
+            settings, source = {}, teacher.recipe
+            recipe = resolve(source, teacher.set)
+        else:
+            source = str(row.recipe)
+            settings = layers.of(source, row.set)
+            recipe = resolve(source, settings)
+        networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
+        for name in networks:
+            known = [*recipe.networks, *recipe.ensembles]
+            if name not in known:
+                raise PreceptorError(f"networks: {source} has no {name!r}.{did_you_mean(name, known)}")
+    except PreceptorError as error:
+        raise PreceptorError(f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy) from None
+    return row.model_copy(update={"set": settings, "networks": networks})
+
+
+class _Layers:
+    """Settings of all rows, some below and some above each row's own (None marks its place)."""
+
+    def __init__(self, plan: Plan, layers: Sequence[Settings | None]) -> None:
+        self._plan, self._layers = plan, layers
+        self._idle = {key for layer in layers for key in layer or ()}
+
+    def of(self, source: str, own: Settings) -> Settings:
+        """What holds for a row, or the teacher, with this recipe."""
+        wanted = {**{k: v for layer in self._layers for k, v in (own if layer is None else layer).items()}}
+        base = _base(source, {key: value for key, value in wanted.items() if key in _arguments(source)})
+        settings: Settings = {}
+        for layer in self._layers:
+            for key, value in (own if layer is None else layer).items():
+                if layer is not None and not _knows(source, base, key):
+                    continue
+                settings.pop(key, None)  # so that a later word comes later: order decides between a key and its parts
+                settings[key] = value
+                self._idle.discard(key)
+        return settings
+
+    def refuse_idle(self) -> None:
+        """Raises for a key that no row knew; the first recipe says what is wrong with it."""
+        for key in sorted(self._idle):
+            for source in (row.recipe for row in self._plan.rows if row.recipe is not None):
+                resolve(source, {key: next(layer[key] for layer in self._layers if layer and key in layer)})
+            raise PreceptorError(f"plan {self._plan.name}: {key!r} means nothing to any of its rows")
+
+
+def _arguments(source: str) -> set[str]:
+    return set(RECIPES[source].arguments) if not _is_file(source) else set()
+
+
+def _base(source: str, arguments: Settings) -> Recipe:
+    return resolve(source, arguments)
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith((".yaml", ".yml")) or "/" in source
+
+
+def _knows(source: str, recipe: Recipe, key: str) -> bool:
+    """Whether a key is an argument of the recipe, a setting of all recipes, or of something that this one has."""
+    if key in _arguments(source):
+        return True
+    section, _, rest = key.partition(".")
+    name = rest.partition(".")[0]
+    if section in ("networks", "views"):
+        return name in getattr(recipe, section)
+    if section == "objectives":
+        return name in [one.name for one in recipe.objectives]
+    return section in Recipe.model_fields

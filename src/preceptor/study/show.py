@@ -1,0 +1,214 @@
+"""What a study shows of itself: the matrix before, a live table (or plain lines) meanwhile, figures afterwards."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from preceptor.study.cells import Cell, Job
+from preceptor.study.conduct import NOT_EVIDENCE, Study
+from preceptor.study.engines import Engine
+from preceptor.study.work import Outcome, epochs_done, seconds_so_far
+from preceptor.training.run import Run
+
+_MARKS = {"done": "done", "failed": "failed", "pending": "·"}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How much work is left.
+
+    Attributes:
+        seconds: of what can be estimated, one after another.
+        unknown: jobs of which nothing is known yet.
+        grounds: what it rests on, in words.
+    """
+
+    seconds: float
+    unknown: int
+    grounds: str
+
+    def said(self, workers: int) -> str:
+        if not self.seconds:
+            return "unknown until the first cell is done" if self.unknown else "nothing is left to do"
+        shared = f", {duration(self.seconds / workers)} with {workers} workers" if workers > 1 else ""
+        rest = f"; besides, {self.unknown} runs of unknown length" if self.unknown else ""
+        return f"about {duration(self.seconds)} of work{shared} ({self.grounds}){rest}"
+
+
+def estimate(study: Study) -> Estimate:
+    """Of each job that is left: the mean of finished ones of its row, else its own epochs so far, else other rows'."""
+    finished: dict[str, list[float]] = {}
+    for key, job in study.matrix.jobs.items():
+        if study.outcomes[key].state == "done":
+            finished.setdefault(_kind(study, job), []).append(study.outcomes[key].seconds)
+    seconds, unknown, grounds = 0.0, 0, set()
+    for key, job in study.matrix.jobs.items():
+        if study.outcomes[key].state == "done":
+            continue
+        path, alike = study.matrix.paths[key], finished.get(_kind(study, job))
+        done = epochs_done(path)
+        if alike:
+            seconds += max(0.0, statistics.fmean(alike) - seconds_so_far(path))
+            grounds.add("finished cells of the same rows")
+        elif done:
+            seconds += seconds_so_far(path) / done * max(0, job.recipe.epochs - done)
+            grounds.add("epochs so far")
+        elif finished:
+            seconds += statistics.fmean(one for some in finished.values() for one in some)
+            grounds.add("finished cells of other rows")
+        else:
+            unknown += 1
+    return Estimate(seconds, unknown, "from " + " and ".join(sorted(grounds)))
+
+
+def _kind(study: Study, job: Job) -> str:
+    """Jobs of one kind take about as long: those of a row, or of a shared recipe."""
+    rows = [cell.row.name for cell in study.matrix.cells if cell.job.identity == job.identity]
+    return f"row {rows[0]}" if rows else f"part {job.recipe.name}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def heading(study: Study) -> str:
+    plan = study.plan
+    marked = f" [{NOT_EVIDENCE}]" if plan.is_quick else ""
+    return f"{plan.title or plan.name}{marked}"
+
+
+def matrix_table(study: Study) -> Table:
+    """Rows × (fold, seed), and how each cell stands."""
+    columns = list(dict.fromkeys((cell.fold, cell.seed) for cell in study.matrix.cells))
+    cells = {(cell.row.name, cell.fold, cell.seed): cell for cell in study.matrix.cells}
+    table = Table(title=heading(study), title_justify="left")
+    table.add_column("row", no_wrap=True)
+    table.add_column("recipe", no_wrap=True)
+    for fold, seed in columns:
+        table.add_column(f"fold {fold}" + (f"\nseed {seed}" if len(study.plan.seeds) > 1 else ""), justify="center")
+    for row in study.plan.rows:
+        found = [cells.get((row.name, *column)) for column in columns]
+        recipe = next(cell.recipe for cell in found if cell is not None)
+        table.add_row(row.name, recipe, *("" if cell is None else _standing(study, cell.job) for cell in found))
+    return table
+
+
+def _standing(study: Study, job: Job) -> str:
+    state = study.outcomes[job.identity].state
+    done = epochs_done(study.matrix.paths[job.identity])
+    return f"{done}/{job.recipe.epochs}" if state == "pending" and done else _MARKS[state]
+
+
+def print_matrix(study: Study, console: Console, workers: int, threads: int) -> None:
+    """What ``--dry-run`` says."""
+    console.print(matrix_table(study))
+    for job in study.parts():
+        names = list(dict.fromkeys(cell.row.name for cell in study.users(job)))
+        run = study.matrix.paths[job.identity].relative_to(study.folder)
+        _line(console, f"shared: {run} ({_standing(study, job)}) by {', '.join(names)}")
+    cells, jobs = study.matrix.cells, study.matrix.jobs
+    _line(
+        console,
+        f"{len(cells)} cells, {study.count('done')} done; {len(jobs)} runs in all, {len(study.parts())} of them shared",
+    )
+    _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
+    _line(console, f"left: {estimate(study).said(workers)}")
+
+
+class Watcher:
+    """The live table on a terminal, a line for whatever ends anywhere else."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None  # begun with the first cells: before them, decoding has a bar of its own
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, study: Study, engine: Engine, ended: list[Outcome]) -> None:
+        for outcome in ended:
+            self._say(study, outcome)
+        if self._console.is_terminal:
+            if self._live is None:
+                self._live = Live(console=self._console, auto_refresh=False, transient=True)
+                self._live.start()
+            left = estimate(study)
+            table = matrix_table(study)
+            running = [study.matrix.jobs[key] for key in engine.running()]
+            at_work = ", ".join(f"{study.matrix.paths[job.identity].name} {_progress(study, job)}" for job in running)
+            table.caption = (
+                f"{study.count('done')}/{len(study.matrix.cells)} done, {study.count('failed')} failed, "
+                f"{duration(time.perf_counter() - self._began)} so far\nleft: {left.said(engine.workers)}\n"
+                f"at work: {at_work}"
+            )
+            table.caption_justify = "left"
+            self._live.update(table, refresh=True)
+        elif ended and study.count("pending"):
+            _line(self._console, f"left: {estimate(study).said(engine.workers)}")
+
+    def _say(self, study: Study, outcome: Outcome) -> None:
+        run = study.matrix.paths[outcome.identity].relative_to(study.folder).as_posix()
+        count = f"{study.count('done')}/{len(study.matrix.cells)} cells done"
+        if outcome.state == "done":
+            _line(self._console, f"done    {run}  {duration(outcome.seconds)}  ({count})")
+        else:
+            _line(self._console, f"failed  {run}: {outcome.error.splitlines()[0]}  ({count})")
+
+
+def _progress(study: Study, job: Job) -> str:
+    return f"{epochs_done(study.matrix.paths[job.identity])}/{job.recipe.epochs}"
+
+
+def result_table(study: Study) -> Table:
+    """Mean ± standard deviation over the finished cells of each row, the published figures beside it."""
+    plan, decimals = study.plan, study.plan.layout.decimals
+    published = plan.paper[0] if plan.paper else None
+    table = Table(title=heading(study), title_justify="left", caption_justify="left")
+    table.add_column("row", no_wrap=True)
+    table.add_column("network", no_wrap=True)
+    table.add_column("cells", justify="right")
+    for title in plan.layout.columns.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in plan.rows:
+        cells = [cell for cell in study.matrix.cells if cell.row.name == row.name]
+        done = [cell for cell in cells if study.outcome(cell).state == "done"]
+        for index, network in enumerate(row.networks or []):
+            figures = [_mean(study, done, network, metric, decimals) for metric in plan.layout.columns]
+            name = row.name + (" (baseline)" if row.name == plan.baseline else "")
+            table.add_row(name if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
+        if published is not None and row.name in published.rows:
+            told = published.rows[row.name]
+            shown = [f"{told[metric]:.{decimals}f}" if metric in told else "" for metric in plan.layout.columns]
+            table.add_row("", "as published", "", *shown, style="dim")
+    said = [f"published: {published.table}"] if published is not None else []
+    said += [NOT_EVIDENCE] if plan.is_quick else []
+    table.caption = "\n".join(["mean ± standard deviation over folds and seeds", *said])
+    return table
+
+
+def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
+    tested = [Run(study.matrix.paths[cell.job.identity]).metrics["networks"][network]["test"] for cell in cells]
+    values = [one[metric] for one in tested if one.get(metric) is not None]
+    if not values:
+        return "–"
+    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{decimals}f}{spread}"
+
+
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True, highlight=False)

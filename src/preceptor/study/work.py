@@ -1,0 +1,103 @@
+"""One job of a study, in whatever process it runs."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock
+
+from preceptor.errors import PreceptorError
+from preceptor.recipes.resolve import validate
+from preceptor.training.api import carry_on
+from preceptor.training.prepare import Data, prepare
+from preceptor.training.run import Run
+
+State = Literal["done", "failed", "pending"]
+#: What libraries read their thread counts from, once, when they are loaded.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs; plain enough to travel to another process or machine that sees the same folders."""
+
+    identity: str
+    path: Path
+    recipe: dict[str, Any]
+    data: Data
+    threads: int
+    devices: int
+    cache: Path | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task; ``seconds`` includes what earlier sessions of the same run took."""
+
+    identity: str
+    state: State
+    error: str = ""
+    seconds: float = 0.0
+
+
+def work(task: Task) -> Outcome:
+    """Takes a run from wherever it is (nowhere yet, or stopped after any epoch) to its end.
+
+    Whatever goes wrong is in the outcome; the traceback goes to standard error.
+    """
+    began = time.perf_counter()
+    before = seconds_so_far(task.path)
+    torch.set_num_threads(task.threads)
+    try:
+        with _alone(task.path):
+            carry_on(_prepared(task), devices=task.devices, cache=task.cache)
+    except PreceptorError as error:
+        return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
+    except Exception as error:  # one cell must not take the others with it
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {error}"
+        return Outcome(task.identity, "failed", said, time.perf_counter() - began + before)
+    return Outcome(task.identity, "done", "", time.perf_counter() - began + before)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What a worker's process must find in its environment before it loads torch."""
+    return dict.fromkeys(THREADS, str(threads))
+
+
+def seconds_so_far(path: Path) -> float:
+    """What the epochs of a run took that are done already."""
+    return sum(_epoch_seconds(path))
+
+
+def epochs_done(path: Path) -> int:
+    return len(_epoch_seconds(path))
+
+
+def _epoch_seconds(path: Path) -> list[float]:
+    try:
+        head, *rows = (path / "history.csv").read_text().splitlines()
+    except (OSError, ValueError):
+        return []
+    column = head.split(",").index("seconds")
+    return [float(row.split(",")[column]) for row in rows]
+
+
+def _prepared(task: Task) -> Run:
+    run = Run(task.path)
+    if not (task.path / "environment.json").is_file():
+        for half in task.path.glob(".*.tmp"):  # of a worker that was killed while it wrote
+            half.unlink()
+        prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
+    return run
+
+
+def _alone(path: Path) -> FileLock:
+    """Nobody else on this run: a worker whose study was killed may still be at its last step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.parent / f".{path.name}.lock", timeout=60)
