@@ -46,6 +46,7 @@ class FakeRun:
     notes: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     split_seed: int = 0
+    fold: int | None = None
     relations: bool = False
 
 
@@ -76,6 +77,10 @@ def _split(run: FakeRun) -> pd.DataFrame:
     ids = [f"ISIC_{24306 + index:07d}" for index in range(run.images)]
     # Two images a lesion, of one label and in one part.
     labels, parts = np.repeat(labels[::2], 2)[: run.images], np.repeat(parts[::2], 2)[: run.images]
+    if run.fold is not None:  # one of five whose test parts make up the data
+        fold = np.repeat(draw.integers(0, 5, len(labels[::2])), 2)[: run.images]
+        other = np.where(fold == (run.fold + 1) % 5, "validation", "train")
+        parts = np.where(fold == run.fold, "test", "train" if run.protocol == "paper" else other)
     groups = [f"HAM_{index // 2:07d}" for index in range(run.images)]
     return pd.DataFrame({"id": ids, "group": groups, "part": parts, "label": labels})
 
@@ -113,8 +118,10 @@ def _networks(run: FakeRun, split: pd.DataFrame) -> tuple[list[pd.DataFrame], di
                 continue
             targets = rows["label"].map({name: i for i, name in enumerate(run.classes)}).to_numpy()
             # The same images are hard for all networks, as in life; half of the noise is the network's own.
-            noise = np.random.default_rng(99).normal(size=(len(rows), len(run.classes)))
-            noise = noise + np.random.default_rng(100 * run.seed + index).normal(size=noise.shape)
+            noise = np.random.default_rng(99 + 7 * (run.fold or 0)).normal(size=(len(rows), len(run.classes)))
+            noise = noise + np.random.default_rng(100 * run.seed + index + 10_000 * (run.fold or 0)).normal(
+                size=noise.shape
+            )
             logits = noise + network.skill * np.eye(len(run.classes))[targets]
             scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             facts[part] = classification_metrics(targets, scores, run.classes)
@@ -187,14 +194,14 @@ def _environment(run: FakeRun) -> dict[str, Any]:
             "root": "HAM10000",
             "options": {},
             "fingerprint": "9d8c1f0b6a3e",
-            "fold": 0,
+            "fold": run.fold or 0,
             "folds": 5,
             "images": run.images,
             "classes": list(run.classes),
             "excluded": list(run.excluded),
             "notes": list(run.notes),
         },
-        "split_hash": f"split-{run.split_seed}-{run.images}",
+        "split_hash": f"split-{run.split_seed + (run.fold or 0)}-{run.images}",
     }
 
 

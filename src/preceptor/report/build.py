@@ -49,7 +49,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
     _check_classes(runs)
-    return _environment().get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
+    return templates().get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
 
 
 def write_explanation(gallery: Gallery, folder: Path) -> None:
@@ -58,7 +58,7 @@ def write_explanation(gallery: Gallery, folder: Path) -> None:
     Raises:
         PreceptorError: the folder cannot be written to.
     """
-    page = _environment().get_template(PAGE).render(found=gallery, style=_style())
+    page = templates().get_template(PAGE).render(found=gallery, style=_style())
     try:
         write_gallery(gallery, folder)
         write_text(folder / f"{NAME}.html", page)
@@ -69,7 +69,8 @@ def write_explanation(gallery: Gallery, folder: Path) -> None:
         ) from error
 
 
-def _environment() -> Environment:
+def templates() -> Environment:
+    """Of all pages, with the filters that write numbers."""
     environment = Environment(
         loader=PackageLoader("preceptor.report", "."),
         autoescape=True,

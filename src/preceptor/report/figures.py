@@ -76,7 +76,7 @@ def _curves(run: Run, title: str, curves: dict[str, pd.Series], *, log: bool = F
             legend.append(Mark(f"--o{shade + 1}", name, line))
         if log:
             drawing.axes.set_yscale("log")
-            _plain_powers(drawing.axes.yaxis)
+            plain_powers(drawing.axes.yaxis)
         else:
             drawing.axes.set_ylim(bottom=min(0.0, *(float(values.min()) for values in curves.values())))
         _epoch_axis(drawing.axes, run)
@@ -133,7 +133,7 @@ def _roc(entries: Sequence[Entry], name: str) -> Figure:
             sizes.add(f"{is_class.sum()} of {len(table)}")
             if 0 < is_class.sum() < len(table):
                 wrong, right, _ = roc_curve(is_class, table[f"p_{name}"])
-                axes.plot(wrong, right, color=SERIES[entry.colour - 1], linewidth=1.4)
+                axes.plot(wrong, right, color=SERIES[entry.colour - 1], linewidth=1.4, linestyle=entry.line)
                 areas.append((entry, auc(wrong, right)))
         if len(areas) <= MOST_AREAS:
             for line, (entry, area) in enumerate(reversed(areas)):
@@ -173,7 +173,7 @@ def _reliability(entry: Entry) -> Figure:
     return Figure(drawing.svg, entry.label, "" if error is None else f"calibration error {error:.3f}")
 
 
-def _plain_powers(axis: Axis) -> None:
+def plain_powers(axis: Axis) -> None:
     """Ticks at 1, 2 and 5 of each power of ten, written out: 200 M, not a power with an exponent."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
@@ -187,6 +187,6 @@ def _cost(title: str, label: str, points: Sequence[tuple[float, Entry]]) -> Figu
             axes.plot(value, entry.test["balanced_accuracy"], "o", color=SERIES[entry.colour - 1], markersize=7)
         axes.set_xscale("log")
         axes.set_xlim(min(value for value, _ in points) / 2, max(value for value, _ in points) * 2)
-        _plain_powers(axes.xaxis)
+        plain_powers(axes.xaxis)
         axes.margins(y=0.2)
     return Figure(drawing.svg, title)

@@ -103,6 +103,11 @@ class Entry:
         return self.index % 8 + 1
 
     @property
+    def line(self) -> str:
+        """How its curves are drawn: with more than eight networks, colours come again."""
+        return ("solid", "dashed", "dotted")[self.index // 8 % 3]
+
+    @property
     def predictions(self) -> pd.DataFrame:
         """The test rows of this network."""
         table = self.run.predictions

@@ -1,0 +1,205 @@
+"""The drawings of a study: differences as a forest, accuracy against cost, curves of all cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from preceptor.report.canvas import RULE, SERIES, Figure, sketch
+from preceptor.report.figures import plain_powers
+from preceptor.report.tables import LOWER_IS_BETTER
+from preceptor.study.compare import Comparison, Versus
+from preceptor.study.results import Line
+
+_HEIGHT, _WIDTH = 3.2, 4.4  # inches of the frontier: there are names to be told apart
+_CLEAR = 0.055, 0.06  # of the axes, between two labels
+COSTS: dict[str, tuple[str, Callable[[dict[str, Any]], float | None]]] = {
+    "latency": ("median ms of one image", lambda cost: (cost.get("latency_ms") or {}).get("median")),
+    "size": ("bytes as float32", lambda cost: cost.get("bytes")),
+    "arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
+}
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Differences on one scale; places are percentages of its width.
+
+    Attributes:
+        lanes: one a row.
+        zero: where no difference lies.
+        ticks: (place, value).
+    """
+
+    metric: str
+    heading: str
+    lanes: list[Lane]
+    zero: float
+    ticks: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One row of a forest: its mean, the interval of its test and that of the resampled patients."""
+
+    versus: Versus
+    mean: float | None
+    tested: tuple[float, float] | None
+    pooled: tuple[float, float] | None
+
+
+def forest(found: Comparison, metric: str) -> Forest | None:
+    """The differences of all rows to the baseline in one metric; None where there is none."""
+    versus = found.versus[metric]
+    ends = [one.test.mean for one in versus if one.test.mean is not None]
+    ends += [end for one in versus for end in (one.test.low, one.test.high) if end is not None]
+    ends += [end for one in versus if one.pooled for end in (one.pooled.low, one.pooled.high)]
+    if not ends:
+        return None
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
+    margin = 0.06 * (high - low) or 0.01
+    low, high = low - margin, high + margin
+
+    def place(value: float) -> float:
+        return 100 * (value - low) / (high - low)
+
+    def stretch(start: float | None, end: float | None) -> tuple[float, float] | None:
+        return None if start is None or end is None else (place(start), place(end) - place(start))
+
+    lanes = [
+        Lane(
+            one,
+            None if one.test.mean is None else place(one.test.mean),
+            stretch(one.test.low, one.test.high),
+            stretch(one.pooled.low, one.pooled.high) if one.pooled else None,
+        )
+        for one in versus
+    ]
+    ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    return Forest(metric, found.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
+
+
+def cost_of(line: Line) -> dict[str, Any]:
+    """What the line's network costs: of its first cell; latency is the median over cells, which one busy hour moves
+    little. Empty where the runs do not say."""
+    said = [line.facts(key).get("cost") for key in line.runs]
+    known = [cost for cost in said if cost]
+    if not known:
+        return {}
+    medians = [cost["latency_ms"]["median"] for cost in known if cost.get("latency_ms")]
+    latency = {**known[0]["latency_ms"], "median": float(np.median(medians))} if medians else None
+    return {**known[0], "latency_ms": latency}
+
+
+def frontiers(found: Comparison) -> list[Figure]:
+    """The metric that verdicts are about over latency, size and arithmetic; a line joins what nothing else beats."""
+    metric = found.study.first
+    figures = []
+    for kind, (label, value_of) in COSTS.items():
+        points = []
+        for line in found.study.lines:
+            cost, spread = value_of(cost_of(line)), found.spreads[line.index][metric]
+            if cost and spread is not None:
+                points.append((float(cost), spread.mean, spread.std or 0.0, line))
+        if points:
+            figures.append(_frontier(found, metric, kind, label, points))
+    return figures
+
+
+def _frontier(
+    found: Comparison, metric: str, kind: str, label: str, points: list[tuple[float, float, float, Line]]
+) -> Figure:
+    heading = found.study.layout[metric]
+    title = f"{heading} against {kind}"
+    with sketch(title, label, heading, width=_WIDTH, height=_HEIGHT) as drawing:
+        axes = drawing.axes
+        axes.set_xscale("log")
+        costs = [cost for cost, *_ in points]
+        axes.set_xlim(min(costs) / 1.6, max(costs) * 1.9)
+        axes.xaxis.grid(False)
+        plain_powers(axes.xaxis)
+        best = unbeaten([(cost, -mean if metric in LOWER_IS_BETTER else mean) for cost, mean, *_ in points])
+        axes.plot([points[i][0] for i in best], [points[i][1] for i in best], color=RULE, linewidth=1.2, zorder=1)
+        for cost, mean, std, line in points:
+            colour = SERIES[line.index % len(SERIES)]
+            axes.plot([cost, cost], [mean - std, mean + std], color=colour, linewidth=1, alpha=0.45)
+            axes.plot(cost, mean, "o", color=colour, markersize=6)
+        axes.margins(y=0.12)
+        axes.autoscale_view(scalex=False)
+        _number(axes, [(cost, mean, line.index) for cost, mean, _, line in points])
+    return Figure(drawing.svg, title, "mean ± standard deviation over cells; numbers are those of the table")
+
+
+def unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which of (cost, merit) nothing else beats in both, from the cheapest on."""
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    kept: list[int] = []
+    for index in order:
+        if not kept or points[index][1] > points[kept[-1]][1]:
+            kept.append(index)
+    return kept
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
+    """Each point's number beside it; moved up where another stands there already."""
+    taken: list[tuple[float, float]] = []
+    for cost, mean, index in sorted(points, key=lambda point: point[1]):
+        x, y = axes.transAxes.inverted().transform(axes.transData.transform((cost, mean)))
+        place = y
+        while any(abs(x - at) < _CLEAR[0] and abs(place - other) < _CLEAR[1] for at, other in taken):
+            place += 0.01
+        taken.append((x, place))
+        colour = SERIES[index % len(SERIES)]
+        if place > y + 0.02:
+            axes.plot(
+                [x + 0.012, x + 0.03], [y, place], color=colour, linewidth=0.6, transform=axes.transAxes, alpha=0.7
+            )
+        axes.text(
+            x + 0.036, place, str(index + 1), color=colour, va="center_baseline", fontsize=9, transform=axes.transAxes
+        )
+
+
+def curves(found: Comparison) -> list[Figure]:
+    """Each line's watched metric over the epochs: a thin line a cell, a thick one for their mean. One scale for all."""
+    drawn = []
+    for line in found.study.lines:
+        tracks = [track for track in (_track(line, key) for key in line.runs) if track is not None]
+        if tracks:
+            drawn.append((line, tracks))
+    if not drawn:
+        return []
+    every = [value for _, tracks in drawn for track in tracks for value in track]
+    low, high = min(every), max(every)
+    return [_progress(line, tracks, low, high) for line, tracks in drawn]
+
+
+def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
+    run = line.runs[key]
+    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or "balanced_accuracy"
+    part = "test" if run.metrics.get("protocol") == "paper" else "validation"
+    name = f"{part}/{line.network}/{metric}"
+    if name not in run.history.columns:
+        return None
+    track = run.history.set_index("epoch")[name].dropna()
+    return track.rename(f"{metric.replace('_', ' ')}, {part} part") if len(track) else None
+
+
+def _progress(line: Line, tracks: list[pd.Series], low: float, high: float) -> Figure:
+    colour = SERIES[line.index % len(SERIES)]
+    with sketch(f"{tracks[0].name} of {line.label} over the epochs", "epoch", height=2.3) as drawing:
+        axes = drawing.axes
+        for track in tracks:
+            axes.plot(track.index, track, color=colour, linewidth=0.8, alpha=0.4, marker="o" * (len(track) == 1))
+        mean = pd.concat(tracks, axis=1).dropna().mean(axis=1)  # of the epochs that all cells have
+        if len(tracks) > 1 and len(mean):
+            axes.plot(mean.index, mean, color=colour, linewidth=2)
+        axes.set_xlim(1, max(2, *(int(track.index.max()) for track in tracks)))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    return Figure(drawing.svg, line.label, str(tracks[0].name))

@@ -1,0 +1,338 @@
+"""A finished (or half-finished) study, read back from its folder: what was planned, and what each cell's run found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.evaluation.predictions import read_predictions
+from preceptor.report.tables import METRICS
+from preceptor.training.run import Run
+
+PLAN, CELLS = "study.yaml", "cells.json"
+TITLES = {
+    **METRICS,
+    "iou": "IoU",
+    "dice": "Dice",
+    "iou_with_target": "IoU where there is a target",
+    "dice_with_target": "Dice where there is a target",
+    "iou_pooled": "IoU of all pixels",
+    "dice_pooled": "Dice of all pixels",
+    "pixel_accuracy": "pixel accuracy",
+}
+#: The metric that verdicts are about, where a study's table has it: what these papers are about.
+FIRST = ("balanced_accuracy", "iou")
+Key = tuple[int, int]  # fold, seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a recipe with its settings, and what its paper reports, as ratios.
+
+    Attributes:
+        networks: whose figures stand in it, the one that is compared first; empty for :attr:`CellRun.reported`.
+    """
+
+    name: str
+    recipe: str
+    settings: dict[str, Any]
+    networks: list[str]
+    paper: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row on one fold with one seed: ``done``, ``failed`` or ``pending``.
+
+    Attributes:
+        path: of its run, as cells.json says it; empty where there is none.
+        error: of a failed one.
+        seconds: that it took, None unless it was run.
+    """
+
+    row: str
+    fold: int
+    seed: int
+    state: str
+    path: str
+    error: str
+    seconds: float | None
+
+    @property
+    def key(self) -> Key:
+        return self.fold, self.seed
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """The finished run of a cell."""
+
+    path: Path
+    recipe: dict[str, Any]
+    recipe_text: str
+    environment: dict[str, Any]
+    metrics: dict[str, Any]
+    split: pd.DataFrame
+    history: pd.DataFrame
+
+    @cached_property
+    def tested(self) -> pd.DataFrame:
+        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image."""
+        path = self.path / "predictions.csv"
+        table = read_predictions(path) if self.metrics["task"] == "classification" else _mask_rows(path)
+        table = table[table["part"] == "test"]
+        group = table["id"].map(self.split.set_index("id")["group"])
+        if group.isna().any():
+            raise PreceptorError(f"{path} names images that {self.path / 'split.csv'} does not have")
+        return table.assign(group=group)
+
+    @property
+    def test_share(self) -> float:
+        """Images of the test part over those of the training part."""
+        parts = self.split["part"].value_counts()
+        return float(parts.get("test", 0) / parts["train"])
+
+    @property
+    def reported(self) -> list[str]:
+        """The networks that a row is about: the recipe's ensembles, and those that the epoch is selected by."""
+        networks = self.metrics["networks"]
+        chosen = (self.recipe.get("select") or {}).get("network", "student")
+        named = [chosen] if isinstance(chosen, str) else list(chosen)
+        found = [name for name in (*(self.recipe.get("ensembles") or {}), *named) if name in networks]
+        learned = [name for name, facts in networks.items() if "frozen" not in str(facts.get("role"))]
+        return found or learned[-1:] or list(networks)[-1:]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One network of one row, over all its cells: one line of the table, one colour in every figure."""
+
+    row: Row
+    network: str
+    label: str
+    index: int
+    runs: dict[Key, CellRun]
+
+    def facts(self, key: Key) -> dict[str, Any]:
+        return self.runs[key].metrics["networks"][self.network]
+
+    def values(self, metric: str, part: str = "test") -> dict[Key, float]:
+        """The metric of each finished cell that has it."""
+        found = {key: (self.facts(key).get(part) or {}).get(metric) for key in self.runs}
+        return {key: float(value) for key, value in found.items() if value is not None}
+
+    def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
+        """Of each seed, this network's predictions on the test parts of its folds together."""
+        wanted = set(self.runs if keys is None else keys)
+        frames: dict[int, list[pd.DataFrame]] = {}
+        for fold, seed in sorted(wanted):
+            table = self.runs[fold, seed].tested
+            frames.setdefault(seed, []).append(table[table["network"] == self.network])
+        return {seed: pd.concat(parts, ignore_index=True) for seed, parts in frames.items()}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder, read.
+
+    Attributes:
+        text: study.yaml, as it stands.
+        layout: metric -> heading, the columns of the table.
+        decimals: of its figures.
+        paper: what the published table is called, where there is one on the same data.
+        baseline: the name of the row that the others are measured against.
+        quick: made to show that it runs; its figures are no evidence.
+        lines: of the rows with a finished cell, in the plan's order.
+    """
+
+    folder: Path
+    name: str
+    title: str
+    text: str
+    about: str
+    layout: dict[str, str]
+    decimals: int
+    paper: str
+    rows: list[Row]
+    baseline: str
+    data: dict[str, Any]
+    quick: bool
+    cells: list[Cell]
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def task(self) -> str:
+        return str(self.some_run.metrics["task"])
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.some_run.metrics["classes"])
+
+    @property
+    def some_run(self) -> CellRun:
+        return next(iter(self.lines[0].runs.values()))
+
+    @property
+    def runs(self) -> list[CellRun]:
+        """The runs of all finished cells, each once."""
+        return list({run.path: run for line in self.lines for run in line.runs.values()}.values())
+
+    @property
+    def first(self) -> str:
+        """The metric that verdicts are about."""
+        return next((name for name in FIRST if name in self.layout), next(iter(self.layout)))
+
+    def of(self, *states: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.state in states]
+
+
+def read_study(folder: Path) -> Study:
+    """Reads a study and the runs of its finished cells.
+
+    A cell whose run has gone since is counted as failed, and says so.
+
+    Raises:
+        PreceptorError: no study, one without a finished cell, a broken file, or cells that tell apart other classes.
+    """
+    if not (folder / PLAN).is_file() or not (folder / CELLS).is_file():
+        raise PreceptorError(
+            f"{folder} is not a study: it lacks {PLAN} or {CELLS}", expected="a folder that preceptor study wrote"
+        )
+    text = (folder / PLAN).read_text(encoding="utf-8")
+    said = _plan(text, folder / PLAN)
+    cells = _cells(folder)
+    runs, kept = {}, []
+    for cell in cells:
+        if cell.state == "done":
+            path = folder / cell.path
+            if (path / "metrics.json").is_file():
+                runs[cell.row, cell.key] = _run(path)
+            else:
+                cell = Cell(cell.row, *cell.key, "failed", cell.path, f"{path} holds no finished run", cell.seconds)
+        kept.append(cell)
+    study = Study(folder=folder, text=text, cells=kept, **said)
+    if not runs:
+        errors = [cell.error for cell in kept if cell.error]
+        raise PreceptorError(
+            f"{folder}: no cell is finished{f'; the first error: {errors[0]}' if errors else ''}",
+            remedy="start it again: preceptor study goes on with what is left",
+        )
+    _check_alike(runs.values())
+    study.lines.extend(_lines(study, runs))
+    return study
+
+
+def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
+    found: list[Line] = []
+    for row in study.rows:
+        of_row = {key: run for (name, key), run in sorted(runs.items()) if name == row.name}
+        reported = dict.fromkeys(name for run in of_row.values() for name in row.networks or run.reported)
+        networks = [name for name in reported if any(name in run.metrics["networks"] for run in of_row.values())]
+        for name in networks:
+            having = {key: run for key, run in of_row.items() if name in run.metrics["networks"]}
+            label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
+            found.append(Line(row, name, label, len(found), having))
+    return found
+
+
+def _plan(text: str, path: Path) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
+    missing = [key for key in ("name", "rows", "baseline", "layout") if not (isinstance(said, dict) and said.get(key))]
+    if missing:
+        raise PreceptorError(f"{path} lacks {', '.join(missing)}", expected="the plan that preceptor study settled")
+    names = [str(one["name"]) for one in said["rows"]]
+    if said["baseline"] not in names:
+        raise PreceptorError(
+            f"{path}: baseline: there is no row {said['baseline']!r}.{did_you_mean(str(said['baseline']), names)}",
+            expected=f"one of {', '.join(names)}",
+        )
+    columns, data = said["layout"]["columns"], said.get("data") or {}
+    published = [table for table in said.get("paper") or [] if table["data"] == data.get("reader")]
+    figures = published[0]["rows"] if published else {}
+    rows = [
+        Row(
+            name, str(one.get("recipe") or "the plan's teacher"), dict(one.get("set") or {}),
+            list(one.get("networks") or []), {key: _ratio(value) for key, value in figures.get(name, {}).items()},
+        )
+        for name, one in zip(names, said["rows"], strict=True)
+    ]  # fmt: skip
+    return {
+        "name": str(said["name"]),
+        "title": str(said.get("title") or said["name"]),
+        "about": str(said.get("about") or ""),
+        "layout": {str(metric): str(heading) for metric, heading in columns.items()},
+        "decimals": int(said["layout"].get("decimals", 3)),
+        "paper": str(published[0]["table"]) if published else "",
+        "rows": rows,
+        "baseline": str(said["baseline"]),
+        "data": data,
+        "quick": said.get("quick") is True,
+    }
+
+
+def _ratio(value: Any) -> float:
+    """Papers write 0.843 or 84.3; here it is a ratio."""
+    number = float(value)
+    return number / 100 if abs(number) > 1 else number
+
+
+def _cells(folder: Path) -> list[Cell]:
+    path = folder / CELLS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Cell(
+                str(one["name"]), int(one["fold"]), int(one["seed"]), str(one["state"]), str(one.get("run") or ""),
+                str(one.get("error") or ""), one.get("seconds"),
+            )
+            for one in found
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(f"{path} cannot be read: {error!r}", expected="the cells of a study") from None
+
+
+def _run(path: Path) -> CellRun:
+    run = Run(path)
+    try:
+        text = (path / "recipe.yaml").read_text(encoding="utf-8")
+        return CellRun(
+            path=path,
+            recipe=yaml.safe_load(text),
+            recipe_text=text,
+            environment=run.environment,
+            metrics=run.metrics,
+            split=run.split,
+            history=pd.read_csv(path / "history.csv"),
+        )
+    except (OSError, ValueError, yaml.YAMLError) as error:  # JSON's and CSV's errors are ValueErrors
+        raise PreceptorError(f"{path}: a file of this run is broken or missing ({error})") from None
+
+
+def _mask_rows(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype={"id": str, "part": str, "network": str}, keep_default_na=False)
+    missing = [name for name in ("id", "part", "network", "iou", "dice") if name not in table.columns]
+    if missing:
+        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="a row an image with its IoU")
+    return table
+
+
+def _check_alike(runs: Iterable[CellRun]) -> None:
+    first, *others = runs
+    for run in others:
+        for key in ("task", "classes"):
+            if run.metrics[key] != first.metrics[key]:
+                raise PreceptorError(
+                    f"{run.path}: {key} is {run.metrics[key]}, but {first.metrics[key]} in {first.path}",
+                    expected="cells of one study on the same task and classes",
+                )

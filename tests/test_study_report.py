@@ -1,0 +1,242 @@
+"""The report of a study: what its table, tests and pages say, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from browser import CHROMIUM, look
+from fake_study import PAPER, FakeStudy, write_fake_study
+from preceptor.errors import PreceptorError
+from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, compare
+from preceptor.study.figures import forest, unbeaten
+from preceptor.study.report import write_study_report
+from preceptor.study.results import read_study
+from preceptor.study.statistics import corrected_t_test, holm
+from preceptor.study.text import as_latex, as_markdown
+from preceptor.study.words import warnings
+from test_report import _Page
+
+THREE = ("bkl", "mel", "nv")
+SMALL = FakeStudy(classes=THREE, images=160, epochs=4)
+FULL = replace(SMALL, failed=(("RKD", 1, 0),), pending=(("FitNet", 2, 0),), relations=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_fake_study(tmp_path_factory.mktemp("studies") / "full", FULL)
+    assert write_study_report(folder) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> _Page:
+    return _Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_table_holds_the_runs_own_figures(folder: Path) -> None:
+    table = pd.read_csv(folder / "table.csv").set_index(["row", "metric"])
+    runs = [folder / f"cells/kd-fold{fold}-seed0" for fold in (0, 1, 2)]
+    said = [json.loads((run / "metrics.json").read_text())["networks"]["student"]["test"] for run in runs]
+    for metric in ("accuracy", "balanced_accuracy", "macro_auc", "macro_precision"):
+        values = [one[metric] for one in said]
+        row = table.loc["KD", metric]
+        assert row["mean"] == pytest.approx(np.mean(values))
+        assert row["std"] == pytest.approx(np.std(values, ddof=1))
+    assert table.loc[("KD", "accuracy"), "paper"] == PAPER["KD"]["accuracy"] / 100
+    assert table["evidence"].isna().all()
+
+
+def test_rows_are_compared_on_the_cells_that_both_have(folder: Path) -> None:
+    found = compare(read_study(folder), samples=200)
+    by = {line.row.name: line for line in found.study.lines}
+    tests = []
+    for one in found.versus["balanced_accuracy"]:
+        mine, theirs = (line.values("balanced_accuracy") for line in (one.line, by["Student alone"]))
+        common = sorted(mine.keys() & theirs.keys())
+        share = np.mean([one.line.runs[key].test_share for key in common])
+        tests.append(corrected_t_test([mine[key] - theirs[key] for key in common], share))
+        assert one.test == tests[-1]
+        assert one.test.cells == {"RKD": 2, "FitNet": 2}.get(one.line.row.name, 3)
+    assert [one.adjusted for one in found.versus["balanced_accuracy"]] == holm([test.p for test in tests])
+
+
+def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> None:
+    study = read_study(folder)
+    line = next(one for one in study.lines if one.row.name == "KD")
+    (table,) = line.tested().values()
+    assert not table["id"].duplicated().any()
+    assert len(table) == sum((run.split["part"] == "test").sum() for run in line.runs.values())
+    pooled = compare(study, samples=50).pooled[line.index]
+    recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in table.groupby("target")]
+    assert pooled["balanced_accuracy"].value == pytest.approx(np.mean(recalls))
+    assert pooled["accuracy"].value == pytest.approx((table["target"] == table["predicted"]).mean())
+
+
+def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> None:
+    rows = ("ResNet50", "Student alone", "RKD")
+    study = replace(SMALL, rows=rows, folds=(0, 1, 2, 3, 4), images=1000, epochs=1)
+    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=200)
+    verdicts = {one.line.row.name: one.verdict for one in found.versus["balanced_accuracy"]}
+    assert verdicts == {"ResNet50": BETTER, "RKD": SAME}
+    lower = write_fake_study(tmp_path / "t", replace(study, rows=("Student alone", "ResNet50")))
+    assert compare(read_study(lower), samples=50).versus["accuracy"][0].verdict == WORSE
+
+
+def test_one_cell_is_not_testable(tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, folds=(0,), rows=("ResNet50", "Student alone", "KD")))
+    found = compare(read_study(folder), samples=50)
+    assert {one.verdict for one in found.versus["accuracy"]} == {UNTESTED}
+    write_study_report(folder)
+    said = _Page((folder / "report.html").read_text()).said
+    assert "not testable: one cell in common" in said
+    assert "There is one fold" in said
+    assert "Not testable, with one cell in common: ResNet50 and KD." in said
+
+
+def test_page_says_what_must_be_said(folder: Path, page: _Page) -> None:
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= set(page.ids)
+    for wanted in (
+        "16 of 18 cells are finished", "1 has failed and 1 has not been run", "the loss became nan in epoch 3",
+        "no difference shown", "Wang et al. 2022, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
+        "9d8c1f0b6a3e", "split-0-160", "torch 2.11.0", "Not for diagnostic use.", "0.767",
+    ):  # fmt: skip
+        assert wanted in page.said, wanted
+    assert {"results", "differences", "cost", "classes", "calibration", "relations", "fidelity"} <= set(page.ids)
+    assert "not evidence" not in (folder / "report.html").read_text().split("</style>")[1]
+
+
+def test_page_needs_nothing_from_elsewhere(folder: Path, page: _Page) -> None:
+    text = (folder / "report.html").read_text()
+    assert not [tag for tag, _, _ in page.attributes if tag in {"script", "link", "iframe", "object"}]
+    assert "://" not in text
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+
+
+def test_same_study_gives_the_same_files(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    write_study_report(copy)
+    for name in ("report.html", "report.md", "table.csv", "table.tex"):
+        assert (copy / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_quick_is_no_evidence_anywhere(tmp_path: Path) -> None:
+    study = replace(SMALL, rows=("ResNet50", "Student alone"), quick=True, reader="phantom", epochs=1)
+    folder = write_fake_study(tmp_path / "s", study)
+    write_study_report(folder)
+    page = (folder / "report.html").read_text()
+    body = _Page(page).said
+    assert body.count("quick: not evidence") >= 2
+    assert "(quick: not evidence)" in page[: page.index("</title>")]
+    assert ".quick h2" in page  # which writes it beside every heading, and under every figure
+    assert '<body class="quick">' in page
+    assert (folder / "report.md").read_text().startswith("# Distillation on ISIC 2019 (SSD-KD, table 2) (quick: not")
+    assert (folder / "table.tex").read_text().count("quick: not evidence") == 2
+    assert set(pd.read_csv(folder / "table.csv")["evidence"]) == {"quick: not evidence"}
+    assert "Wang et al." not in body.split("The plan, settled")[0]  # of other data
+
+
+def test_masks_have_no_classes(tmp_path: Path) -> None:
+    study = replace(SMALL, masks=True, rows=("ResNet50", "Student alone", "KD"))
+    folder = write_fake_study(tmp_path / "s", study)
+    write_study_report(folder)
+    page = _Page((folder / "report.html").read_text())
+    assert not {"classes", "calibration", "relations"} & set(page.ids)
+    assert {"results", "differences", "cost", "training", "cells"} <= set(page.ids)
+    table = pd.read_csv(folder / "table.csv")
+    assert set(table["metric"]) == {"iou", "dice"}
+    run = pd.concat(
+        pd.read_csv(folder / f"cells/kd-fold{fold}-seed0/predictions.csv").query("part == 'test'") for fold in (0, 1, 2)
+    )
+    row = table.set_index(["row", "metric"]).loc[("KD", "iou")]
+    assert row["pooled"] == pytest.approx(run.loc[run["network"] == "student", "iou"].mean())
+    assert row["pooled_low"] < row["pooled"] < row["pooled_high"]
+
+
+def test_latex_is_escaped(tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=("ResNet50", "Student alone"), epochs=1))
+    plan = folder / "study.yaml"
+    plan.write_text(plan.read_text().replace("ACC", "50% & A_B"))
+    assert r"50\% \& A\_B" in as_latex(compare(read_study(folder), samples=50))
+
+
+def test_paper_protocol_is_loud(tmp_path: Path) -> None:
+    study = replace(SMALL, rows=("ResNet50", "Student alone"), protocol="paper", epochs=12)
+    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    assert "Optimistic figures: protocol “paper”" in dict(warnings(found))
+    assert "> **Optimistic figures: protocol “paper”.**" in as_markdown(found)
+
+
+def test_lost_run_counts_as_failed(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    shutil.rmtree(copy / "cells/kd-fold0-seed0")
+    study = read_study(copy)
+    assert [(cell.row, cell.fold) for cell in study.of("failed")] == [("KD", 0), ("RKD", 1)]
+    assert "holds no finished run" in study.of("failed")[0].error
+
+
+def test_what_is_no_study_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="is not a study"):
+        read_study(tmp_path)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    plan = (copy / "study.yaml").read_text()
+    (copy / "study.yaml").write_text(plan.replace("baseline: Student alone", "baseline: Student alon"))
+    with pytest.raises(PreceptorError, match=r"no row 'Student alon'. Did you mean 'Student alone'"):
+        read_study(copy)
+    (copy / "study.yaml").write_text(plan)
+    (copy / "cells.json").write_text("[{}]")
+    with pytest.raises(PreceptorError, match=r"cells\.json"):
+        read_study(copy)
+    cells = json.loads((folder / "cells.json").read_text())
+    (copy / "cells.json").write_text(json.dumps([one for one in cells if one["state"] == "failed"]))
+    with pytest.raises(PreceptorError, match=r"no cell is finished; the first error: objectives\.relations"):
+        read_study(copy)
+
+
+def test_frontier_keeps_what_nothing_cheaper_equals() -> None:
+    assert unbeaten([(1, 0.5), (2, 0.4), (2, 0.6), (3, 0.6), (4, 0.9)]) == [0, 2, 4]
+
+
+def test_forest_is_to_scale(folder: Path) -> None:
+    found = compare(read_study(folder), samples=50)
+    drawn = forest(found, "balanced_accuracy")
+    assert drawn is not None
+    (one, at), (two, at_two) = ((lane.versus.test.mean, lane.mean) for lane in drawn.lanes[:2])
+    assert at is not None
+    assert at_two is not None
+    assert (at - drawn.zero) / one == pytest.approx((at_two - drawn.zero) / two)
+    stretches = [lane.tested for lane in drawn.lanes if lane.tested]
+    assert stretches
+    assert all(start >= 0 and start + width <= 100 for start, width in stretches)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_all_of_it(folder: Path, width: int, tmp_path: Path) -> None:
+    seen = look(folder / "report.html", width, tmp_path)
+    assert seen["width"] == width
+    assert seen["pictures"] == 6  # relation matrices
+    assert seen["missing"] == []
+    assert seen["wide"] == []
+    assert seen["page"] <= width
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_the_browser_would_have_seen_it(tmp_path: Path) -> None:
+    page = tmp_path / "broken.html"
+    page.write_text(
+        '<body><img src="data:image/png;base64,AAAA"><div class="far" style="width: 500px">wide</div></body>'
+    )
+    seen = look(page, 390, tmp_path)
+    assert len(seen["missing"]) == 1
+    assert [one.split(" ")[0] for one in seen["wide"]] == ["DIV.far"]
+    assert seen["page"] > 390

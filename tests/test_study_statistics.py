@@ -1,0 +1,170 @@
+"""The statistics of studies, against scipy, worked examples and a bootstrap written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from preceptor.evaluation.metrics import classification_metrics
+from preceptor.study.statistics import (
+    Resampling,
+    corrected_t_test,
+    holm,
+    resampled_classes,
+    resampled_masks,
+    spread,
+)
+
+CLASSES = ("bkl", "mel", "nv")
+
+
+def test_spread_is_of_a_sample() -> None:
+    found = spread([0.70, 0.72, 0.77])
+    assert found is not None
+    # mean 0.73; deviations -.03, -.01, .04; squares .0009 + .0001 + .0016 = .0026, halved, rooted.
+    assert found.mean == pytest.approx(0.73)
+    assert found.std == pytest.approx(np.sqrt(0.0013))
+    assert found.cells == 3
+
+
+def test_one_cell_has_no_spread() -> None:
+    found = spread([0.7])
+    assert found is not None
+    assert (found.mean, found.std) == (0.7, None)
+    assert spread([]) is None
+
+
+def test_without_the_correction_it_is_the_paired_t_test() -> None:
+    draw = np.random.default_rng(0)
+    for cells in (2, 5, 15):
+        mine, theirs = draw.normal(0.7, 0.02, cells), draw.normal(0.69, 0.02, cells)
+        found, wanted = corrected_t_test(mine - theirs, 0.0), stats.ttest_rel(mine, theirs)
+        assert found.p == pytest.approx(wanted.pvalue, rel=1e-12)
+        interval = wanted.confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
+
+
+def test_worked_example_of_the_correction() -> None:
+    # Five folds of 80:20. mean .02, s² = (.01² + .02² + 0 + .02² + .01²) / 4 = .00025;
+    # variance of the mean (1/5 + 1/4)·.00025 = .0001125, t = .02 / .0106066 = 1.885618 with 4 degrees of freedom.
+    found = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.25)
+    assert found.mean == pytest.approx(0.02)
+    assert found.p == pytest.approx(2 * stats.t.sf(1.8856181, 4), rel=1e-6)
+    half = 2.7764451 * np.sqrt(0.0001125)  # the table's t for 95 % and 4 degrees of freedom
+    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
+    plain = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.0)
+    assert plain.p is not None
+    assert found.p is not None
+    assert plain.p < 0.05 < found.p  # what the correction is for
+
+
+@pytest.mark.parametrize(
+    ("differences", "reason"),
+    [([], "no cell in common"), ([0.1], "one cell in common"), ([0.1, 0.1, 0.1], "all differences are equal")],
+)
+def test_what_cannot_be_tested_is_not(differences: list[float], reason: str) -> None:
+    found = corrected_t_test(differences, 0.25)
+    assert (found.p, found.low, found.high) == (None, None, None)
+    assert found.reason == reason
+
+
+def test_equal_runs_do_not_differ() -> None:
+    assert corrected_t_test([0.0, 0.0, 0.0], 0.25).p == 1.0
+
+
+def test_nonsense_is_refused() -> None:
+    for differences, share in (([0.1, np.nan], 0.25), ([0.1, 0.2], -0.1)):
+        with pytest.raises(ValueError, match="expected finite numbers"):
+            corrected_t_test(differences, share)
+
+
+def test_holm_as_worked_out_by_hand() -> None:
+    # In order .01 ·4 = .04, .02 ·3 = .06, .03 ·2 = .06, .04 ·1 = .04 → raised to .06.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([None, 0.01, None]) == [None, 0.01, None]
+    assert holm([]) == []
+
+
+def test_correction_keeps_its_level() -> None:
+    """Equal methods on training parts that overlap: the plain test finds too much, the corrected one does not."""
+    draw = np.random.default_rng(4)
+    shared = 0.25 / (1 + 0.25)  # the correlation for which Nadeau and Bengio's variance is exact
+    trials = np.sqrt(shared) * draw.normal(size=(2000, 1)) + np.sqrt(1 - shared) * draw.normal(size=(2000, 5))
+    plain = np.mean([corrected_t_test(one, 0.0).p < 0.05 for one in trials])  # type: ignore[operator]
+    corrected = np.mean([corrected_t_test(one, 0.25).p < 0.05 for one in trials])  # type: ignore[operator]
+    assert plain > 0.1
+    assert 0.035 < corrected < 0.065
+
+
+def _predictions(seed: int, images: int = 60) -> pd.DataFrame:
+    draw = np.random.default_rng(seed)
+    target = np.random.default_rng(7).integers(0, 3, images)
+    scores = draw.dirichlet([0.7] * 3, size=images) + 0.6 * np.eye(3)[target]
+    scores = np.round(scores / scores.sum(1, keepdims=True), 2)  # ties
+    names = np.array(CLASSES)
+    table = pd.DataFrame(scores, columns=[f"p_{name}" for name in CLASSES])
+    said = {"target": names[target], "predicted": names[scores.argmax(1)]}
+    return table.assign(group=[f"lesion {index // 2}" for index in range(images)], **said)
+
+
+def _literal(table: pd.DataFrame) -> dict[str, float]:
+    scores = table[[f"p_{name}" for name in CLASSES]].to_numpy()
+    target = table["target"].map({name: index for index, name in enumerate(CLASSES)}).to_numpy()
+    found = classification_metrics(target, scores / scores.sum(1, keepdims=True), CLASSES)
+    return {key: found[key] for key in ("balanced_accuracy", "accuracy", "macro_f1")}
+
+
+def test_samples_are_those_of_a_literal_bootstrap() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    tables = {seed: _predictions(seed) for seed in (1, 2)}
+    resampling = Resampling(tables[1]["group"], samples=12)
+    found = resampled_classes(tables, CLASSES, resampling)
+    for index in range(-1, 12):  # -1: the figures themselves
+        of_seeds: dict[str, list[float]] = {}
+        for table in tables.values():
+            parts = [
+                rows
+                for name, rows in table.groupby("group")
+                for _ in range(1 if index < 0 else resampling.times[index][resampling.index([name])[0]])
+            ]
+            drawn = pd.concat(parts)
+            figures = _literal(drawn)
+            figures["macro_auc"] = float(
+                np.mean([roc_auc_score(drawn["target"] == name, drawn[f"p_{name}"]) for name in CLASSES])
+            )
+            for key, value in figures.items():
+                of_seeds.setdefault(key, []).append(value)
+        for key, values in of_seeds.items():
+            got = found[key].value if index < 0 else found[key].samples[index]
+            assert got == pytest.approx(np.mean(values), abs=1e-12), key
+
+
+def test_draws_are_paired_and_repeatable() -> None:
+    table = _predictions(1)
+    shuffled = table.sample(frac=1, random_state=0)
+    one, other = (resampled_classes({0: rows}, CLASSES, Resampling(rows["group"])) for rows in (table, shuffled))
+    assert np.abs(one["macro_auc"].samples - other["macro_auc"].samples).max() < 1e-12
+
+
+def test_a_class_that_a_resampling_misses_is_left_out() -> None:
+    table = _predictions(3, images=8)
+    table.loc[:, "target"] = ["bkl"] * 2 + ["nv"] * 6
+    found = resampled_classes({0: table}, CLASSES, Resampling(table["group"], samples=200))
+    assert np.isfinite(found["balanced_accuracy"].samples).all()
+    missed = np.isnan(found["macro_auc"].samples)
+    assert 0 < missed.sum() < 200  # only nv was drawn, or only bkl
+
+
+def test_masks_are_means_over_images() -> None:
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"iou": draw.random(40), "dice": draw.random(40), "group": [f"p{i // 4}" for i in range(40)]})
+    resampling = Resampling(table["group"], samples=30)
+    found = resampled_masks({0: table}, resampling)
+    assert found["iou"].value == pytest.approx(table["iou"].mean())
+    for index in range(30):
+        times = resampling.times[index][resampling.index(table["group"])]
+        assert found["dice"].samples[index] == pytest.approx(np.average(table["dice"], weights=times))
