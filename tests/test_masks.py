@@ -16,8 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch import Tensor
 
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.cases import Case, cases_to_keep, choose_cases
 from preceptor.evaluation.masks import MaskMeter, union
-from preceptor.report.overlays import Case, choose_cases, outline, overlay, window
+from preceptor.report import intervals
+from preceptor.report.intervals import SAMPLES, pooled_iou_samples
+from preceptor.report.overlays import outline, overlay, window
 
 TWO = ("background", "lesion")
 THREE = ("background", "core", "edge")
@@ -166,6 +169,28 @@ def test_union_of_unlike_shapes_is_refused() -> None:
         union([])
 
 
+# --- intervals -----
+
+
+@pytest.mark.parametrize("classes", [TWO, THREE])
+def test_resampled_iou_is_that_of_the_pixels(classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once with every group drawn once, and once with one group alone."""
+    draw = torch.Generator().manual_seed(0)
+    said, truth = (torch.randint(len(classes), (6, 5, 5), generator=draw) for _ in range(2))
+    said[0], truth[0] = 0, 0
+    split = pd.DataFrame({"id": list("abcdef"), "group": list("xxyyzz")})
+    rows = measured(said, truth, classes).rows(list("abcdef"), part="test", network="s").sample(frac=1, random_state=0)
+    times = np.array([[1, 1, 1], [0, 2, 0]])
+    with monkeypatch.context() as patch:
+        patch.setattr(intervals, "_resamplings", lambda groups: [times])
+        samples = pooled_iou_samples(rows, split, classes)
+    whole, middle = (measured(said[part], truth[part], classes).result() for part in (slice(None), slice(2, 4)))
+    assert samples == pytest.approx([whole["iou_pooled"], middle["iou_pooled"]])
+    drawn = pooled_iou_samples(rows, split, classes)
+    assert drawn.shape == (SAMPLES,)
+    assert drawn.min() <= whole["iou_pooled"] <= drawn.max()
+
+
 # --- overlays -----
 
 
@@ -202,6 +227,25 @@ def test_no_case_comes_twice_and_none_is_invented() -> None:
     assert equals == [Case("y", "worst")]
 
 
+def test_runs_on_one_split_keep_some_of_the_same_images() -> None:
+    draw = np.random.default_rng(0)
+    pixels = np.where(np.arange(40) % 3, draw.integers(1, 90, 40), 0)
+    rows = [(f"i{place:02}", 0.0, int(size), 5) for place, size in enumerate(pixels)]
+    runs = [cases_to_keep(table(*rows).assign(iou=draw.random(40))) for _ in range(2)]
+    fixed = [{name for name, why in run.items() if {"small", "drawn by lot"} & set(why)} for run in runs]
+    assert fixed[0] == fixed[1]
+    assert len(fixed[0]) in (5, 6), "one of the small ones may be drawn as well"
+    assert set(runs[0]) != set(runs[1])
+    assert {why for run in runs for reasons in run.values() for why in reasons} == {
+        "best", "median", "worst", "small", "drawn by lot", "false alarm",
+    }  # fmt: skip
+    smallest = sorted((row for row in rows if row[2]), key=lambda row: row[2])[:2]
+    assert all("small" in runs[0][row[0]] for row in smallest)
+    filled = {row[0] for row in rows if row[2]}
+    assert all((name in filled) == (why != ["false alarm"]) for name, why in runs[0].items())
+    assert cases_to_keep(table(("c", 1.0, 0, 0))) == {}
+
+
 def test_the_outline_runs_between_pixels() -> None:
     square = np.zeros((4, 4), dtype=np.int64)
     square[1:3, 2:4] = 1  # touches the right edge
@@ -226,14 +270,14 @@ def test_an_overlay_is_a_drawing_that_needs_nothing_else() -> None:
     truth[4:8, 4:8] = 1
     half = truth.copy()
     half[:, 6:] = 0
-    figure = overlay(Case("<id>", "worst"), image, truth, {"a & b": half, "ensemble": truth})
+    figure = overlay("Worst: <id>", image, truth, {"a & b": half, "ensemble": truth})
     assert figure.title == "Worst: <id>"
     drawing = ElementTree.fromstring(str(figure.svg))
     held = [one for one in drawing.iter() if one.tag == "image"]
     assert len(held) == 1
     data = base64.b64decode(held[0].attrib["href"].removeprefix("data:image/png;base64,"))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
-    words = [one.text for one in drawing.iter() if one.tag == "text"]
+    words = [one.text for one in drawing.iter() if one.tag in ("b", "span")]
     assert {"a & b", "ensemble", "IoU 0.50", "IoU 1.00"} <= set(words)
     paths = [one.attrib["d"] for one in drawing.iter() if one.tag == "path"]
     assert paths.count(outline(half)) == 2  # the line and its rim

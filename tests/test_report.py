@@ -407,7 +407,7 @@ def test_every_missing_file_is_named(spoilt: Path, name: str) -> None:
     ("key", "value", "message"),
     [
         ("format", 2, "format is 2"),
-        ("task", "segmentation", "task is 'segmentation'"),
+        ("task", "detection", "task is 'detection'"),
         ("classes", [], "lacks classes"),
         ("classes", ["bkl", "mel", "new"], "lacks the column p_new"),
         ("networks", {"student": {"test": None}}, r"lacks networks\.student\.test\.balanced_accuracy"),

@@ -35,6 +35,7 @@ from preceptor.training.api import carry_on
 from preceptor.training.api import train as train_run
 from preceptor.training.finish import look
 from preceptor.training.finished import add_relations, finished_networks, networks_at
+from preceptor.training.pictures import keep_pictures
 from preceptor.training.prepare import Data
 from preceptor.training.progress import Display
 from preceptor.training.run import Run
@@ -97,7 +98,7 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measures the networks of a finished run, from their files, on a part of its data or on other data.
 
-    A run that was finished without relations gets those of its test part.
+    A run that was finished without relations, layers or overlays gets those of its test part.
     """
     run = Run(path)
     found_networks, lost = finished_networks(run)
@@ -128,6 +129,9 @@ def evaluate(
         print(relations_line(name, part, said))
     if relations and data is None and part == "test" and add_relations(run, relations, ids):
         print(f"relations: added to {path}; preceptor report shows them")
+    if data is None and part == "test":
+        for name in keep_pictures(path, recipe, networks, loader, ids, found, missing=True):
+            print(f"{name}: added to {path}; preceptor report shows it")
     if out is not None:
         related = relations.plain() if relations else {}
         figures = {

@@ -64,8 +64,8 @@ def explain(
     Raises:
         PreceptorError: a run is unfinished, was split otherwise, lacks such a network, or its data are gone.
     """
-    distilled = _entry(finished.load_run(path), network)
-    single = _entry(finished.load_run(alone), None) if alone else _beside(distilled)
+    distilled = _entry(_of_classes(finished.load_run(path)), network)
+    single = _entry(_of_classes(finished.load_run(alone)), None) if alone else _beside(distilled)
     _refuse_other_images(distilled, single)
     teacher = next((one for one in entries_of([distilled.run]) if one.kind in finished.TEACHERS.values()), None)
     lookers = {"teacher": teacher, "student alone": single, "distilled": distilled}
@@ -177,8 +177,18 @@ def _legend(network: Classifier) -> str:
     )
 
 
+def _of_classes(run: finished.Run) -> finished.Run:
+    if run.task != "classification":
+        raise PreceptorError(
+            f"{run.path}: its networks draw masks; Grad-CAM explains classes",
+            expected="a run of classifiers",
+            remedy=f"see the outlines of its masks: preceptor report {run.path}",
+        )
+    return run
+
+
 def _entry(run: finished.Run, network: str | None) -> Entry:
-    entries = {one.name: one for one in entries_of([run])}
+    entries = {one.name: one for one in entries_of([run]) if one.kind != "ensemble"}  # which has no gradient
     learned = [one for one in entries.values() if one.role == "trained"]
     if network is None and "student" not in entries and len(learned) == 1:
         return learned[0]
@@ -208,7 +218,8 @@ def _beside(distilled: Entry) -> Entry:
 
 
 def _equal(one: Entry, other: Entry) -> bool:
-    return one.facts.get("backbone") == other.facts.get("backbone") and one.run.split_hash == other.run.split_hash
+    mine, theirs = ((of.run.task, of.facts.get("backbone"), of.run.split_hash) for of in (one, other))
+    return mine == theirs
 
 
 def _refuse_other_images(distilled: Entry, alone: Entry) -> None:

@@ -152,7 +152,7 @@ def compare_layers(
     meter = CKAMeter()
     modes = one.training, other.training
     try:
-        with _watched(one.eval(), most) as left, _watched(other.eval(), most) as right:
+        with watch_layers(one.eval(), most) as left, watch_layers(other.eval(), most) as right:
             for images in batches:
                 if len(images) < LEAST_IMAGES:
                     continue
@@ -169,8 +169,11 @@ def compare_layers(
 
 
 @contextmanager
-def _watched(network: nn.Module, most: int) -> Iterator[dict[str, Tensor]]:
-    """Fills a dictionary with the Gram matrix of each layer, in the order in which they run."""
+def watch_layers(network: nn.Module, most: int = MOST_LAYERS) -> Iterator[dict[str, Tensor]]:
+    """Fills a dictionary with the Gram matrix of each layer, in the order in which they run; to be cleared in between.
+
+    See :func:`layers_of` for ``most``.
+    """
     seen: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:

@@ -115,7 +115,8 @@ class MaskMeter:
 
         Columns: ``id``, ``part``, ``network``; ``iou`` and ``dice``, the mean over the foreground classes that the
         truth or the prediction holds (1 where neither holds any); ``target_pixels`` and ``predicted_pixels`` of all
-        foreground classes; and where there are several of these ``iou_CLASS`` and ``dice_CLASS`` of each.
+        foreground classes; and where there are several of these ``iou_CLASS``, ``dice_CLASS``, ``target_pixels_CLASS``
+        and ``predicted_pixels_CLASS`` of each.
 
         Raises:
             ValueError: another number of ids than of images.
@@ -128,7 +129,8 @@ class MaskMeter:
         table = pd.DataFrame({"id": list(ids), "part": part, "network": network, "iou": iou, "dice": dice})
         table["target_pixels"], table["predicted_pixels"] = truth.sum(1), said.sum(1)
         if len(self.classes) > 2:
-            for kind, values in zip(("iou", "dice"), _per_class(counts), strict=True):
+            columns = ("iou", "dice", "target_pixels", "predicted_pixels")
+            for kind, values in zip(columns, (*_per_class(counts), truth, said), strict=True):
                 for index, name in enumerate(self.classes[1:]):
                     table[f"{kind}_{name}"] = values[:, index]
         return table

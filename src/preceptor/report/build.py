@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from preceptor.atomic import write_text
 from preceptor.errors import PreceptorError
-from preceptor.report import figures, tables, words
+from preceptor.report import figures, masks, tables, words
 from preceptor.report.flow import SHOWN_ROWS, flows
 from preceptor.report.gallery import NAME, Gallery, galleries, write_gallery, write_sheet
 from preceptor.report.intervals import SAMPLES
+from preceptor.report.layers import layer_sections
+from preceptor.report.overlays import SAID, TRUTH, overlay_sections
 from preceptor.report.relations import relation_section
-from preceptor.report.run import Entry, Run, entries_of, load_runs
+from preceptor.report.run import HEADLINES, Entry, Run, entries_of, load_runs
 
 TEMPLATE, PAGE = "template.html.j2", "explain.html.j2"
 
@@ -33,8 +35,8 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         ``out``.
 
     Raises:
-        PreceptorError: when a directory is no finished run, when runs have different classes, or when ``out`` cannot be
-            written.
+        PreceptorError: when a directory is no finished run, when runs have different tasks or classes, or when ``out``
+            cannot be written.
     """
     page = render(load_runs(runs))
     try:
@@ -48,7 +50,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
-    _check_classes(runs)
+    _refuse_unlike(runs)
     return templates().get_template(TEMPLATE).render(_contents(runs, entries_of(runs)))
 
 
@@ -87,24 +89,43 @@ def _style() -> Markup:
 
 
 def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
-    differences, distinct = tables.differences(entries), tables.distinct(entries)
+    differences, distinct, task = tables.differences(entries), tables.distinct(entries), runs[0].task
+    of_task = _of_classes if task == "classification" else _of_masks
     return {
         "style": _style(),
         "title": words.title(runs),
         "subject": words.subject(runs),
+        "task": task,
         "runs": runs,
         "entries": entries,
         "classes": runs[0].classes,
         "warnings": words.warnings(runs),
         "notes": words.notes(runs),
         "findings": words.findings(differences),
-        "metrics": tables.METRICS,
+        "fidelities": words.fidelities(entries),
+        "headline": tables.OF_TASK[task][HEADLINES[task]],
+        "metrics": tables.OF_TASK[task],
         "lower_is_better": tables.LOWER_IS_BETTER,
         "intervals": tables.intervals(entries),
         "samples": SAMPLES,
         "differences": differences,
-        "recalls": tables.recall_table(entries, runs[0].classes),
         "distinct": distinct,
+        "layers": layer_sections(runs),
+        "costs": [(entry, entry.facts["cost"]) for entry in entries if entry.facts.get("cost")],
+        "cost_conditions": words.cost_conditions(entries),
+        "cost_figures": figures.headline_against_cost(entries),
+        "curves": [(run, figures.training_curves(run, [e for e in entries if e.run is run])) for run in runs],
+        "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
+        "parts": tables.PARTS,
+        **of_task(runs, entries, distinct, differences),
+    }
+
+
+def _of_classes(
+    runs: Sequence[Run], entries: Sequence[Entry], distinct: list[Entry], differences: Sequence[tables.Difference]
+) -> dict[str, Any]:
+    return {
+        "recalls": tables.recall_table(entries, runs[0].classes),
         "confusions": [(entry, tables.confusion_table(entry)) for entry in distinct],
         "flows": flows(differences),
         "shown_streams": SHOWN_ROWS,
@@ -113,12 +134,17 @@ def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
         "relations": relation_section(distinct),
         "galleries": galleries([run.path for run in runs]),
         "reliability": figures.reliability_diagrams(distinct),
-        "costs": [(entry, entry.facts["cost"]) for entry in entries if entry.facts.get("cost")],
-        "cost_conditions": words.cost_conditions(entries),
-        "cost_figures": figures.accuracy_against_cost(entries),
-        "curves": [(run, figures.training_curves(run, [e for e in entries if e.run is run])) for run in runs],
-        "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
-        "parts": tables.PARTS,
+    }
+
+
+def _of_masks(
+    runs: Sequence[Run], entries: Sequence[Entry], distinct: list[Entry], differences: Sequence[tables.Difference]
+) -> dict[str, Any]:
+    return {
+        "sizes": masks.size_table(distinct),
+        "mask_classes": masks.class_table(distinct, runs[0].classes) if len(runs[0].classes) > 2 else [],
+        "overlays": overlay_sections(distinct),
+        "outline_colours": {"truth": TRUTH, "said": SAID},
     }
 
 
@@ -129,8 +155,14 @@ def _by_split(runs: Sequence[Run]) -> list[list[Run]]:
     return list(found.values())
 
 
-def _check_classes(runs: Sequence[Run]) -> None:
+def _refuse_unlike(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
+        if run.task != runs[0].task:
+            raise PreceptorError(
+                f"{run.path} is a run of {run.task}, but {runs[0].path} is one of {runs[0].task}",
+                expected="runs of one task in one report",
+                remedy="write a report for each task",
+            )
         if run.classes != runs[0].classes:
             raise PreceptorError(
                 f"{run.path} has the classes {', '.join(run.classes)}, "

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
-from preceptor.report.run import Entry, Run
+from preceptor.report.run import HEADLINES, Entry, Run
+from preceptor.report.tables import OF_TASK
 from preceptor.report.words import scaled
 
 BINS = 15  # as in the calibration error beside it
@@ -21,7 +22,6 @@ MOST_AREAS = 5  # AUC values written into one ROC panel
 LOG_FROM = 50.0  # a loss that spans more than this ratio is drawn on a logarithmic axis
 SQUARE = 3.4  # inches high: with the margins, axes from 0 to 1 both ways come out square
 LINES = ("solid", "dashed", "dotted")
-CHOSEN = "balanced_accuracy"  # drawn where metrics.json does not say what the run was selected by
 
 
 def training_curves(run: Run, entries: Sequence[Entry]) -> list[Figure]:
@@ -49,11 +49,14 @@ def reliability_diagrams(entries: Sequence[Entry]) -> list[Figure]:
     return [_reliability(entry) for entry in entries]
 
 
-def accuracy_against_cost(entries: Sequence[Entry]) -> list[Figure]:
-    """Balanced accuracy over arithmetic and over latency, of the networks that state them."""
+def headline_against_cost(entries: Sequence[Entry]) -> list[Figure]:
+    """The headline's figure over arithmetic and over latency, of the networks that state them."""
+    task = entries[0].run.task
+    words = OF_TASK[task][HEADLINES[task]]
+    title = words[0].upper() + words[1:]
     panels = {
-        "Balanced accuracy against arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
-        "Balanced accuracy against latency": (
+        f"{title} against arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
+        f"{title} against latency": (
             "median ms of one image",
             lambda cost: (cost.get("latency_ms") or {}).get("median"),
         ),
@@ -63,7 +66,7 @@ def accuracy_against_cost(entries: Sequence[Entry]) -> list[Figure]:
         points = [(value_of(entry.facts.get("cost") or {}), entry) for entry in entries]
         points = [(value, entry) for value, entry in points if value]
         if points:
-            figures.append(_cost(title, label, points))
+            figures.append(_cost(title, label, words, points))
     return figures
 
 
@@ -84,12 +87,13 @@ def _curves(run: Run, title: str, curves: dict[str, pd.Series], *, log: bool = F
 
 
 def _progress(run: Run, entries: Sequence[Entry]) -> list[Figure]:
-    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or CHOSEN
+    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or HEADLINES[run.task]
     part = "test" if run.paper_protocol else "validation"
     drawn = [entry for entry in entries if f"{part}/{entry.name}/{metric}" in run.history.columns]
     if not drawn:
         return []
-    title = metric.replace("_", " ").capitalize()
+    title = OF_TASK[run.task].get(metric, metric.replace("_", " "))
+    title = title[0].upper() + title[1:]
     with sketch(f"{title} of {run.label} on the {part} part over the epochs", "epoch") as drawing:
         for entry in drawn:
             values = run.history[f"{part}/{entry.name}/{metric}"]
@@ -180,11 +184,11 @@ def plain_powers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _cost(title: str, label: str, points: Sequence[tuple[float, Entry]]) -> Figure:
-    with sketch(title, label, "balanced accuracy") as drawing:
+def _cost(title: str, label: str, figure: str, points: Sequence[tuple[float, Entry]]) -> Figure:
+    with sketch(title, label, figure) as drawing:
         axes = drawing.axes
         for value, entry in points:
-            axes.plot(value, entry.test["balanced_accuracy"], "o", color=SERIES[entry.colour - 1], markersize=7)
+            axes.plot(value, entry.headline, "o", color=SERIES[entry.colour - 1], markersize=7)
         axes.set_xscale("log")
         axes.set_xlim(min(value for value, _ in points) / 2, max(value for value, _ in points) * 2)
         plain_powers(axes.xaxis)

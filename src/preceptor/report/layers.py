@@ -1,16 +1,55 @@
-"""A heat map of how alike the layers of two networks are."""
+"""How alike the layers of two networks are, as heat maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from preceptor.report.canvas import FAINT, SERIES, Figure, sketch
+from preceptor.report.arrays import read_arrays
+from preceptor.report.canvas import Figure
+from preceptor.report.run import Run
 
-_SIDE = 4.6  # inches
-_MARGIN = 1.25  # inches on the left and below, for the names of layers
+FILE = "layers.npz"
+# In units of the drawing: the map's side, room for names of networks, height and width of a letter.
+_SIDE, _NETWORK, _TEXT, _LETTER = 240, 16, 10, 5.5
+_LETTERS = 15  # of a layer's name that are shown
+#: What tells nothing in the name of a layer.
+_IDLE = ("network.", "encoder.model.", "backbone.")
+
+
+@dataclass(frozen=True)
+class LayerSection:
+    """The heat maps of one run, and of how many test images they are."""
+
+    run: Run
+    images: int
+    figures: list[Figure]
+
+
+def layer_sections(runs: Sequence[Run]) -> list[LayerSection]:
+    """One for each run that holds ``layers.npz``.
+
+    Raises:
+        PreceptorError: a run's file is broken.
+    """
+    found = []
+    for run in runs:
+        held = read_arrays(run.path / FILE, ("pairs", "images"))
+        if held is None:
+            continue
+        figures = [
+            layer_heat_map(
+                str(one), str(other), held[f"rows_{index}"].tolist(), held[f"columns_{index}"].tolist(),
+                held[f"values_{index}"].astype(np.float64),
+            )
+            for index, (one, other) in enumerate(held["pairs"])
+        ]  # fmt: skip
+        found.append(LayerSection(run, int(held["images"]), figures))
+    return found
 
 
 def layer_heat_map(
@@ -25,27 +64,53 @@ def layer_heat_map(
         columns: the other's, from the left.
         values: (rows, columns); below zero is drawn as zero, NaN as nothing.
     """
-    shown = np.clip(values, 0, 1)
     mean = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-    with sketch(f"CKA of the layers of {one} and {other}", other, one, width=_SIDE, height=_SIDE) as drawing:
-        axes = drawing.axes
-        if axes.figure is not None:
-            axes.figure.subplots_adjust(_MARGIN / _SIDE, _MARGIN / _SIDE, 0.98, 0.98)  # type: ignore[union-attr]
-        axes.grid(False)
-        for row, line in enumerate(shown):
-            for column, value in enumerate(line):
-                if np.isfinite(value):
-                    axes.fill_between(
-                        [column, column + 1], row, row + 1, color=SERIES[0], alpha=float(value), linewidth=0
-                    )
-        axes.set(xlim=(0, len(columns)), ylim=(0, len(rows)))
-        axes.set_xticks(np.arange(len(columns)) + 0.5, short_names(columns), rotation=90, fontsize=7)
-        axes.set_yticks(np.arange(len(rows)) + 0.5, short_names(rows), fontsize=7)
-        if list(rows) == list(columns):
-            axes.plot([0, len(rows)], [0, len(rows)], color=FAINT, linewidth=0.6)
-    return Figure(drawing.svg, f"{one} and {other}", f"linear CKA from 0 (blank) to 1 (deepest), mean {mean:.2f}")
+    shown = short_names(rows), short_names(columns)
+    room = max(len(name) for names in shown for name in names) * _LETTER + 8
+    left, wide, tall = _NETWORK + room, _SIDE / len(columns), _SIDE / len(rows)
+    cells = [
+        Markup('<path d="M{:.4g} {:.4g}h{:.4g}v{:.4g}h-{:.4g}z" fill-opacity="{:.2g}"/>').format(
+            left + column * wide, _SIDE - (row + 1) * tall, wide, tall, wide, value
+        )
+        for row, line in enumerate(np.clip(values, 0, 1))
+        for column, value in enumerate(line)
+        if value >= 0.005  # and not NaN
+    ]
+    names = [
+        Markup('<text x="{:.4g}" y="{:.4g}" text-anchor="end">{}</text>').format(
+            left - 4, _SIDE - (row + 0.5) * tall + _TEXT * 0.35, name
+        )
+        for row, name in enumerate(shown[0])
+    ]
+    names += [
+        Markup('<text transform="translate({:.4g} {}) rotate(-90)" text-anchor="end">{}</text>').format(
+            left + (column + 0.5) * wide + _TEXT * 0.35, _SIDE + 4, name
+        )
+        for column, name in enumerate(shown[1])
+    ]
+    networks = Markup(
+        '<text transform="translate({} {}) rotate(-90)" text-anchor="middle">{}</text>'
+        '<text x="{}" y="{}" text-anchor="middle">{}</text>'
+    ).format(_TEXT, _SIDE / 2, one, left + _SIDE / 2, left + _SIDE - 4, other)
+    size = left + _SIDE
+    drawing = Markup(
+        '<svg role="img" aria-label="CKA of the layers of {} and {}" viewBox="0 -1 {} {}" font-size="{}">'
+        '<g fill="var(--c1)" shape-rendering="crispEdges">{}</g>'
+        '<path d="M{} 0h{}v{}h-{}z" fill="none" stroke="var(--rule)"/>'
+        '<g fill="var(--faint)">{}</g><g fill="var(--ink)">{}</g></svg>'
+    ).format(
+        one, other, size + 1, size + 1, _TEXT, Markup("").join(cells), left, _SIDE, _SIDE, _SIDE,
+        Markup("").join(names), networks,
+    )  # fmt: skip
+    return Figure(drawing, f"{one} and {other}", f"mean {mean:.2f}")
 
 
 def short_names(layers: Sequence[str]) -> list[str]:
-    """Names without what tells nothing: ``encoder.model.``, ``backbone.`` and ``blocks.``."""
-    return [name.removeprefix("encoder.model.").removeprefix("backbone.").replace("blocks.", "") for name in layers]
+    """Names without what tells nothing (``encoder.model.``, ``backbone.``, ``blocks.``), cut where there is no room."""
+    shortened = []
+    for name in layers:
+        for idle in _IDLE:
+            name = name.removeprefix(idle)
+        name = name.replace("blocks.", "")
+        shortened.append(name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…")
+    return shortened

@@ -1,4 +1,4 @@
-"""Masks drawn over their images: which images are worth showing, and the outlines of truth and predictions on them."""
+"""Masks drawn over their images: the outlines of the truth and of what each network drew."""
 
 from __future__ import annotations
 
@@ -7,69 +7,105 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from preceptor.errors import PreceptorError
+from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
+from preceptor.report.run import Entry, Run
 
+FILE = "overlays.npz"
 TRUTH, SAID = "#ff9f1c", "#16a5ff"  # seen on bright and dark images, apart for the colour-blind, the same day and night
-_PANEL, _GAP, _LABEL = 100.0, 4.0, 12.0  # units of the drawing: width of a panel, space between two, height of its name
+#: panels -> columns of them on a page and on a telephone
+_COLUMNS = {2: (2, 2), 3: (3, 3), 4: (4, 2), 5: (3, 3), 6: (3, 3)}
 _MARGIN, _LEAST_SHARE, _MOST_SHARE = 1.8, 0.25, 0.75  # of the part shown larger: times the masks' extent, of the side
 
 
 @dataclass(frozen=True)
-class Case:
-    """An image to show, and why: ``best``, ``median``, ``worst``, ``small`` or ``false alarm``."""
+class OverlaySection:
+    """The same images with the masks of all networks of runs that share a test part."""
 
-    id: str
-    why: str
+    runs: list[Run]
+    figures: list[Figure]
+    networks: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether an image needs the width of the page."""
+        return self.networks + 1 not in _COLUMNS
 
 
-def choose_cases(
-    rows: pd.DataFrame, *, best: int = 2, median: int = 2, worst: int = 4, small: int = 2, false_alarms: int = 1
-) -> list[Case]:
-    """Which images to show, the same for all networks: chosen by the mean of their IoU.
+def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
+    """One for each test part (and image size) of which some runs hold ``overlays.npz``.
 
-    Best, median, worst and small (the fewest pixels of truth) are taken among images whose truth is not empty, as many
-    as there are; false alarms among the others, by the most pixels predicted. No image comes twice; among equals the
-    one with more truth, then the first id, is taken.
+    Of several runs the images that all of them hold are shown, each with the reasons that all of them have for it, or
+    where there is no such reason with everyone's.
 
-    Args:
-        rows: of one part, by one or more networks, as :meth:`preceptor.evaluation.masks.MaskMeter.rows` gives them.
+    Raises:
+        PreceptorError: a run's file is broken or not its own.
     """
-    means = rows.groupby("id", sort=True)[["iou", "target_pixels", "predicted_pixels"]].mean()
-    filled = means[means["target_pixels"] > 0]
-    large_first = filled.sort_values("target_pixels", ascending=False, kind="stable")
-    ranked = large_first.sort_values("iou", kind="stable").index.tolist()
-    middle = max(len(ranked) - median, 0) // 2
-    empty = means[(means["target_pixels"] == 0) & (means["predicted_pixels"] > 0)]
-    alarms = empty.sort_values("predicted_pixels", ascending=False, kind="stable").index.tolist()
-    wishes = {
-        "worst": (worst, ranked),
-        "best": (best, large_first.sort_values("iou", ascending=False, kind="stable").index.tolist()),
-        "median": (median, ranked[middle:]),
-        "small": (small, filled.sort_values("target_pixels", kind="stable").index.tolist()),
-        "false alarm": (false_alarms, alarms),
-    }
-    taken: dict[str, str] = {}
-    for why, (count, candidates) in wishes.items():
-        free = [name for name in candidates if name not in taken]
-        taken |= dict.fromkeys(free[:count], why)
-    order = ["best", "median", "worst", "small", "false alarm"]
-    return [Case(name, why) for wanted in order for name, why in taken.items() if why == wanted]
+    held: dict[str, dict[str, NDArray[Any]]] = {}
+    sharers: dict[tuple[str, Any], list[Run]] = {}
+    for run in dict((entry.run.label, entry.run) for entry in entries).values():
+        found = _read(run)
+        if found is not None:
+            held[run.label] = found
+            sharers.setdefault((run.split_hash or run.label, run.recipe.get("image_size")), []).append(run)
+    sections = []
+    for runs in sharers.values():
+        labels = [run.label for run in runs]
+        drawn = [entry for entry in entries if entry.run.label in labels]
+        sections.append(OverlaySection(runs, _figures(drawn, [held[label] for label in labels]), len(drawn)))
+    return [section for section in sections if section.figures]
 
 
-def overlay(case: Case, image: ArrayLike, truth: ArrayLike, said: Mapping[str, ArrayLike]) -> Figure:
+def _read(run: Run) -> dict[str, NDArray[Any]] | None:
+    path = run.path / FILE
+    found = read_arrays(path, ("ids", "why", "images", "truth", "networks", "masks"))
+    if found is None:
+        return None
+    images, networks = len(found["ids"]), set(found["networks"].tolist())
+    shapes = {found[name].shape[:3] for name in ("images", "truth")} | {found["masks"].shape[1:]}
+    fits = len(shapes) == 1 and {len(found["why"]), len(found["images"])} == {images}
+    if not fits or not networks >= set(run.metrics["networks"]):
+        raise PreceptorError(f"{path} does not fit the run", remedy=again(path))
+    return found
+
+
+def _figures(entries: Sequence[Entry], held: Sequence[dict[str, NDArray[Any]]]) -> list[Figure]:
+    places = [{str(name): place for place, name in enumerate(one["ids"])} for one in held]
+    of_run = dict(zip(dict.fromkeys(entry.run.label for entry in entries), zip(held, places, strict=True), strict=True))
+    figures = []
+    for name, place in places[0].items():
+        if not all(name in others for others in places):
+            continue
+        reasons = [str(one["why"][where[name]]).split(", ") for one, where in zip(held, places, strict=True)]
+        shared = [why for why in reasons[0] if all(why in others for others in reasons)]
+        why = shared or list(dict.fromkeys(one for others in reasons for one in others))
+        masks = {}
+        for entry in entries:
+            one, where = of_run[entry.run.label]
+            masks[entry.label] = one["masks"][one["networks"].tolist().index(entry.name), where[name]]
+        title = ", ".join(why)
+        figures.append(
+            overlay(f"{title[0].upper()}{title[1:]}: {name}", held[0]["images"][place], held[0]["truth"][place], masks)
+        )
+    return figures
+
+
+def overlay(title: str, image: ArrayLike, truth: ArrayLike, said: Mapping[str, ArrayLike]) -> Figure:
     """One image alone, then once for each network with the outlines of the truth and of what that network said.
 
     Where all masks lie close together the networks' panels show that part larger, and a frame says which. The image is
-    held once, as a PNG in the drawing. Outlines run between pixels, so that they show masks as they are.
+    held once, as a PNG in the first panel. Outlines run between pixels, so that they show masks as they are.
 
     Args:
+        title: which image it is, and why it is shown.
         image: (H, W, 3) uint8.
         truth: (H, W) class indices, 0 the background.
         said: the same of each network (students, ensemble, teacher), in the order wanted.
@@ -84,10 +120,9 @@ def overlay(case: Case, image: ArrayLike, truth: ArrayLike, said: Mapping[str, A
     for name, one in masks.items():
         if one.shape != mask.shape:
             raise ValueError(f"the mask of {name} is {one.shape}, the truth {mask.shape}")
-    description = f"{case.why}: masks of {', '.join(masks)} on image {case.id}"
     size = int((mask != 0).sum())
     note = f"truth: {size} of {mask.size} pixels" if size else "truth: nothing here"
-    return Figure(_drawing(description, pixels, mask, masks), f"{case.why.capitalize()}: {case.id}", note)
+    return Figure(_panels(title, pixels, mask, masks), title, note)
 
 
 def window(masks: Sequence[NDArray[np.int64]]) -> tuple[int, int, int, int]:
@@ -135,54 +170,28 @@ def _iou(truth: NDArray[np.int64], said: NDArray[np.int64]) -> float:
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _drawing(
-    description: str,
-    pixels: NDArray[np.uint8],
-    truth: NDArray[np.int64],
-    masks: Mapping[str, NDArray[np.int64]],
-) -> Markup:
+def _panels(title: str, pixels: NDArray[np.uint8], truth: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> Markup:
     height, width = truth.shape
     data = io.BytesIO()
     Image.fromarray(pixels).save(data, "PNG", optimize=True)
-    key = f"i{hashlib.sha256(data.getvalue() + description.encode()).hexdigest()[:10]}"
+    key = f"i{hashlib.sha256(data.getvalue() + title.encode()).hexdigest()[:10]}"
     left, top, wide, tall = window([truth, *masks.values()])
-    parts = [
-        Markup('<defs><clipPath id="{}-part"><rect x="{}" y="{}" width="{}" height="{}"/></clipPath></defs>').format(
-            key, left, top, wide, tall
-        ),
-        _key(0, TRUTH, "truth"),
-        _key(36, SAID, "prediction"),
-        Markup('<g transform="translate(0 {:g}) scale({:g})">').format(_LABEL, _PANEL / width),
-        Markup('<image id="{}" width="{}" height="{}" href="data:image/png;base64,{}"/>').format(
-            key, width, height, base64.b64encode(data.getvalue()).decode()
-        ),
-        _stroke(f"M{left} {top}h{wide}v{tall}h{-wide}Z", "#fff", 0.8) if wide < width else Markup(),
-        Markup("</g>"),
-    ]
-    for place, (name, mask) in enumerate(masks.items(), 1):
-        x, scale = place * (_PANEL + _GAP), _PANEL / wide
-        words = Markup('<text x="{:g}" y="{:g}" font-size="8" fill="var(--ink)">{}</text>')
-        score = Markup('<text x="{:g}" y="{:g}" font-size="8" text-anchor="end" fill="var(--faint)">IoU {:.2f}</text>')
-        parts += [
-            words.format(x, _LABEL - 4, name),
-            score.format(x + _PANEL, _LABEL - 4, _iou(truth, mask)),
-            Markup(
-                '<g transform="translate({:g} {:g}) scale({:g}) translate({} {})" clip-path="url(#{}-part)">'
-            ).format(x, _LABEL, scale, -left, -top, key),
-            Markup('<use href="#{}"/>').format(key),
-            _stroke(outline(truth), TRUTH),
-            _stroke(outline(mask), SAID),
-            Markup("</g>"),
-        ]
-    box = f"0 0 {(len(masks) + 1) * (_PANEL + _GAP) - _GAP:g} {_LABEL + _PANEL * height / width:g}"
-    opening = Markup('<svg role="img" aria-label="{}" viewBox="{}" style="max-width: none">').format(description, box)
-    return opening + Markup("").join(parts) + Markup("</svg>")
-
-
-def _key(left: float, colour: str, words: str) -> Markup:
-    line = Markup('<path d="M{:g} {:g}h10" stroke="{}" stroke-width="1.5"/>').format(left, _LABEL - 6.5, colour)
-    text = Markup('<text x="{:g}" y="{:g}" font-size="8" fill="var(--faint)">{}</text>')
-    return line + text.format(left + 13, _LABEL - 4, words)
+    panel = Markup(
+        '<li><svg role="img" aria-label="{}" viewBox="{} {} {} {}">{}</svg><b>{}</b><span>{}</span></li>'
+    ).format
+    image = Markup('<image id="{}" width="{}" height="{}" href="data:image/png;base64,{}"/>').format(
+        key, width, height, base64.b64encode(data.getvalue()).decode()
+    )
+    frame = _stroke(f"M{left} {top}h{wide}v{tall}h{-wide}Z", "#fff", 0.8) if wide < width else Markup()
+    drawn = [panel(title, 0, 0, width, height, image + frame, "image", "frame: shown on the right" if frame else "")]
+    for name, mask in masks.items():
+        lines = _stroke(outline(truth), TRUTH) + _stroke(outline(mask), SAID)
+        content = Markup('<use href="#{}"/>').format(key) + lines
+        words = f"outlines of truth and {name}: {title}"
+        drawn.append(panel(words, left, top, wide, tall, content, name, f"IoU {_iou(truth, mask):.2f}"))
+    columns, few = _COLUMNS.get(len(drawn), (6, 3))
+    opening = Markup('<ul class="panels" style="--columns: {}; --few: {}">').format(columns, few)
+    return opening + Markup("").join(drawn) + Markup("</ul>")
 
 
 def _stroke(path: str, colour: str, width: float = 1.5) -> Markup:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preceptor.errors import PreceptorError
+from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.run import Entry
 
@@ -84,27 +82,17 @@ def relation_section(entries: Sequence[Entry]) -> RelationSection | None:
 
 def _read(entry: Entry) -> Matrix | None:
     path = entry.run.path / FILE
-    if not path.is_file():
+    held = read_arrays(path, ("classes", "labels", "networks", "similarity"))
+    if held is None:
         return None
-    held = _load(path)
     networks = [str(name) for name in held["networks"]]
     if entry.name not in networks:
         return None
     similarity = held["similarity"][networks.index(entry.name)].astype(np.float64)
     labels = held["labels"]
     if [str(name) for name in held["classes"]] != entry.run.classes or similarity.shape != (len(labels), len(labels)):
-        raise PreceptorError(f"{path} does not fit the run", remedy=f"remove it, then preceptor evaluate {path.parent}")
+        raise PreceptorError(f"{path} does not fit the run", remedy=again(path))
     return Matrix(entry, labels, similarity)
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            return {name: held[name] for name in ("classes", "labels", "networks", "similarity")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise PreceptorError(
-            f"{path} cannot be read: {error}", remedy=f"remove it, then preceptor evaluate {path.parent}"
-        ) from None
 
 
 def _figure(matrix: Matrix, low: float, high: float) -> Figure:

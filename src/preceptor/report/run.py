@@ -15,12 +15,14 @@ import yaml
 from preceptor.errors import PreceptorError
 
 FORMAT = 1
-TASK = "classification"
+#: task -> the figure of the test part that a report is headed by; the epoch is chosen by the same, as a rule.
+HEADLINES = {"classification": "balanced_accuracy", "segmentation": "iou_pooled"}
 TEACHERS = {"frozen teacher": "teacher", "mean teacher": "mean teacher"}  # role in metrics.json -> kind
-COLUMNS = {
-    "split.csv": ("id", "group", "part", "label"),
-    "history.csv": ("epoch", "lr", "loss"),
-    "predictions.csv": ("id", "part", "network", "target", "predicted"),
+SPLIT = ("id", "group", "part", "label")
+HISTORY = ("epoch", "lr", "loss")
+PREDICTIONS = {
+    "classification": ("id", "part", "network", "target", "predicted"),
+    "segmentation": ("id", "part", "network", "iou", "dice", "target_pixels", "predicted_pixels"),
 }
 TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
 
@@ -38,7 +40,8 @@ class Run:
         metrics: metrics.json.
         split: id, group, part, label; all text.
         history: one row an epoch.
-        predictions: id, part, network, target, predicted (text), then one ``p_<class>`` for each class.
+        predictions: id, part, network; then, of classes, target and predicted (text) and one ``p_<class>`` for each;
+            of masks, what :meth:`preceptor.evaluation.masks.MaskMeter.rows` says of each image.
     """
 
     path: Path
@@ -52,7 +55,13 @@ class Run:
     predictions: pd.DataFrame
 
     @property
+    def task(self) -> str:
+        """``classification`` or ``segmentation``."""
+        return str(self.metrics["task"])
+
+    @property
     def classes(self) -> list[str]:
+        """Of the images, or of the masks' pixels, the background first."""
         return list(self.metrics["classes"])
 
     @property
@@ -92,10 +101,27 @@ class Entry:
         return self.facts["test"]
 
     @property
+    def headline(self) -> float:
+        """The figure that the report is headed by, of the test part."""
+        return float(self.test[HEADLINES[self.run.task]])
+
+    @property
+    def members(self) -> list[str]:
+        """Of an ensemble."""
+        return list((self.run.recipe.get("ensembles") or {}).get(self.name) or [])
+
+    @property
     def kind(self) -> str:
-        """``teacher`` (a frozen one), ``mean teacher``, ``taught`` (trained beside other networks) or ``alone``."""
-        if self.role in TEACHERS:
-            return TEACHERS[self.role]
+        """What it is beside the others of its run.
+
+        ``teacher`` (a frozen one), ``mean teacher``, ``online teacher`` (it learns beside its students, from its own
+        loss alone), ``ensemble``, ``taught`` (trained beside other networks) or ``alone``.
+        """
+        if self.role in TEACHERS or self.role == "ensemble":
+            return TEACHERS.get(self.role, self.role)
+        edges = [one for one in self.run.recipe.get("objectives") or [] if one.get("from")]
+        if any(one["from"] == self.name for one in edges) and not any(one.get("to") == self.name for one in edges):
+            return "online teacher"
         return "taught" if len(self.run.metrics["networks"]) > 1 else "alone"
 
     @property
@@ -159,9 +185,9 @@ def load_run(path: Path, label: str | None = None) -> Run:
         recipe_text=recipe_text,
         environment=_json(path / "environment.json"),
         metrics=metrics,
-        split=_table(path / "split.csv"),
-        history=_table(path / "history.csv"),
-        predictions=_table(path / "predictions.csv"),
+        split=_table(path / "split.csv", SPLIT),
+        history=_table(path / "history.csv", HISTORY),
+        predictions=_table(path / "predictions.csv", PREDICTIONS[metrics["task"]]),
     )
     _check_predictions(run)
     return run
@@ -194,12 +220,13 @@ def _check_metrics(metrics: dict[str, Any], path: Path) -> None:
             expected=f"format {FORMAT}",
             remedy="report it with the version of preceptor that ran it (environment.json names it)",
         )
-    if metrics.get("task") != TASK:
-        raise PreceptorError(f"{path}: the task is {metrics.get('task')!r}", expected=f"task: {TASK}")
+    if metrics.get("task") not in HEADLINES:
+        raise PreceptorError(f"{path}: the task is {metrics.get('task')!r}", expected=" or ".join(HEADLINES))
+    headline = HEADLINES[metrics["task"]]
     missing = [key for key in ("classes", "networks") if not metrics.get(key)]
     for name, facts in metrics.get("networks", {}).items():
-        if "balanced_accuracy" not in (facts.get("test") or {}):
-            missing.append(f"networks.{name}.test.balanced_accuracy")
+        if headline not in (facts.get("test") or {}):
+            missing.append(f"networks.{name}.test.{headline}")
     if missing:
         raise PreceptorError(
             f"{path} lacks {', '.join(missing)}",
@@ -210,15 +237,18 @@ def _check_metrics(metrics: dict[str, Any], path: Path) -> None:
 
 def _check_predictions(run: Run) -> None:
     path = run.path / "predictions.csv"
-    missing = [f"p_{name}" for name in run.classes if f"p_{name}" not in run.predictions.columns]
-    if missing:
+    wanted = [f"p_{name}" for name in run.classes]
+    if run.task == "segmentation":
+        kinds = ("iou", "target_pixels", "predicted_pixels") if len(run.classes) > 2 else ()
+        wanted = [f"{kind}_{name}" for name in run.classes[1:] for kind in kinds]
+    if missing := [name for name in wanted if name not in run.predictions.columns]:
         raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="one column for each class")
     tested = set(run.predictions.loc[run.predictions["part"] == "test", "network"])
     silent = [name for name in run.metrics["networks"] if name not in tested]
     if silent:
         raise PreceptorError(
             f"{path} holds no test row of the network {', '.join(silent)}",
-            expected="the probabilities of every network that metrics.json names",
+            expected="rows of every network that metrics.json names",
             remedy=f"preceptor evaluate {run.path}",
         )
 
@@ -254,7 +284,7 @@ def _mapping(found: object, path: Path) -> dict[str, Any]:
     return found
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise PreceptorError(f"{path} is missing", expected="a whole run directory")
     try:
@@ -265,7 +295,6 @@ def _table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=absent)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise PreceptorError(f"{path} cannot be read as CSV: {error}") from error
-    missing = [name for name in COLUMNS[path.name] if name not in table.columns]
-    if missing:
-        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected=", ".join(COLUMNS[path.name]))
+    if missing := [name for name in columns if name not in table.columns]:
+        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected=", ".join(columns))
     return table

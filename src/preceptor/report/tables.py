@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval
+from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval, pooled_iou_samples
 from preceptor.report.run import Entry, Run
 
 METRICS = {
@@ -22,8 +23,19 @@ METRICS = {
     "macro_average_precision": "macro average precision",
     "calibration_error": "calibration error",
 }
+MASK_METRICS = {
+    "iou_pooled": "IoU of all pixels",
+    "dice_pooled": "Dice of all pixels",
+    "iou": "IoU an image",
+    "dice": "Dice an image",
+    "iou_with_target": "IoU where there is a target",
+    "dice_with_target": "Dice where there is a target",
+    "pixel_accuracy": "pixel accuracy",
+}
+OF_TASK = {"classification": METRICS, "segmentation": MASK_METRICS}
 LOWER_IS_BETTER = ("calibration_error",)
 SHOWN = 0.0005  # a smaller difference is written as 0.000
+TEACHING = ("teacher", "online teacher")
 PARTS = ("train", "validation", "test")
 
 
@@ -35,7 +47,7 @@ class Difference:
         of: the taught student.
         less: what it is measured against: the same backbone trained alone, or its teacher.
         values: metric -> difference, None where either is undefined.
-        interval: of the difference in balanced accuracy; None where predictions are not those of the metrics.
+        interval: of the difference in the headline's figure; None where predictions are not those of the metrics.
         unlike: what else differs between the two, in words; empty for a fair comparison.
     """
 
@@ -55,35 +67,31 @@ class Difference:
 
 
 def intervals(entries: Sequence[Entry]) -> dict[int, Interval]:
-    """Entry index -> interval of its balanced accuracy."""
-    return {
-        entry.index: interval(balanced_accuracy_samples(entry.predictions, entry.run.split))
-        for entry in entries
-        if not entry.run.paper_protocol
-    }
+    """Entry index -> interval of its headline's figure."""
+    return {entry.index: interval(_samples(entry)) for entry in entries if not entry.run.paper_protocol}
 
 
 def differences(entries: Sequence[Entry]) -> list[Difference]:
     """Every taught student less its equal trained alone (same backbone, and seed where one has it), and its teacher.
 
-    Only networks tested on the same split are compared.
+    Of an ensemble, less its members' teacher. Only networks tested on the same split are compared.
     """
     found = []
-    for student in (entry for entry in entries if entry.kind == "taught"):
+    for student in (entry for entry in entries if entry.kind in ("taught", "ensemble")):
         alone = [other for other in entries if other.kind == "alone" and _comparable(student, other)]
         same_seed = [other for other in alone if _seed(other) == _seed(student)]
-        teachers = [other for other in entries if other.kind == "teacher" and other.run is student.run]
+        teachers = [other for other in entries if other.kind in TEACHING and other.run is student.run]
         found += [_difference(student, other, unlike=_unlike(student, other)) for other in same_seed or alone]
         found += [_difference(student, other, unlike=[]) for other in teachers]
     return found
 
 
 def split_table(run: Run) -> list[dict[str, Any]]:
-    """One row a class, then the sum: images and groups in each part."""
+    """One row a label, then the sum: images and groups in each part."""
     counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
     whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
     rows: list[dict[str, Any]] = []
-    for name in run.classes:
+    for name in run.classes if run.task == "classification" else sorted(set(run.split["label"]) - {""}):
         cells = {part: _pair(counts, (name, part)) for part in PARTS}
         images = sum(number for number, _ in cells.values())
         rows.append({"name": name, "cells": cells, "share": images / max(len(run.split), 1)})
@@ -142,6 +150,9 @@ def _same_predictions(one: Entry, other: Entry) -> bool:
     mine, theirs = (entry.predictions.drop(columns="network").set_index("id").sort_index() for entry in (one, other))
     if one.run.split_hash != other.run.split_hash or not mine.index.equals(theirs.index):
         return False
+    if one.run.task == "segmentation":
+        columns = ["iou", "dice", "predicted_pixels"]
+        return bool(np.allclose(mine[columns], theirs[columns], atol=1e-5))
     scores = [f"p_{name}" for name in one.run.classes]
     # Not bit by bit: another batch size or machine rounds otherwise.
     return bool(mine["predicted"].equals(theirs["predicted"]) and np.allclose(mine[scores], theirs[scores], atol=1e-5))
@@ -153,16 +164,19 @@ def _pair(counts: pd.DataFrame, key: Any) -> tuple[int, int]:
 
 def _difference(of: Entry, less: Entry, *, unlike: list[str]) -> Difference:
     values = {}
-    for name in METRICS:
+    for name in OF_TASK[of.run.task]:
         mine, theirs = of.test.get(name), less.test.get(name)
         values[name] = None if mine is None or theirs is None else mine - theirs
     spread = None
     if not of.run.paper_protocol and set(of.predictions["id"]) == set(less.predictions["id"]):
-        spread = interval(
-            balanced_accuracy_samples(of.predictions, of.run.split)
-            - balanced_accuracy_samples(less.predictions, less.run.split)
-        )
+        spread = interval(_samples(of) - _samples(less))
     return Difference(of, less, values, spread, unlike)
+
+
+def _samples(entry: Entry) -> NDArray[np.float64]:
+    if entry.run.task == "segmentation":
+        return pooled_iou_samples(entry.predictions, entry.run.split, entry.run.classes)
+    return balanced_accuracy_samples(entry.predictions, entry.run.split)
 
 
 def _comparable(one: Entry, other: Entry) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from preceptor.report.run import Entry, Run
+from preceptor.report.run import HEADLINES, Entry, Run
 from preceptor.report.tables import SHOWN, Difference
 
 THIN = "\u202f"  # narrow no-break space, between thousands and before units
@@ -31,7 +31,10 @@ def subject(runs: Sequence[Run]) -> list[str]:
     facts = {
         "data sets": [str(run.data.get("name", "")) for run in runs],
         "numbers of images": [f"{count(run.data.get('images', len(run.split)))} images" for run in runs],
-        "classes": [f"{len(run.classes)} classes" for run in runs],
+        "classes": [
+            f"{len(run.classes)} classes" if run.task == "classification" else f"masks of {listed(run.classes[1:])}"
+            for run in runs
+        ],
         "protocols": [f"{run.metrics.get('protocol')} folds" for run in runs],
         "folds": [_fold(run) for run in runs],
         "seeds": [f"seed {run.environment.get('seed', run.recipe.get('seed'))}" for run in runs],
@@ -67,10 +70,10 @@ def notes(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 
 def findings(differences: Sequence[Difference]) -> list[dict[str, Any]]:
-    """One sentence for each difference in balanced accuracy, with either sign."""
+    """One sentence for each difference in the headline's figure, with either sign."""
     said = []
     for one in differences:
-        value = one.values["balanced_accuracy"]
+        value = one.values[HEADLINES[one.of.run.task]]
         if value is None:
             continue
         if one.less.kind == "alone":
@@ -81,6 +84,28 @@ def findings(differences: Sequence[Difference]) -> list[dict[str, Any]]:
             by = f"stands {points(abs(value))} {place} its teacher"
         said.append({"difference": one, "sentence": by})
     return said
+
+
+def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    """How faithfully each student copies its teacher, in a sentence; where runs say it."""
+    said = []
+    for entry in entries:
+        if one := entry.test.get("fidelity"):
+            cases = "test images" if entry.run.task == "classification" else "pixels of the test images"
+            said.append(
+                (entry, f"agrees with its {one['to']} on {percent(one['agreement'])} of the {cases}, right or wrong "
+                f"(KL divergence from the {one['to']}: {one['kl']:.3g} nats)")
+            )  # fmt: skip
+    return said
+
+
+def nature(entry: Entry) -> str:
+    """What a network is, in a few words: its backbone, its part in the run, and where its weights started."""
+    if entry.kind == "ensemble":
+        how = "largest probabilities" if entry.run.task == "classification" else "union of the masks"
+        return f"ensemble: {how} of {listed(entry.members)}" if entry.members else "ensemble"
+    kind = "trained alone" if entry.kind == "alone" else entry.kind
+    return f"{entry.facts.get('backbone')}, {kind}; start: {entry.facts.get('start', 'unknown')}"
 
 
 def cost_conditions(entries: Sequence[Entry]) -> list[tuple[str, list[str]]]:
@@ -164,6 +189,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "duration": duration,
     "milliseconds": milliseconds,
     "listed": listed,
+    "nature": nature,
 }
 
 

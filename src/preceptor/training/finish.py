@@ -23,6 +23,7 @@ from preceptor.recipe import Network, Recipe
 from preceptor.training.checkpoint import load_state
 from preceptor.training.fit import best_networks, load_parts
 from preceptor.training.loop import LAST_EPOCHS
+from preceptor.training.pictures import keep_pictures
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 
@@ -45,6 +46,8 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
         if part == "test" and isinstance(found, Evaluation):
             relations = found.relations.plain()
             found.relations.write_matrices(ids, run.path / RELATIONS)
+        if part == "test":
+            keep_pictures(run.path, recipe, networks, loaders[part], ids, found)
     progress = load_state(run.checkpoint)["progress"]
     if recipe.protocol == "paper":
         _mean_of_last_epochs(said, progress["history"])
@@ -148,7 +151,7 @@ def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any
         "epochs": recipe.epochs,
         "epochs_run": progress["epoch"],
         "selected_epoch": None if paper else progress["best_epoch"],
-        "selected_by": None if paper else f"validation/{recipe.select.network}/{recipe.select.metric}",
+        "selected_by": None if paper else f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}",
         "mean_of_last_epochs": min(LAST_EPOCHS, progress["epoch"]) if paper else None,
         "early_stopped": progress["epoch"] < recipe.epochs,
         "training_seconds": round(progress["seconds"], 1),

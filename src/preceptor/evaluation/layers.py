@@ -1,0 +1,73 @@
+"""``layers.npz``: how alike the layers of a run's networks are, pair by pair."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import ExitStack
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from preceptor.atomic import write_bytes
+from preceptor.data.batches import Loader, in_order
+from preceptor.evaluation.cka import LEAST_IMAGES, CKAMeter, LayerSimilarity, watch_layers
+
+LAYERS = "layers.npz"
+SAMPLE = 256  # images of a part, evenly spread over it; all where there are no more
+BATCH = 64
+
+
+@torch.no_grad()
+def compare_networks(
+    networks: Mapping[str, nn.Module], loader: Loader, teacher: str = "teacher"
+) -> dict[tuple[str, str], LayerSimilarity]:
+    """CKA of the layers of every two networks, the teacher first, on a sample of a part; each image passes by once.
+
+    Args:
+        networks: by name, on the loader's device.
+
+    Returns:
+        By the names of rows and columns; empty for one network alone, or a part of fewer than four images.
+    """
+    names = sorted(networks, key=lambda name: name != teacher)
+    rows = np.unique(np.linspace(0, len(loader) - 1, min(SAMPLE, len(loader))).round().astype(np.int64))
+    if len(names) < 2 or len(rows) < LEAST_IMAGES:
+        return {}
+    meters = {pair: CKAMeter() for pair in combinations(names, 2)}
+    modes = {name: network.training for name, network in networks.items()}
+    try:
+        with ExitStack() as stack:
+            grams = {name: stack.enter_context(watch_layers(networks[name].eval())) for name in names}
+            for batch in loader.batches([rows[some] for some in in_order(len(rows), BATCH)]):
+                if len(batch) < LEAST_IMAGES:  # of the last batch; they say nothing
+                    continue
+                for name in names:
+                    grams[name].clear()
+                    networks[name](batch.images.float().div_(255))
+                for (one, other), meter in meters.items():
+                    meter.update_grams(grams[one], grams[other])
+    finally:
+        for name, network in networks.items():
+            network.train(modes[name])
+    return {pair: meter.result() for pair, meter in meters.items()}
+
+
+def write_layers(found: Mapping[tuple[str, str], LayerSimilarity], path: Path) -> None:
+    """Writes one compressed file, whole or not at all.
+
+    It holds ``pairs`` (K, 2), names of networks, ``images``, how many were looked at, and for pair k ``rows_k`` and
+    ``columns_k``, names of layers in the order in which they run, and ``values_k`` (rows, columns) float32.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for index, one in enumerate(found.values()):
+        arrays[f"rows_{index}"] = np.array(one.rows, dtype=str)
+        arrays[f"columns_{index}"] = np.array(one.columns, dtype=str)
+        arrays[f"values_{index}"] = one.values.astype(np.float32)
+    buffer = io.BytesIO()
+    images = np.array(next(iter(found.values())).images)
+    np.savez_compressed(buffer, pairs=np.array(list(found), dtype=str), images=images, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())

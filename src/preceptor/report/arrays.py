@@ -1,0 +1,36 @@
+"""Files of arrays that a run keeps for its report."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preceptor.errors import PreceptorError
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+    """All arrays of a run's file, or None where the run has no such file.
+
+    Raises:
+        PreceptorError: the file is broken, or lacks one of ``names``.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            found = {name: held[name] for name in held.files}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise PreceptorError(f"{path} cannot be read: {error}", remedy=again(path)) from None
+    if missing := [name for name in names if name not in found]:
+        raise PreceptorError(f"{path} cannot be read: it lacks {', '.join(missing)}", remedy=again(path))
+    return found
+
+
+def again(path: Path) -> str:
+    """How a file that does not fit is made again."""
+    return f"remove it, then preceptor evaluate {path.parent}"

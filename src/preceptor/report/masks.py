@@ -1,0 +1,63 @@
+"""The tables of a report on masks: by the size of the target, and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from preceptor.report.run import Entry
+
+THIRDS = ("small", "middle", "large")
+
+
+def size_table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Mean IoU of each network over the images with small, middle and large targets, and over those without one.
+
+    The bounds are thirds of the test images with a target, by the share of the image that it takes.
+
+    Returns:
+        One row a size that occurs: ``name``, ``least`` and ``most`` share of the image (None without a target),
+        ``cases`` (several numbers where the runs have different ones) and ``values``, None where a network has no such
+        image. Without a target the IoU is 1 where nothing was drawn and else 0.
+    """
+    shares = [_shares(entry) for entry in entries]
+    images = pd.concat(
+        [pd.Series(share, index=entry.predictions["id"]) for entry, share in zip(entries, shares, strict=True)]
+    )
+    filled = images[~images.index.duplicated()]
+    filled = filled[filled > 0]
+    bounds = [0.0, *np.quantile(filled, [1 / 3, 2 / 3]), filled.max()] if len(filled) else []
+    rows = []
+    for name, least, most in [*zip(THIRDS, bounds, bounds[1:], strict=False), ("none", None, None)]:
+        chosen = [share == 0 if least is None else (share > least) & (share <= most) for share in shares]
+        cases = sorted({int(one.sum()) for one in chosen})
+        if cases != [0]:
+            values = [_mean(entry, one) for entry, one in zip(entries, chosen, strict=True)]
+            rows.append({"name": name, "least": least, "most": most, "cases": cases, "values": values})
+    return rows
+
+
+def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a foreground class: the test images that hold it, and of each network the figures of its pixels."""
+    of_class = [entry.test.get("per_class") or {} for entry in entries]
+    return [
+        {
+            "name": name,
+            "cases": sorted({one[name]["images"] for one in of_class if name in one}),
+            "values": [one.get(name) for one in of_class],
+        }
+        for name in classes[1:]
+    ]
+
+
+def _shares(entry: Entry) -> NDArray[np.float64]:
+    """Of the image that the target takes, row by row of the predictions."""
+    return entry.predictions["target_pixels"].to_numpy(dtype=np.float64) / int(entry.run.recipe["image_size"]) ** 2
+
+
+def _mean(entry: Entry, rows: NDArray[np.bool_]) -> float | None:
+    return float(entry.predictions["iou"].to_numpy()[rows].mean()) if rows.any() else None
