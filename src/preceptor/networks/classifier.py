@@ -91,7 +91,7 @@ class Classifier(nn.Module):
                 f"backbone {architecture.backbone!r} has several classifiers", remedy="choose another backbone"
             )
         self.channels, self.embedding_size = self._measure()
-        self.projection = _head(architecture.projection, self.embedding_size)
+        self.projection = projection_head(architecture.projection, self.embedding_size)
         if isinstance(self.classifier, nn.Linear):
             # timm scales some classifiers (EfficientNet's family, MobileNets) by the number of classes instead of
             # inputs: with seven classes the first loss is near 6 and fine-tuning starts by undoing the damage.
@@ -183,7 +183,8 @@ class Classifier(nn.Module):
         return feature_map.shape[1], embedding.shape[1]
 
 
-def _head(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
+def projection_head(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
+    """The head that an architecture's ``projection`` asks for, on embeddings (B, ``inputs``)."""
     if wanted is None:
         return None
     return ProjectionHead(inputs, inputs, inputs) if isinstance(wanted, str) else ProjectionHead(inputs, wanted)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.errors import PreceptorError, did_you_mean, some_of
-from preceptor.networks.classifier import ProjectionHead
+from preceptor.networks.classifier import projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 
@@ -103,7 +103,7 @@ class Segmenter(nn.Module):
         initialize_decoder(self.decoder)
         initialize_decoder(self.block)
         initialize_head(self.head)
-        self.projection = _projection(architecture.projection, self.embedding_size)
+        self.projection = projection_head(architecture.projection, self.embedding_size)
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
         self._try()
@@ -240,9 +240,3 @@ def _create(name: str, side: int, **wanted: Any) -> nn.Module:
         return timm.create_model(name, **wanted, img_size=side)
     except TypeError:
         return timm.create_model(name, **wanted)
-
-
-def _projection(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
-    if wanted is None:
-        return None
-    return ProjectionHead(inputs, inputs, inputs) if isinstance(wanted, str) else ProjectionHead(inputs, wanted)
