@@ -14,6 +14,7 @@ import torch
 from conftest import TINY
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.ensemble import with_ensembles
+from preceptor.explain import explain
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Recipe
 from preceptor.recipes.kdml import STYLES, TECHNIQUES
@@ -151,6 +152,27 @@ def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
     most = np.maximum(of["student_1"], of["student_2"])
     assert of["ensemble"] == pytest.approx(most / most.sum(1, keepdims=True), abs=1e-9)
     assert not np.allclose(of["student_1"], of["student_2"]), "the students start from different weights"
+
+
+def test_the_report_says_what_the_ensemble_is_and_how_faithful_students_are(variant: Run) -> None:
+    page = variant.report.read_text(encoding="utf-8")
+    assert "ensemble: largest probabilities of student_1 and student_2" in page
+    said = variant.metrics["networks"]
+    for name in ("student_1", "student_2", "ensemble"):
+        fidelity = said[name]["test"]["fidelity"]
+        assert f"<td>{fidelity['agreement']:.3f}</td></tr>" in page
+        assert f"<strong>{name}</strong> agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in page
+    assert page.count("agrees with teacher</th>") == 1
+    with np.load(variant.path / "layers.npz") as held:
+        assert held["pairs"].tolist() == [
+            ["teacher", "student_1"],
+            ["teacher", "student_2"],
+            ["student_1", "student_2"],
+        ]
+    section = page[page.index('id="layers"') : page.index('id="cost"')]
+    assert section.count("<svg") == 3
+    with pytest.raises(PreceptorError, match="--network ensemble"):
+        explain(variant.path, network="ensemble")
 
 
 def test_one_teacher_serves_other_variants(variant: Run, phantom_root: Path, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def findings(differences: Sequence[Difference]) -> list[dict[str, Any]]:
             verb = "gained" if value > 0 else "lost" if value < 0 else "neither gained nor lost"
             by = f"{verb} {points(abs(value))} over the same network trained alone"
         else:
-            place = "above" if value > 0 else "below" if value < 0 else "level with"
-            by = f"stands {points(abs(value))} {place} its teacher"
+            place = f"{points(abs(value))} {'above' if value > 0 else 'below'}" if value else "level with"
+            by = f"stands {place} its teacher"
         said.append({"difference": one, "sentence": by})
     return said
 
