@@ -130,7 +130,7 @@ def test_same_study_gives_the_same_files(folder: Path, tmp_path: Path) -> None:
 
 
 def test_quick_is_no_evidence_anywhere(tmp_path: Path) -> None:
-    study = replace(SMALL, rows=("ResNet50", "Student alone"), quick=True, reader="phantom", epochs=1)
+    study = replace(SMALL, rows=("ResNet50", "Student alone"), quick=True, reader="phantom", epochs=1, folds=(0, 1))
     folder = write_fake_study(tmp_path / "s", study)
     write_study_report(folder)
     page = (folder / "report.html").read_text()

@@ -221,6 +221,32 @@ def study(
 
 
 @app.command()
+def tune(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")],
+    data: DataName,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="What to search, in quotes: 'objectives.kl.weight=log(0.01,10)', 'key=uniform(a,b)', 'key=int(a,b)', "
+            "'key=choice(a,b,c)'; and key=value as for train"
+        ),
+    ] = None,
+    root: Root = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier calls counted.")] = 20,
+    fold: Annotated[int, typer.Option(min=0, help="Whose test part stays out of sight.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of every trial.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
+    devices: Devices = None,
+    exclude: Exclude = None,
+    cache: Cache = None,
+) -> None:
+    """Search for weights on the validation part; the test part is not read. The same command again goes on."""
+    from preceptor.study.tune_command import tune as run_it
+
+    run_it(recipe, data, overrides or [], root, trials, fold, seed, out, devices or 1, exclude, cache)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo's data and runs.")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the data and of the training.")] = 0,

@@ -75,6 +75,11 @@ def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None,
     """
     devices = devices or run.environment["processes"]
     if not run.finished:
+        if "test" not in set(run.split["part"]):
+            raise PreceptorError(
+                f"{run.path}: is a trial of a search, and has no test part",
+                remedy="train the search's best.yaml, or go on with the search",
+            )
         for stage in prepare_stages(run, devices):
             carry_on(stage, devices=devices, cache=cache, quiet=quiet)
         recipe = run.recipe

@@ -52,7 +52,7 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     if recipe.protocol == "paper":
         _mean_of_last_epochs(said, progress["history"])
     write_predictions(frames, run.path / "predictions.csv")
-    _save_networks(run, recipe, networks, said)
+    save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
     result = _metrics(run, recipe, catalog, progress) | {
         "parts": {part: len(loader) for part, loader in loaders.items()},
         "networks": {
@@ -115,8 +115,13 @@ def _plain(network: AnyNetwork, headed: bool = False) -> Trained:
     return plain if headed else plain.for_inference()
 
 
-def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], said: dict[str, Any]) -> None:
-    """Frozen networks have a file in the run that trained them."""
+def save_networks(
+    run: Run, recipe: Recipe, networks: Mapping[str, AnyNetwork], tested: Mapping[str, dict[str, Any]]
+) -> None:
+    """Writes the file of each network, with its figures on the test part where there are some.
+
+    Frozen networks have a file in the run that trained them.
+    """
     data = run.environment["data"]
     for name, network in networks.items():
         if recipe.networks[name].frozen is not True:
@@ -125,7 +130,7 @@ def _save_networks(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork], sa
                 "recipe": recipe.name,
                 "paper": recipe.paper,
                 "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
-                "test": {key: value for key, value in said[name]["test"].items() if isinstance(value, float)},
+                "test": {key: value for key, value in tested.get(name, {}).items() if isinstance(value, float)},
             }
             headed = recipe.networks[name].frozen == "backbone"  # its head is what this run is about
             save_network(_plain(network, headed), run.network_file(name), about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,8 +30,8 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
     """
     run = Run(path)
     recipe, catalog = run.recipe, run.catalog()
-    loaders = load_parts(run, recipe, catalog, cache, fabric.device)
     watched = "test" if recipe.protocol == "paper" else "validation"
+    loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", watched))
     parts = Parts(loaders["train"], loaders[watched], watched, target_classes(catalog, recipe.task))
     classroom = build_classroom(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
@@ -55,12 +56,17 @@ def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNe
 
 
 def load_parts(
-    run: Run, recipe: Recipe, catalog: Catalog, cache: Path | None, device: torch.device
+    run: Run,
+    recipe: Recipe,
+    catalog: Catalog,
+    cache: Path | None,
+    device: torch.device,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Loader]:
-    """A loader for each part of the run's split."""
+    """A loader for each part of the run's split, or for those named."""
     pixels = open_pixels(catalog, recipe.image_size, masks=recipe.task == "segmentation", directory=cache)
     part = run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
-    names = ("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test")
+    names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
     return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
 
 

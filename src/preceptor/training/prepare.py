@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -65,6 +65,7 @@ def prepare(
     out: Path,
     devices: int = 1,
     decode: Callable[[Catalog, Recipe], object] | None = None,
+    tested: bool = True,
 ) -> Run:
     """Writes ``recipe.yaml``, ``environment.json`` and ``split.csv``; nothing is trained yet.
 
@@ -73,6 +74,8 @@ def prepare(
 
     Args:
         decode: given the catalog and the recipe, decodes the images into the cache; left to the training if None.
+        tested: whether the run may ever know its test part. If not, those images are left out of it like excluded
+            ones: it can be trained and validated, and there is nothing that it could be tested on.
 
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
@@ -90,6 +93,10 @@ def prepare(
         validation=recipe.split.validation,
         protocol=recipe.protocol,
     )
+    if not tested:
+        unseen = split.loc[split["part"] == "test", "id"].tolist()
+        catalog, split = catalog.without(unseen), split[split["part"] != "test"]
+        data = replace(data, exclude=(*data.exclude, *unseen))
     started = {name: network for name, network in recipe.networks.items() if network.trained_by is None}
     _, starts = build_networks(started, classes, recipe.image_size, recipe.seed, recipe.task)
     for name, network in recipe.networks.items():

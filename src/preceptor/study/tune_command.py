@@ -1,0 +1,49 @@
+"""``preceptor tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from preceptor.commands import read_ids, split_overrides, wide_console
+from preceptor.study.space import split_space
+from preceptor.study.tune import BEST, TABLE, Search, Trial
+from preceptor.study.tune import tune as run_search
+from preceptor.training.prepare import Data
+
+_SHOWN = 10
+
+
+def tune(
+    recipe: str, data: str, overrides: list[str], root: Path | None, trials: int, fold: int, seed: int | None,
+    out: Path | None, devices: int, exclude: Path | None, cache: Path | None,
+) -> None:  # fmt: skip
+    """Searches, and prints the best trials."""
+    space, rest = split_space(overrides)
+    settings, options = split_overrides(rest)
+    if seed is not None:
+        settings["seed"] = seed
+    console = wide_console()
+    search = Search(
+        recipe, settings, space, Data(data, root, options, read_ids(exclude), fold),
+        out or Path("tunes") / data / Path(recipe).stem, seed or 0, devices, cache,
+        say=lambda text: console.print(text, markup=False, soft_wrap=True),
+    )  # fmt: skip
+    ranked = run_search(search, trials)
+    console.print(_table(search, ranked))
+    console.print(f"best: {search.out / BEST} (all: {search.out / TABLE}); the test part was not read")
+    console.print(f"train it: preceptor train {search.out / BEST} --data {data}", markup=False, soft_wrap=True)
+
+
+def _table(search: Search, ranked: list[Trial]) -> Table:
+    select = search.resolved({}).select
+    table = Table(title=f"validation {select.metric.replace('_', ' ')} of {' and '.join(select.networks)}", box=None)
+    for heading in ("trial", "value", "epoch", *(one.key for one in search.space)):
+        table.add_column(heading, justify="right")
+    for one in ranked[:_SHOWN]:
+        values = (one.values.get(dimension.key) for dimension in search.space)
+        said = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+        value = "failed" if one.value is None else f"{one.value:.4f}"
+        table.add_row(str(one.number), value, str(one.epoch or "–"), *said)
+    return table

@@ -1,0 +1,207 @@
+"""Searches: what they may try, that they go on after any end, and that the test part does not exist for them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from conftest import TINY
+from preceptor.cli import app
+from preceptor.data.cache import open_pixels
+from preceptor.data.readers import read
+from preceptor.data.split import make_split
+from preceptor.errors import PreceptorError
+from preceptor.recipes.resolve import resolve
+from preceptor.study import tune as tuning
+from preceptor.study.space import Dimension, split_space
+from preceptor.study.tune import Search, tune
+from preceptor.training.api import carry_on
+from preceptor.training.prepare import Data
+from preceptor.training.run import Run
+
+SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_efficientnet"}
+KD = {**SMALL, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
+WEIGHT = "objectives.kl.weight"
+
+
+@pytest.fixture(scope="module")
+def poisoned(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
+    """A phantom whose test images of fold 0 cannot be read, and their ids."""
+    root = shutil.copytree(phantom_root, tmp_path_factory.mktemp("poisoned") / "data")
+    catalog = read("phantom", root, {})
+    split = make_split(catalog)
+    test = set(split.loc[split["part"] == "test", "id"])
+    for row in catalog.table.itertuples():
+        if row.id in test:
+            (root / str(row.image)).write_bytes(b"poison")
+    return root, test
+
+
+@pytest.fixture(scope="module")
+def searched(poisoned: tuple[Path, set[str]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A search on it, as the command runs it: its folder and what was printed."""
+    out = tmp_path_factory.mktemp("tune") / "out"
+    settings = [f"{key}={value}" for key, value in KD.items()]
+    command = ["tune", "kd", "--data", "phantom", "--root", str(poisoned[0]), "--trials", "2", "--out", str(out)]
+    result = CliRunner().invoke(app, [*command, f"{WEIGHT}=log(0.05,10)", *settings], catch_exceptions=False)
+    assert result.exit_code == 0
+    return out, result.output
+
+
+def test_poison_works(poisoned: tuple[Path, set[str]]) -> None:
+    """Whoever decodes the test part is found out."""
+    with pytest.raises(PreceptorError, match="cannot be"):
+        open_pixels(read("phantom", poisoned[0], {}), 32)
+
+
+def test_the_test_part_is_not_touched(searched: tuple[Path, str], poisoned: tuple[Path, set[str]]) -> None:
+    out, _ = searched
+    runs = [path.parent for path in out.rglob("split.csv")]
+    assert len(runs) == 3  # the teacher, once, and two trials
+    for run in runs:
+        split = Run(run).split
+        assert set(split["part"]) == {"train", "validation"}
+        assert not set(split["id"]) & poisoned[1]
+        assert not set(Run(run).catalog().table["id"]) & poisoned[1]
+    assert not [*out.rglob("predictions.csv"), *out.rglob("metrics.json"), *out.rglob("relations.npz")]
+
+
+def test_no_command_tests_a_trial(searched: tuple[Path, str]) -> None:
+    with pytest.raises(PreceptorError, match="is a trial of a search, and has no test part"):
+        carry_on(Run(searched[0] / "trials/0000"))
+
+
+def test_results(searched: tuple[Path, str]) -> None:
+    out, said = searched
+    table = pd.read_csv(out / "trials.csv")
+    assert list(table["trial"]) == [0, 1]
+    assert table[WEIGHT][0] == 0.5  # the recipe's own value comes first
+    assert table[WEIGHT].between(0.05, 10).all()
+    for row in table.itertuples():
+        history = pd.read_csv(out / f"trials/{row.trial:04d}/history.csv")["validation/student/balanced_accuracy"]
+        assert row.value == pytest.approx(history.max())
+    best = table.sort_values("value", ascending=False, kind="stable").iloc[0]
+    recipe = resolve(str(out / "best.yaml"))
+    weights = {one.name: one.weight for one in recipe.objectives}
+    assert weights["kl"] == pytest.approx(best[WEIGHT])
+    assert recipe.networks["teacher"].trained_by is not None  # trained anew, where the best recipe is trained
+    assert recipe == resolve("kd", {**KD, WEIGHT: float(best[WEIGHT])})
+    assert "the test part was not read" in said
+    assert not list(out.rglob("*.pt")) or all("stages" in str(path) for path in out.rglob("*.pt"))
+
+
+def _search(root: Path, out: Path, *ranges: str, **overrides: object) -> Search:
+    space, _ = split_space(ranges or ("optimiser.lr=log(0.0001,0.1)",))
+    return Search("student", {**SMALL, **overrides}, space, Data("phantom", root), out)
+
+
+def test_a_search_that_was_stopped_ends_as_it_would_have(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tune(_search(phantom_root, tmp_path / "whole"), 2)
+    calls = []
+
+    def stopped(*args: object) -> object:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return launch(*args)  # type: ignore[arg-type]
+
+    launch = tuning.launch
+    monkeypatch.setattr(tuning, "launch", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        tune(_search(phantom_root, tmp_path / "cut"), 2)
+    cut = tune(_search(phantom_root, tmp_path / "cut"), 2)
+    assert [(one.number, one.values, one.value) for one in cut] == [
+        (one.number, one.values, one.value) for one in whole
+    ]
+    assert len({one.values["optimiser.lr"] for one in cut}) == 2
+    with pytest.raises(PreceptorError, match="another space"):
+        tune(_search(phantom_root, tmp_path / "cut", "optimiser.lr=log(0.001,0.1)"), 3)
+
+
+def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise PreceptorError("objectives.kl: the loss became nan")
+
+    launch = tuning.launch
+    monkeypatch.setattr(tuning, "launch", broken)
+    with pytest.raises(PreceptorError, match=r"all 1 trials failed; the first: objectives\.kl"):
+        tune(_search(phantom_root, tmp_path / "out"), 1)
+    monkeypatch.setattr(tuning, "launch", launch)
+    ranked = tune(_search(phantom_root, tmp_path / "out"), 2)
+    assert [one.number for one in ranked] == [1, 0]
+    table = pd.read_csv(tmp_path / "out/trials.csv")
+    assert table["error"][0] == "objectives.kl: the loss became nan"
+    assert table["value"].isna().tolist() == [True, False]
+    assert (
+        yaml.safe_load((tmp_path / "out/best.yaml").read_text())["optimiser"]["lr"] == ranked[0].values["optimiser.lr"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranges", "overrides", "message"),
+    [
+        (("optimiser.lr=log(0.001,0.1)",), {"protocol": "paper"}, "has no validation part"),
+        (("optimiser.lr=log(0.001,0.1)",), {"select.metric": "last"}, "judges no epoch"),
+        (("optimiser.rl=log(0.001,0.1)",), {}, "rl"),
+        (("epochs=uniform(1,3)",), {}, "epochs"),
+        (("optimiser.name=choice(adam,adamm)",), {}, "adamm"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_first(
+    ranges: tuple[str, ...], overrides: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(PreceptorError, match=message):
+        tune(_search(tmp_path / "nowhere", tmp_path / "out", *ranges, **overrides), 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_search_is_said(tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="nothing to search"):
+        tune(Search("student", SMALL, [], Data("phantom"), tmp_path), 1)
+
+
+def test_ranges_are_told_from_settings() -> None:
+    space, rest = split_space(["a.b=log(1e-3, 10)", "c=int(1,5)", "d=choice(x,2,0.5,true)", "e=5", "data.f=g"])
+    assert space == [
+        Dimension("a.b", "log", (0.001, 10.0)),
+        Dimension("c", "int", (1, 5)),
+        Dimension("d", "choice", ("x", 2, 0.5, True)),
+    ]
+    assert rest == ["e=5", "data.f=g"]
+    assert space[0].holds(1)
+    assert not space[0].holds(11)
+    assert not space[1].holds(2.5)
+    assert space[2].holds(True)
+    assert not space[2].holds(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a=lgo(1,2)", r"there is no lgo\. Did you mean 'log'"),
+        ("a=log(0,1)", "has no logarithm"),
+        ("a=uniform(2,1)", "2.0 is not below 1.0"),
+        ("a=uniform(1)", "has 1 numbers"),
+        ("a=uniform(1,b)", "'b' is no number"),
+        ("a=uniform(1,.inf)", "inf is no number"),
+        ("a=int(1,2.5)", "2.5 is no whole number"),
+        ("a=choice(1)", "leaves nothing to choose"),
+        ("a=choice([1],2)", "is no single value"),
+        ("a=log(1,[)", "cannot be read"),
+    ],
+)
+def test_wrong_ranges_are_explained(text: str, message: str) -> None:
+    with pytest.raises(PreceptorError, match=message):
+        split_space([text])
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(PreceptorError, match="a: is given 2 times"):
+        split_space(["a=log(1,2)", "a=5"])
