@@ -13,10 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from conftest import TINY
+from preceptor.data.catalog import Catalog
+from preceptor.data.phantom import CLASSES, Phantom, draw
+from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
 from preceptor.study.cells import expand
 from preceptor.study.conduct import Study, conduct, open_study, threads_before
@@ -182,13 +187,38 @@ def test_shipped_plans_expand(name: str) -> None:
         assert (
             parts == {"crckd": {}, "ssdkd": {"teacher": 1, "sskd_head": 1}, "kdml": {"teacher": 1}}[name.split("_")[0]]
         )
-        settled_twice = [job.recipe.split for job in matrix.jobs.values()]
-        assert all(split == settled_twice[0] for split in settled_twice)
+        splits = [job.recipe.split for job in matrix.jobs.values()]
+        assert all(split == splits[0] for split in splits)
         if quick:
             assert settled.is_quick
             assert settled.data.reader == "phantom"
             for job in matrix.jobs.values():
                 assert {one.pretrained for one in job.recipe.networks.values()} == {"none"}
+            knobs = Phantom(**settled.data.options)
+            catalog = Catalog("phantom", Path("nowhere"), _phantom_rows(knobs), CLASSES)
+            for fold in read_plan(name).quick.folds:  # type: ignore[union-attr]
+                make_split(catalog, fold=fold, **splits[0].model_dump())  # enough of every class
+
+
+def test_the_readme_names_plans_that_exist() -> None:
+    from test_docs import blocks
+
+    named = [line.split()[2] for code in blocks("README.md", "bash") for line in code.splitlines() if " study " in line]
+    assert {one for one in named if not one.endswith(".yaml")} <= set(shipped())
+    assert len(named) > 3
+    (example,) = [code for code in blocks("README.md", "yaml") if "baseline" in code]
+    assert [row.name for row in settle(validate(yaml.safe_load(example), "README.md")).rows] == [
+        "alone",
+        "KD",
+        "SSD-KD",
+    ]
+
+
+def _phantom_rows(knobs: Phantom) -> pd.DataFrame:
+    """What the phantom's table will say, before an image is drawn."""
+    lesions = draw._plan(knobs)
+    rows = [(name, lesion.label, str(lesion.number)) for lesion in lesions for name in lesion.images]
+    return pd.DataFrame(rows, columns=["id", "label", "group"])
 
 
 # --- cells ---------------------------------------------------------------------------------------------------------
@@ -326,7 +356,10 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
     assert [(cell["state"], cell["quick"]) for cell in table(tmp_path / "study")] == [("pending", True)]
     assert yaml.safe_load((tmp_path / "study" / "study.yaml").read_text())["quick"] is True
     for shown in (matrix_table(study), result_table(study)):
-        assert "quick: not evidence" in str(shown.title)
+        console = Console(width=200)
+        with console.capture() as said:
+            console.print(shown)
+        assert "(quick: not evidence)" in said.get().splitlines()[0]
 
 
 def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], phantom_root: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -83,6 +81,7 @@ def _engine(
 
 
 def _report(opened: Study) -> None:
-    if opened.count("done") and find_spec("preceptor.study.report") is not None:
-        page = import_module("preceptor.study.report").write_study_report(opened.folder)
-        print(f"report: {page}")
+    if opened.count("done"):
+        from preceptor.study.report import write_study_report
+
+        print(f"report: {write_study_report(opened.folder)}")

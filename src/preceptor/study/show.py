@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from preceptor.study.cells import Cell, Job
@@ -83,8 +84,8 @@ def duration(seconds: float) -> str:
 
 def heading(study: Study) -> str:
     plan = study.plan
-    marked = f" [{NOT_EVIDENCE}]" if plan.is_quick else ""
-    return f"{plan.title or plan.name}{marked}"
+    marked = f" ({NOT_EVIDENCE})" if plan.is_quick else ""
+    return escape(f"{plan.title or plan.name}{marked}")
 
 
 def matrix_table(study: Study) -> Table:
@@ -99,7 +100,9 @@ def matrix_table(study: Study) -> Table:
     for row in study.plan.rows:
         found = [cells.get((row.name, *column)) for column in columns]
         recipe = next(cell.recipe for cell in found if cell is not None)
-        table.add_row(row.name, recipe, *("" if cell is None else _standing(study, cell.job) for cell in found))
+        table.add_row(
+            escape(row.name), escape(recipe), *("" if cell is None else _standing(study, cell.job) for cell in found)
+        )
     return table
 
 
@@ -183,19 +186,19 @@ def result_table(study: Study) -> Table:
     table.add_column("network", no_wrap=True)
     table.add_column("cells", justify="right")
     for title in plan.layout.columns.values():
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(escape(title), justify="right", no_wrap=True)
     for row in plan.rows:
         cells = [cell for cell in study.matrix.cells if cell.row.name == row.name]
         done = [cell for cell in cells if study.outcome(cell).state == "done"]
         for index, network in enumerate(row.networks or []):
             figures = [_mean(study, done, network, metric, decimals) for metric in plan.layout.columns]
             name = row.name + (" (baseline)" if row.name == plan.baseline else "")
-            table.add_row(name if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
+            table.add_row(escape(name) if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
         if published is not None and row.name in published.rows:
             told = published.rows[row.name]
             shown = [f"{told[metric]:.{decimals}f}" if metric in told else "" for metric in plan.layout.columns]
             table.add_row("", "as published", "", *shown, style="dim")
-    said = [f"published: {published.table}"] if published is not None else []
+    said = [f"published: {escape(published.table)}"] if published is not None else []
     said += [NOT_EVIDENCE] if plan.is_quick else []
     table.caption = "\n".join(["mean ± standard deviation over folds and seeds", *said])
     return table

@@ -18,8 +18,8 @@ class RayEngine:
     """Each task in a Ray worker of its own that reserves ``threads`` CPUs and, where the cluster has GPUs, ``devices``.
 
     Args:
-        address: of the cluster (``auto``: the one running on this machine, ``ray://HOST:10001``: by its client port);
-            None starts Ray on this machine for as long as the study takes.
+        address: of the cluster, from one of its nodes (``auto``, or ``HOST:6379``); None starts Ray on this machine for
+            as long as the study takes.
         workers: tasks at once, at most; None leaves it to the cluster's CPUs and GPUs.
         threads: CPU threads of each task.
         devices: processes of each task, a GPU each where there are some.
@@ -37,13 +37,14 @@ class RayEngine:
             ) from None
         self._ray: Any = ray
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, and warns of
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is studied here
         local: dict[str, Any] = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise PreceptorError(
                 f"--address {address}: no Ray cluster ({error})",
-                expected="auto, HOST:PORT or ray://HOST:10001 of a cluster that runs",
+                expected="auto or HOST:6379 of a cluster that runs, on one of its nodes",
                 remedy="start one: ray start --head",
             ) from None
         has = ray.cluster_resources()
