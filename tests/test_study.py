@@ -411,7 +411,7 @@ def test_ray_gives_the_same(once: tuple[Path, InThisProcess], phantom_root: Path
 def test_killed_and_asked_again(phantom_root: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of an epoch: the worker ends with its study, and the same command makes up for it."""
     rows, settings = PLAN["rows"][:1], {**SETTINGS, "epochs": 3}
-    (tmp_path / "plan.yaml").write_text(to_yaml(plan(rows=rows, set=settings)))
+    (tmp_path / "plan.yaml").write_text(to_yaml(plan(rows=rows, set=settings, threads=1)))
     out = tmp_path / "study"
     words = ["study", str(tmp_path / "plan.yaml"), "--root", str(phantom_root), "--out", str(out), "--workers", "1"]
     process = subprocess.Popen([sys.executable, "-m", "preceptor", *words], stdout=subprocess.DEVNULL)
@@ -424,9 +424,9 @@ def test_killed_and_asked_again(phantom_root: Path, tmp_path: Path) -> None:
         assert time.monotonic() < until, "a worker outlived its study"
         time.sleep(0.05)
     assert 1 <= epochs_done(cell) < 3
-    study = run(InThisProcess(), phantom_root, out, rows=rows, set=settings)
+    study = run(InThisProcess(), phantom_root, out, rows=rows, set=settings, threads=1)
     assert study.count("done") == 1
-    whole = run(InThisProcess(), phantom_root, tmp_path / "whole", rows=rows, set=settings)
+    whole = run(InThisProcess(), phantom_root, tmp_path / "whole", rows=rows, set=settings, threads=1)
     assert whole.count("done") == 1
     assert results(out) == results(tmp_path / "whole")
 
