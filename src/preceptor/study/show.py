@@ -6,10 +6,11 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from preceptor.study.cells import Cell, Job
 from preceptor.study.conduct import NOT_EVIDENCE, Study
@@ -50,7 +51,7 @@ def estimate(study: Study) -> Estimate:
             finished.setdefault(_kind(study, job), []).append(study.outcomes[key].seconds)
     seconds, unknown, grounds = 0.0, 0, set()
     for key, job in study.matrix.jobs.items():
-        if study.outcomes[key].state == "done":
+        if study.outcomes[key].state != "pending":
             continue
         path, alike = study.matrix.paths[key], finished.get(_kind(study, job))
         done = epochs_done(path)
@@ -151,16 +152,14 @@ class Watcher:
                 self._live = Live(console=self._console, auto_refresh=False, transient=True)
                 self._live.start()
             left = estimate(study)
-            table = matrix_table(study)
             running = [study.matrix.jobs[key] for key in engine.running()]
             at_work = ", ".join(f"{study.matrix.paths[job.identity].name} {_progress(study, job)}" for job in running)
-            table.caption = (
+            said = Text(
                 f"{study.count('done')}/{len(study.matrix.cells)} done, {study.count('failed')} failed, "
                 f"{duration(time.perf_counter() - self._began)} so far\nleft: {left.said(engine.workers)}\n"
-                f"at work: {at_work}"
+                f"at work: {at_work or 'nothing'}"
             )
-            table.caption_justify = "left"
-            self._live.update(table, refresh=True)
+            self._live.update(Group(matrix_table(study), said), refresh=True)
         elif ended and study.count("pending"):
             _line(self._console, f"left: {estimate(study).said(engine.workers)}")
 
@@ -214,4 +213,5 @@ def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: 
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, soft_wrap=True, highlight=False)
+    """A line as it is; only a file's may be longer than the terminal (a live table would take on the setting)."""
+    console.print(Text(text), soft_wrap=not console.is_terminal)
