@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 
 from fake_run import CLASSES, FakeRun, Taught, write_fake_run
+from preceptor.evaluation.masks import MaskMeter
 
 #: name -> how good its student is; the second is the baseline, the first has another backbone.
 ROWS = {
@@ -58,7 +60,7 @@ def write_fake_study(folder: Path, study: FakeStudy | None = None) -> Path:
 
 
 def _plan(study: FakeStudy) -> dict[str, Any]:
-    columns = {"iou": "IoU", "dice": "F-score"} if study.masks else COLUMNS
+    columns = {"iou": "IoU", "dice": "F-score", "iou_pooled": "IoU of all pixels"} if study.masks else COLUMNS
     return {
         "name": "ssdkd_table2",
         "title": "Distillation on ISIC 2019 (SSD-KD, table 2)",
@@ -112,24 +114,51 @@ def _settle(path: Path, run: FakeRun, seed: int) -> None:
 
 
 def _with_masks(path: Path, run: FakeRun, skill: float) -> None:
-    """Turns the run into one on masks: a row an image with its IoU and Dice."""
+    """Turns the run into one on masks: a row an image, and outlines and layers for the report."""
     split = pd.read_csv(path / "split.csv", dtype=str)
     metrics = json.loads((path / "metrics.json").read_text()) | {"task": "segmentation", "classes": ["none", "lesion"]}
     frames = []
     for index, name in enumerate(run.networks):
         for part in ("validation", "test"):
-            ids = split.loc[split["part"] == part, "id"]
-            draw = np.random.default_rng([run.seed, index, run.fold or 0])
-            iou = np.clip(0.5 + 0.1 * skill + 0.1 * draw.normal(size=len(ids)), 0, 1)
-            dice = 2 * iou / (1 + iou)
-            frames.append(pd.DataFrame({"id": ids, "part": part, "network": name, "iou": iou, "dice": dice}))
-            metrics["networks"][name][part] = {"images": len(ids), "iou": iou.mean(), "dice": dice.mean()}
+            ids = split.loc[split["part"] == part, "id"].tolist()
+            meter = MaskMeter(metrics["classes"])
+            truth, said = (_squares(len(ids), 0.0, 0), _squares(len(ids), 6 / skill, run.seed + 7 * index))
+            meter.update(torch.from_numpy(said).long(), torch.from_numpy(truth).long())
+            frames.append(meter.rows(ids, part=part, network=name))
+            fidelity = metrics["networks"][name][part].get("fidelity")
+            metrics["networks"][name][part] = meter.result() | ({"fidelity": fidelity} if fidelity else {})
     pd.concat(frames).to_csv(path / "predictions.csv", index=False)
-    metrics["selected_by"] = "validation/student/iou"
+    metrics["selected_by"] = "validation/student/iou_pooled"
     (path / "metrics.json").write_text(json.dumps(metrics))
     history = pd.read_csv(path / "history.csv")
-    history.columns = [name.replace("balanced_accuracy", "iou") for name in history.columns]
+    history.columns = [name.replace("balanced_accuracy", "iou_pooled") for name in history.columns]
     history.to_csv(path / "history.csv", index=False)
+    _pictures(path, list(run.networks), skill, split.loc[split["part"] == "test", "id"].tolist()[:2])
+
+
+def _squares(count: int, shift: float, seed: int) -> np.ndarray:
+    """Masks (count, 16, 16) of one square each, moved about by ``shift`` pixels or so."""
+    places = np.random.default_rng(1).integers(2, 8, size=(count, 2))
+    places = places + np.round(shift * 0.4 * np.random.default_rng(seed).normal(size=places.shape)).astype(int)
+    masks = np.zeros((count, 16, 16), np.uint8)
+    for mask, (top, left) in zip(masks, np.clip(places, 0, 10), strict=True):
+        mask[top : top + 6, left : left + 6] = 1
+    return masks
+
+
+def _pictures(path: Path, networks: list[str], skill: float, ids: list[str]) -> None:
+    truth = _squares(len(ids), 0.0, 0)
+    masks = np.stack([_squares(len(ids), 6 / skill, index) for index in range(len(networks))])
+    images = np.random.default_rng(5).integers(90, 200, size=(*truth.shape, 3)).astype(np.uint8)
+    images[..., 0] += 50 * truth
+    np.savez_compressed(
+        path / "overlays.npz", ids=np.array(ids), why=np.array(["worst", "best"]), images=images, truth=truth,
+        networks=np.array(networks), masks=masks,
+    )  # fmt: skip
+    if len(networks) > 1:
+        names, values = np.array(["conv1", "layer1", "fc"]), np.array([[1, 0.6, 0.2], [0.6, 0.9, 0.4], [0.2, 0.4, 0.8]])
+        layers = {"rows_0": names, "columns_0": names, "values_0": values}
+        np.savez_compressed(path / "layers.npz", pairs=np.array([networks[:2]]), images=np.array(20), **layers)
 
 
 LARGE = replace(FakeStudy(), seeds=(0, 1), folds=(0, 1, 2, 3, 4), images=1400, epochs=20, relations=True)

@@ -151,9 +151,13 @@ def test_masks_have_no_classes(tmp_path: Path) -> None:
     write_study_report(folder)
     page = _Page((folder / "report.html").read_text())
     assert not {"classes", "calibration", "relations"} & set(page.ids)
-    assert {"results", "differences", "cost", "training", "cells"} <= set(page.ids)
+    assert {"results", "differences", "cost", "overlays", "layers", "fidelity", "training", "cells"} <= set(page.ids)
+    assert "IoU of all pixels, against Student alone" in page.said
+    text = (folder / "report.html").read_text()
+    drawn = text[text.index('id="overlays"') : text.index('id="layers"')]
+    assert drawn.count("<svg") == 2 * 4  # an image, and each method on it
     table = pd.read_csv(folder / "table.csv")
-    assert set(table["metric"]) == {"iou", "dice"}
+    assert set(table["metric"]) == {"iou", "dice", "iou_pooled"}
     run = pd.concat(
         pd.read_csv(folder / f"cells/kd-fold{fold}-seed0/predictions.csv").query("part == 'test'") for fold in (0, 1, 2)
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
+from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.study.statistics import (
     Resampling,
@@ -159,12 +161,22 @@ def test_a_class_that_a_resampling_misses_is_left_out() -> None:
     assert 0 < missed.sum() < 200  # only nv was drawn, or only bkl
 
 
-def test_masks_are_means_over_images() -> None:
-    draw = np.random.default_rng(0)
-    table = pd.DataFrame({"iou": draw.random(40), "dice": draw.random(40), "group": [f"p{i // 4}" for i in range(40)]})
-    resampling = Resampling(table["group"], samples=30)
-    found = resampled_masks({0: table}, resampling)
-    assert found["iou"].value == pytest.approx(table["iou"].mean())
-    for index in range(30):
-        times = resampling.times[index][resampling.index(table["group"])]
-        assert found["dice"].samples[index] == pytest.approx(np.average(table["dice"], weights=times))
+@pytest.mark.parametrize("classes", [("none", "lesion"), ("none", "disc", "cup")])
+def test_samples_of_masks_are_those_of_a_literal_bootstrap(classes: tuple[str, ...]) -> None:
+    draw = torch.Generator().manual_seed(0)
+    truth, said = (torch.randint(0, len(classes), (24, 3, 3), generator=draw) for _ in range(2))
+    truth[:6], said[:3] = 0, 0
+    meter = MaskMeter(classes)
+    meter.update(said, truth)
+    table = meter.rows([f"{index}" for index in range(24)], part="test", network="student")
+    table["group"] = [f"p{index // 4}" for index in range(24)]
+    resampling = Resampling(table["group"], samples=20)
+    found = resampled_masks({0: table}, classes, resampling)
+    for index in range(-1, 20):
+        times = resampling.times[index][resampling.index(table["group"])] if index >= 0 else np.ones(24, int)
+        drawn = MaskMeter(classes)
+        rows = torch.from_numpy(np.repeat(np.arange(24), times))
+        drawn.update(said[rows], truth[rows])
+        for metric in ("iou", "dice", "iou_pooled", "dice_pooled"):
+            got = found[metric].value if index < 0 else found[metric].samples[index]
+            assert got == pytest.approx(drawn.result()[metric], abs=1e-12), metric

@@ -124,8 +124,7 @@ def compare(study: Study, samples: int | None = None) -> Comparison:
 def baseline_of(study: Study, line: Line) -> Line | None:
     """What a row's first network is measured against, the baseline's first; None for all other lines."""
     base = [one for one in study.lines if one.row.name == study.baseline]
-    first = next(one for one in study.lines if one.row.name == line.row.name)
-    return base[0] if base and line is first and line is not base[0] else None
+    return base[0] if base and line is study.first_of(line.row) and line is not base[0] else None
 
 
 def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
@@ -157,12 +156,8 @@ class _Draws:
         address = line.index, tuple(sorted(keys))
         if address not in self._known:
             tables = line.tested(address[1])
-            masks = self.study.task == "segmentation"
-            found = (
-                resampled_masks(tables, self.resampling)
-                if masks
-                else resampled_classes(tables, self.study.classes, self.resampling)
-            )
+            sample = resampled_masks if self.study.task == "segmentation" else resampled_classes
+            found = sample(tables, self.study.classes, self.resampling)
             self._known[address] = {name: one for name, one in found.items() if np.isfinite(one.samples).any()}
         return self._known[address]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.resources import files
@@ -19,6 +20,8 @@ from preceptor.report import figures, tables
 from preceptor.report.build import templates
 from preceptor.report.canvas import Figure
 from preceptor.report.gallery import galleries
+from preceptor.report.layers import layer_sections
+from preceptor.report.overlays import SAID, TRUTH, overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.run import Entry
 from preceptor.report.run import Run as ReportedRun
@@ -26,7 +29,7 @@ from preceptor.report.words import duration
 from preceptor.study import text, words
 from preceptor.study.compare import Comparison, compare
 from preceptor.study.figures import cost_of, curves, forest, frontiers
-from preceptor.study.results import TITLES, CellRun, Key, Line, Study, read_study
+from preceptor.study.results import CellRun, Key, Line, Study, read_study
 from preceptor.study.statistics import Spread, spread
 
 TEMPLATE = "study.html.j2"
@@ -75,7 +78,7 @@ def _contents(found: Comparison) -> dict[str, Any]:
         "study": study,
         "found": found,
         "words": words,
-        "titles": TITLES,
+        "titles": tables.METRICS | tables.MASK_METRICS,
         "warnings": words.warnings(found),
         "notes": _notes(study),
         "method": words.method(found),
@@ -92,14 +95,14 @@ def _contents(found: Comparison) -> dict[str, Any]:
         "runs": study.runs,
         "splits": _splits(study),
         "facts": _facts(study),
-        **(_of_classes(study) if study.task == "classification" else _of_masks()),
+        **_of_one_cell_each(study),
+        **(_of_classes(study) if study.task == "classification" else {}),
     }
 
 
 def _of_classes(study: Study) -> dict[str, Any]:
     """What only classifiers have."""
     pooled = [_pooled(study, line) for line in study.lines]
-    some = [_entry(line, min(line.runs)) for line in study.lines]
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
         "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
@@ -107,9 +110,23 @@ def _of_classes(study: Study) -> dict[str, Any]:
         "roc": [_noted(study, one) for one in figures.roc_curves(pooled, study.classes)],
         "areas": tables.area_table(pooled, study.classes) if len(pooled) > figures.MOST_AREAS else [],
         "reliability": figures.reliability_diagrams(pooled),
-        "relations": relation_section(some),
+    }
+
+
+def _of_one_cell_each(study: Study) -> dict[str, Any]:
+    """What is shown of one run a line: on the fold and seed that most lines have."""
+    common = Counter(key for line in study.lines for key in line.runs)
+    shown = max(sorted(common), key=lambda key: common[key])
+    some = [_entry(line, shown if shown in line.runs else min(line.runs)) for line in study.lines]
+    firsts = [entry for entry, line in zip(some, study.lines, strict=True) if line is study.first_of(line.row)]
+    masks = study.task == "segmentation"
+    return {
+        "relations": None if masks else relation_section(some),
         "r_d": _relations(study),
         "galleries": galleries(list({entry.run.path: None for entry in some})),
+        "layers": layer_sections([entry.run for entry in firsts]),
+        "overlays": overlay_sections(firsts) if masks else [],
+        "outline_colours": {"truth": TRUTH, "said": SAID},
     }
 
 
@@ -117,11 +134,6 @@ def _noted(study: Study, figure: Figure) -> Figure:
     """A class's ROC curves with how many images it has, each counted once, whatever cells are missing."""
     images = pd.concat([run.tested[["id", "target"]] for run in study.runs]).drop_duplicates()
     return replace(figure, note=f"{(images['target'] == figure.title).sum()} of {len(images)} images")
-
-
-def _of_masks() -> dict[str, Any]:
-    dropped = ("recalls", "confusions", "entries", "roc", "areas", "reliability", "relations", "r_d", "galleries")
-    return {section: [] for section in dropped}
 
 
 def _pooled(study: Study, line: Line) -> Entry:

@@ -14,22 +14,13 @@ import yaml
 
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.evaluation.predictions import read_predictions
-from preceptor.report.tables import METRICS
 from preceptor.training.run import Run
 
 PLAN, CELLS = "study.yaml", "cells.json"
-TITLES = {
-    **METRICS,
-    "iou": "IoU",
-    "dice": "Dice",
-    "iou_with_target": "IoU where there is a target",
-    "dice_with_target": "Dice where there is a target",
-    "iou_pooled": "IoU of all pixels",
-    "dice_pooled": "Dice of all pixels",
-    "pixel_accuracy": "pixel accuracy",
-}
-#: The metric that verdicts are about, where a study's table has it: what these papers are about.
-FIRST = ("balanced_accuracy", "iou")
+#: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
+#: together, since the mean over images rewards silence on empty ones.
+FIRST = ("balanced_accuracy", "iou_pooled", "iou")
+MASK_COLUMNS = ("id", "part", "network", "iou", "dice", "target_pixels", "predicted_pixels")
 Key = tuple[int, int]  # fold, seed
 
 
@@ -190,6 +181,10 @@ class Study:
         """The metric that verdicts are about."""
         return next((name for name in FIRST if name in self.layout), next(iter(self.layout)))
 
+    def first_of(self, row: Row) -> Line:
+        """The line of a row's first network, which is the one that is compared."""
+        return next(line for line in self.lines if line.row is row)
+
     def of(self, *states: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.state in states]
 
@@ -321,7 +316,7 @@ def _run(path: Path) -> CellRun:
 
 def _mask_rows(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype={"id": str, "part": str, "network": str}, keep_default_na=False)
-    missing = [name for name in ("id", "part", "network", "iou", "dice") if name not in table.columns]
+    missing = [name for name in MASK_COLUMNS if name not in table.columns]
     if missing:
         raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="a row an image with its IoU")
     return table

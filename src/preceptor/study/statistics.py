@@ -170,13 +170,21 @@ def resampled_classes(
 
 
 def resampled_masks(
-    tables: Mapping[Any, pd.DataFrame], resampling: Resampling, metrics: Sequence[str] = ("iou", "dice")
+    tables: Mapping[Any, pd.DataFrame], classes: Sequence[str], resampling: Resampling
 ) -> dict[str, Sampled]:
-    """The same of a segmenter: means over images of the columns named, from tables with them and ``group``."""
-    return _mean_over([_Averaged(table, metrics, resampling) for table in tables.values()], resampling)
+    """The same of a segmenter.
+
+    Args:
+        tables: of each seed, rows as :meth:`preceptor.evaluation.masks.MaskMeter.rows` gives them, and ``group``.
+        classes: of the pixels, background first.
+
+    Returns:
+        ``iou`` and ``dice``, means over images, and ``iou_pooled`` and ``dice_pooled``, of the pixels of all images.
+    """
+    return _mean_over([_Masked(table, classes, resampling) for table in tables.values()], resampling)
 
 
-def _mean_over(parts: Sequence[_Classified] | Sequence[_Averaged], resampling: Resampling) -> dict[str, Sampled]:
+def _mean_over(parts: Sequence[_Classified] | Sequence[_Masked], resampling: Resampling) -> dict[str, Sampled]:
     found: dict[str, list[Floats]] = {}
     for times in resampling.blocks():
         of_parts = [part.figures(times) for part in parts]
@@ -186,18 +194,35 @@ def _mean_over(parts: Sequence[_Classified] | Sequence[_Averaged], resampling: R
     return {name: Sampled(float(values[0]), values[1:]) for name, values in joined.items()}
 
 
-class _Averaged:
-    """Sums over groups of columns, of which any resampling's mean follows."""
+class _Masked:
+    """Sums over groups, of which any resampling's figures follow."""
 
-    def __init__(self, table: pd.DataFrame, metrics: Sequence[str], resampling: Resampling) -> None:
-        group = resampling.index(table["group"])
-        size = len(resampling.names)
-        self.images = np.bincount(group, minlength=size).astype(np.float64)
-        self.sums = {name: np.bincount(group, weights=table[name].to_numpy(float), minlength=size) for name in metrics}
+    def __init__(self, table: pd.DataFrame, classes: Sequence[str], resampling: Resampling) -> None:
+        group, size = resampling.index(table["group"]), len(resampling.names)
+        endings = [f"_{name}" for name in classes[1:]] if len(classes) > 2 else [""]
+        iou, truth, said = (
+            table[[kind + ending for ending in endings]].to_numpy(np.float64)
+            for kind in ("iou", "target_pixels", "predicted_pixels")
+        )
+        both = iou * (truth + said) / (1 + iou)  # of which the IoU was made
+        of_images = np.column_stack([np.ones(len(table)), table[["iou", "dice"]].to_numpy(np.float64)])
+        self.sums = np.zeros((size, 3 + 3 * len(endings)))
+        np.add.at(self.sums, group, np.hstack([of_images, truth, said, both]))
 
     def figures(self, times: Floats) -> dict[str, Floats]:
+        sums = times @ self.sums
+        images, iou, dice = sums[:, :3].T
+        truth, said, both = np.split(sums[:, 3:], 3, axis=1)
+        counts = np.where((truth > 0).any(axis=1, keepdims=True), truth > 0, True)  # else all classes, as in a run
+        some = np.maximum(truth + said, 1)
+        pooled = {
+            "iou_pooled": np.where(truth + said > 0, both / np.maximum(some - both, 1), 1.0),
+            "dice_pooled": np.where(truth + said > 0, 2 * both / some, 1.0),
+        }
         with np.errstate(invalid="ignore"):
-            return {name: (times @ sums) / (times @ self.images) for name, sums in self.sums.items()}
+            return {"iou": iou / images, "dice": dice / images} | {
+                name: (values * counts).sum(axis=1) / counts.sum(axis=1) for name, values in pooled.items()
+            }
 
 
 class _Classified:

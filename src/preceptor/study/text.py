@@ -41,8 +41,9 @@ def as_markdown(found: Comparison) -> str:
         table.append([line.label, str(len(line.runs)), *_marked(found, line)])
         if own[line.index]:
             figures = [published(own[line.index], metric, decimals) for metric in study.layout]
-            table.append([f"*{study.paper}*", "", *figures])
+            table.append(["*published*", "", *figures])
     out += [*_rows(table), "", f"▲ ▼: differs from {study.baseline}, after correction."]
+    out += [f"Published: {study.paper}."] if any(own.values()) else []
     for metric, heading in study.layout.items():
         versus = found.versus[metric]
         if versus:
@@ -103,12 +104,13 @@ def as_latex(found: Comparison) -> str:
     """A table for a paper, in booktabs' style."""
     study, decimals, own = found.study, found.study.decimals, papers(found)
     quick = rf" \textbf{{({QUICK})}}" if study.quick else ""
+    cited = f" Published: {_tex(study.paper)}." if any(own.values()) else ""
     lines = [
         *([f"% {QUICK}"] if study.quick else []),
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_tex(study.title)}{quick}. Mean $\pm$ standard deviation over cells; $\uparrow\downarrow$: "
-        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test, Holm, $p<0.05$).}}",
+        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test, Holm, $p<0.05$).{cited}}}",
         rf"\begin{{tabular}}{{l{'c' * len(study.layout)}}}",
         r"\toprule",
         " & ".join(["", *map(_tex, study.layout.values())]) + r" \\",
@@ -122,7 +124,7 @@ def as_latex(found: Comparison) -> str:
         lines.append(" & ".join([_tex(line.label), *cells]) + r" \\")
         if own[line.index]:
             figures = [published(own[line.index], metric, decimals).replace(NONE, "--") for metric in study.layout]
-            lines.append(" & ".join([rf"\quad\emph{{{_tex(study.paper)}}}", *figures]) + r" \\")
+            lines.append(" & ".join([r"\quad\emph{published}", *figures]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
 
 

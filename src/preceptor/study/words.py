@@ -151,11 +151,10 @@ def _counted(number: int, thing: str) -> str:
 def papers(found: Comparison) -> dict[int, dict[str, float]]:
     """Line index -> metric -> what the paper reports; for the first network of each row."""
     study = found.study
-    first = {line.row.name: line for line in reversed(study.lines)}
     return {
-        line.index: {
-            m: value for m, value in line.row.paper.items() if m in study.layout and first[line.row.name] is line
-        }
+        line.index: {metric: value for metric, value in line.row.paper.items() if metric in study.layout}
+        if line is study.first_of(line.row)
+        else {}
         for line in study.lines
     }
 
