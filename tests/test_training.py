@@ -225,6 +225,21 @@ def test_foreign_folder_is_refused(phantom_root: Path, tmp_path: Path) -> None:
         train("student", data="phantom", root=phantom_root, out=tmp_path, overrides=STUDENT)
 
 
+def test_a_run_that_was_killed_before_it_began_starts_afresh(phantom_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: stu")
+    (tmp_path / ".split.csv.4711.tmp").write_text("id,pa")
+    run = train("student", data="phantom", root=phantom_root, out=tmp_path, overrides={**STUDENT, "epochs": 1})
+    assert run.metrics["networks"]["student"]["test"]
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_foreign_temporary_files_are_refused_and_kept(phantom_root: Path, tmp_path: Path) -> None:
+    (tmp_path / ".thesis.tex.tmp").write_text("x")
+    with pytest.raises(PreceptorError, match=r"\.thesis\.tex\.tmp"):
+        train("student", data="phantom", root=phantom_root, out=tmp_path, overrides=STUDENT)
+    assert (tmp_path / ".thesis.tex.tmp").read_text() == "x"
+
+
 def test_environment_says_what_ran(kd: Run) -> None:
     said = json.loads((kd.path / "environment.json").read_text())
     assert said["starts"] == {"teacher": "trained first, in teacher/", "student": "random"}

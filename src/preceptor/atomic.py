@@ -22,3 +22,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
+
+
+def remove_halves(path: Path) -> None:
+    """Removes what a process that was killed while it wrote ``path`` has left; others' files stay."""
+    for half in path.parent.glob(f".{path.name}.*.tmp"):
+        if half.name.split(".")[-2].isdecimal():
+            half.unlink(missing_ok=True)

@@ -91,8 +91,6 @@ def _epoch_seconds(path: Path) -> list[float]:
 def _prepared(task: Task) -> Run:
     run = Run(task.path)
     if not (task.path / "environment.json").is_file():
-        for half in task.path.glob(".*.tmp"):  # of a worker that was killed while it wrote
-            half.unlink()
         prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
     return run
 

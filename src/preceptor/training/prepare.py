@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from preceptor.atomic import remove_halves
 from preceptor.data.catalog import Catalog
 from preceptor.data.readers import read
 from preceptor.data.split import make_split
@@ -27,6 +28,7 @@ from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 from preceptor.version import __version__
 
+_FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written; with the last it is a run
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
@@ -173,9 +175,9 @@ def _refuse_occupied(out: Path) -> None:
             expected="a folder that is new or empty",
             remedy=f"go on with it (preceptor resume {out}), or choose another --out",
         )
-    strange = (
-        [one.name for one in out.iterdir() if one.name not in ("recipe.yaml", "split.csv")] if out.is_dir() else []
-    )
+    for name in _FIRST:
+        remove_halves(out / name)
+    strange = [one.name for one in out.iterdir() if one.name not in _FIRST] if out.is_dir() else []
     if strange:
         raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")
 
