@@ -200,6 +200,16 @@ def test_shipped_plans_expand(name: str) -> None:
                 make_split(catalog, fold=fold, **splits[0].model_dump())  # enough of every class
 
 
+@pytest.mark.parametrize("path", sorted(Path("benchmarks/studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_plans_of_the_measurements_share_one_teacher(path: Path) -> None:
+    overrides = {"networks.teacher.pretrained": "none"}  # the weights are not in the repository
+    settled = settle(read_plan(str(path)), Asked(overrides=overrides))
+    matrix = expand(settled, "data", Path("nowhere"))
+    assert [matrix.jobs[key].recipe.name for key in matrix.shared].count("teacher") == 1
+    budgets = {job.recipe.epochs for key, job in matrix.jobs.items() if matrix.jobs[key].recipe.name != "sskd_head"}
+    assert len(budgets) == 1
+
+
 def test_the_readme_names_plans_that_exist() -> None:
     from test_docs import blocks
 
