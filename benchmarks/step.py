@@ -6,6 +6,9 @@ Both times come from one process, alternating. The *step* is the engine's own (:
 loader from a cache on disk, logging included: views, forward, losses, backward, optimiser, mean teachers. The *floor*
 is the bare networks on ready tensors, as many views of each image as the recipe shows: forward of every network,
 backward of the sum of the learners' logits, and the optimiser's step. ``overhead`` is step / floor - 1, from medians.
+
+Two parts of it are timed alone as well and given as shares of the step: the *objectives* (forward and backward on
+outputs that stand, with whatever the losses learn themselves) and the *views* (drawing and rendering them).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +31,15 @@ from preceptor.data.batches import Batch
 from preceptor.networks.build import build_networks
 from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Network, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.training.devices import precision_of, warm_up
 from preceptor.training.fit import build_classroom, load_parts
 from preceptor.training.loop import Parts, Training
+from preceptor.training.objectives import Scene
 from preceptor.training.prepare import Data, prepare
+from preceptor.training.show import show
 from preceptor.training.targets import target_classes
 
 
@@ -49,7 +56,9 @@ def main() -> None:
     print(
         f"{result['recipe']} at {result['image_size']} px, batch {result['batch']} ({', '.join(result['networks'])}): "
         f"step {result['step_seconds'] * 1e3:.1f} ms, floor {result['floor_seconds'] * 1e3:.1f} ms, "
-        f"overhead {result['overhead']:.1%}"
+        f"overhead {result['overhead']:.1%}; objectives alone {result['objectives_seconds'] * 1e3:.1f} ms "
+        f"({result['objectives_share']:.1%}), views {result['views_seconds'] * 1e3:.1f} ms "
+        f"({result['views_share']:.1%})"
     )
     if asked.json:
         asked.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -60,14 +69,15 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     recipe = resolve(name, [f"image_size={image_size}", f"batch_size={batch}", *overrides])
     with tempfile.TemporaryDirectory() as folder:
         training = _training(recipe, Path(folder), images=max(batch * 8, 600))
-        engine, floor = _engine_step(training), _floor_step(training)
-        times: dict[Callable[[], None], list[float]] = {engine: [], floor: []}
+        engine = _engine_step(training)
+        works = engine, _floor_step(training), _objectives_alone(training, engine), _views_alone(training)
+        times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
-            for work, taken in times.items():
+            for work, taken in zip(works, times, strict=True):
                 seconds = _timed(work)
                 if turn >= 3:
                     taken.append(seconds)
-    step_seconds, floor_seconds = statistics.median(times[engine]), statistics.median(times[floor])
+    step_seconds, floor_seconds, objectives_seconds, views_seconds = map(statistics.median, times)
     return {
         "recipe": name,
         "networks": [f"{key}: {_backbone(one, recipe)}" for key, one in recipe.networks.items()],
@@ -76,6 +86,10 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
         "step_seconds": step_seconds,
         "floor_seconds": floor_seconds,
         "overhead": step_seconds / floor_seconds - 1,
+        "objectives_seconds": objectives_seconds,
+        "objectives_share": objectives_seconds / step_seconds,
+        "views_seconds": views_seconds,
+        "views_share": views_seconds / step_seconds,
         "device": str(training.fabric.device),
         "threads": torch.get_num_threads(),
     }
@@ -153,6 +167,40 @@ def _floor_step(training: Training) -> Callable[[], None]:
         training.optimiser.zero_grad()
         fabric.backward(total * 1e-6)
         training.optimiser.step()
+
+    return step
+
+
+def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
+    """The objectives of the step that ``engine`` takes once, again and again on its outputs."""
+    weights = training.classroom.active(1)
+    terms = [training.classroom.term(name) for name in weights]
+    scenes: list[Scene] = []
+    hook = terms[0].register_forward_pre_hook(lambda _, inputs: scenes.append(inputs[0]))
+    engine()
+    hook.remove()
+    scene = scenes[0]
+
+    def leaf(output: NetworkOutput, learns: bool) -> NetworkOutput:
+        said = (getattr(output, one.name) for one in fields(output))
+        return NetworkOutput(*(None if one is None else one.detach().requires_grad_(learns) for one in said))  # type: ignore[arg-type]
+
+    def step() -> None:
+        outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in scene.outputs.items()}
+        again = replace(scene, outputs=outputs)
+        losses = [weights[term.objective.name] * term(again) for term in terms]
+        training.fabric.backward(torch.stack(losses).sum())
+
+    return step
+
+
+def _views_alone(training: Training) -> Callable[[], None]:
+    recipe = training.recipe
+    rows = np.arange(recipe.batch_size)
+    batch = next(iter(training.parts.train.batches([rows])))
+
+    def step() -> None:
+        show(recipe, recipe.networks, batch, len(rows), (recipe.seed, 1, 0))
 
     return step
 
