@@ -144,6 +144,26 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
     )
 
 
+def test_a_search_outlives_its_first_failures_but_not_only_failures(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    launch = tuning.launch
+
+    def sometimes(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) <= broken:
+            raise PreceptorError("objectives.kl: the loss became nan")
+        return launch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tuning, "launch", sometimes)
+    broken = 2
+    assert [one.value is None for one in tune(_search(phantom_root, tmp_path / "two"), 3)] == [False, True, True]
+    broken, calls[:] = 99, []
+    with pytest.raises(PreceptorError, match="all 3 trials failed"):
+        tune(_search(phantom_root, tmp_path / "all"), 10)
+
+
 @pytest.mark.parametrize(
     ("ranges", "overrides", "message"),
     [

@@ -37,6 +37,7 @@ from preceptor.training.run import Run
 if TYPE_CHECKING:
     import optuna
 
+_HOPELESS = 3  # trials that all failed: then it is not their values
 SEARCH, STORE, BEST, TABLE, NOTE = "search.yaml", "trials.db", "best.yaml", "trials.csv", "trial.json"
 
 
@@ -107,7 +108,8 @@ def tune(search: Search, trials: int) -> list[Trial]:
 
     Raises:
         PreceptorError: wrong keys or ranges, before anything is trained; a recipe without a validation part or a
-            metric to select by; a folder of another search, or one in use; all trials failed.
+            metric to select by; a folder of another search, or one in use; all trials failed, or
+            the first three.
     """
     base = _check(search)
     search.out.mkdir(parents=True, exist_ok=True)
@@ -120,8 +122,10 @@ def tune(search: Search, trials: int) -> list[Trial]:
             study.sampler = _sampler(search.seed, number)
             asked = study.ask({one.key: _distribution(one) for one in search.space})
             _try(search, study, asked.number, asked.params)
-            _write(search, study)
-        return _write(search, study)
+            _refuse_hopeless(_write(search, study), _HOPELESS)
+        ranked = _write(search, study)
+        _refuse_hopeless(ranked, 1)
+        return ranked
 
 
 def _check(search: Search) -> Recipe:
@@ -329,9 +333,13 @@ def _write(search: Search, study: optuna.Study) -> list[Trial]:
     ranked = sorted(trials, key=lambda one: (one.value is None, -(one.value or 0.0), one.number))
     if ranked and ranked[0].value is not None:
         write_text(search.out / BEST, _best(search, ranked[0], len(trials)))
-    elif ranked:
-        raise PreceptorError(f"all {len(ranked)} trials failed; the first: {trials[0].error}")
     return ranked
+
+
+def _refuse_hopeless(trials: Sequence[Trial], least: int) -> None:
+    if len(trials) >= least and all(one.value is None for one in trials):
+        first = min(trials, key=lambda one: one.number)
+        raise PreceptorError(f"all {len(trials)} trials failed; the first: {first.error}")
 
 
 def _told(search: Search, one: optuna.trial.FrozenTrial) -> Trial:
