@@ -10,23 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-MASKS = "HAM10000_segmentations_lesion_tschandl"
-PARTS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+from preceptor.data.readers import read
 
 
 def lesion_table(root: Path, every: int) -> pd.DataFrame:
     """Columns image, mask, group: all images of every ``every``-th lesion by name."""
-    listed = pd.read_csv(root / "HAM10000_metadata.csv").sort_values("image_id")
-    some = sorted(listed["lesion_id"].unique())[::every]
-    images = {path.stem: path.resolve() for part in PARTS for path in (root / part).glob("*.jpg")}
-    chosen = listed[listed["lesion_id"].isin(some)]
-    return pd.DataFrame(
-        {
-            "image": [images[name] for name in chosen["image_id"]],
-            "mask": [(root / MASKS / f"{name}_segmentation.png").resolve() for name in chosen["image_id"]],
-            "group": list(chosen["lesion_id"]),
-        }
-    )
+    catalog = read("ham10000", root, {"masks": True})
+    images = catalog.table.sort_values("id")
+    chosen = images[images["group"].isin(sorted(images["group"].unique())[::every])]
+    paths = {kind: [catalog.root.resolve() / path for path in chosen[kind]] for kind in ("image", "mask")}
+    return pd.DataFrame({**paths, "group": list(chosen["group"])})
 
 
 def main() -> None:
