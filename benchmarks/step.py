@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,7 @@ def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callabl
     scene = scenes[0]
 
     def leaf(output: NetworkOutput, learns: bool) -> NetworkOutput:
-        said = (getattr(output, one.name) for one in fields(output))
-        return NetworkOutput(*(None if one is None else one.detach().requires_grad_(learns) for one in said))  # type: ignore[arg-type]
+        return output.each(lambda value: value.detach().requires_grad_(learns))
 
     def step() -> None:
         outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in scene.outputs.items()}

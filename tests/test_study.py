@@ -114,6 +114,7 @@ def table(out: Path) -> list[dict[str, Any]]:
         ({"basline": "alone"}, "unknown key 'basline'. Did you mean 'baseline'?"),
         ({"rows": [{"name": "alone", "recipe": "student", "sett": {}}]}, "unknown key 'rows.alone.sett'"),
         ({"folds": "all"}, "'folds' is 'all'"),
+        ({"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"accuracy": 84.3}}}]}, "less than or equal to 1"),
         ({"baseline": "Alone"}, "Did you mean 'alone'?"),
         ({"rows": [*PLAN["rows"], PLAN["rows"][0]]}, "alone occurs twice"),
         ({"rows": [{"name": "alone"}]}, "needs either a recipe, or teacher: true"),

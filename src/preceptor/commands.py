@@ -155,6 +155,11 @@ def refuse_other_classes(networks: Mapping[str, Trained], classes: tuple[str, ..
 
 
 def predict(model: Path, images: list[Path], network: str, out: Path | None) -> None:
+    """Writes the probabilities of every class for every image, to ``out`` or to the screen; of a segmenter its masks.
+
+    Raises:
+        PreceptorError: no such network or image, or images that cannot be read, after the others are done.
+    """
     files = image_files(images)
     found, _ = load_network(find_network(model, network, "MODEL"))
     if isinstance(found, Segmenter):

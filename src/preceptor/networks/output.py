@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,3 +23,8 @@ class NetworkOutput:
     feature_map: Tensor
     embedding: Tensor
     projection: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> NetworkOutput:
+        """The same of every tensor that is there."""
+        projection = None if self.projection is None else change(self.projection)
+        return NetworkOutput(change(self.logits), change(self.feature_map), change(self.embedding), projection)

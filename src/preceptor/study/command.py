@@ -22,6 +22,13 @@ def study(
     plan: str, data: str | None, overrides: list[str], root: Path | None, out: Path | None, workers: int | None,
     engine: str, address: str | None, quick: bool, dry_run: bool, exclude: Path | None, cache: Path | None,
 ) -> None:  # fmt: skip
+    """Runs what a plan asks for and is not done yet, then prints the table and writes the report.
+
+    Exits with 1 where cells failed, with 130 when it is interrupted.
+
+    Raises:
+        PreceptorError: a wrong plan, override, option or data set, before anything is trained.
+    """
     if engine not in ("local", "ray"):
         raise PreceptorError(f"--engine {engine}", expected="local or ray")
     if address is not None and engine != "ray":

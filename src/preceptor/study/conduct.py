@@ -19,7 +19,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.study.cells import Cell, Job, Matrix, expand
 from preceptor.study.engines import Engine
-from preceptor.study.plan import DataSet, Plan, to_yaml
+from preceptor.study.plan import NOT_EVIDENCE, DataSet, Plan, to_yaml
 from preceptor.study.work import Outcome, Task, seconds_so_far
 from preceptor.training.api import decoder
 from preceptor.training.prepare import Data
@@ -27,7 +27,6 @@ from preceptor.training.run import Run
 from preceptor.version import __version__
 
 PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
-NOT_EVIDENCE = "quick: not evidence"
 
 
 @dataclass

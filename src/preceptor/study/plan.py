@@ -21,7 +21,10 @@ from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe.section import Positive, Section
 from preceptor.recipes.messages import explain
 
+#: How whatever a quick study shows is marked.
+NOT_EVIDENCE = "quick: not evidence"
 Seed = Annotated[int, Field(ge=0)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 Settings = dict[str, Any]
 #: Keys of a recipe that the plan decides on itself.
 OWN = {"seed": "seeds", "name": "rows", "paper": "paper"}
@@ -75,11 +78,11 @@ class Layout(Section):
 
 
 class Paper(Section):
-    """A published table: what it is called, on which data (a reader's name), and metric → value by row."""
+    """A published table: what it is called, on which data (a reader's name), and metric → ratio by row."""
 
     table: str
     data: str
-    rows: dict[str, dict[str, float]]
+    rows: dict[str, dict[str, Ratio]]
 
 
 class Quick(Section):
@@ -185,6 +188,11 @@ class Plan(Section):
     def _among(key: str, name: str, names: list[str]) -> None:
         if name not in names:
             raise ValueError(f"{key}: there is no row {name!r}.{did_you_mean(name, names)} Rows: {', '.join(names)}")
+
+    @property
+    def published(self) -> Paper | None:
+        """The published table, where there is one on the same data."""
+        return next((table for table in self.paper if table.data == self.data.reader), None)
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)

@@ -24,12 +24,11 @@ from preceptor.report.layers import layer_sections
 from preceptor.report.overlays import SAID, TRUTH, overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.run import Entry
-from preceptor.report.run import Run as ReportedRun
 from preceptor.report.words import duration
 from preceptor.study import text, words
 from preceptor.study.compare import Comparison, compare
 from preceptor.study.figures import cost_of, curves, forest, frontiers
-from preceptor.study.results import CellRun, Key, Line, Study, read_study
+from preceptor.study.results import Key, Line, Study, read_study
 from preceptor.study.statistics import Spread, spread
 
 TEMPLATE = "study.html.j2"
@@ -142,20 +141,14 @@ def _pooled(study: Study, line: Line) -> Entry:
     scores = table[[f"p_{name}" for name in study.classes]].to_numpy()
     targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
     facts = {"test": {"calibration_error": calibration_error(targets, scores)}}
-    return _made(line, study.some_run, {"classes": study.classes, "networks": {line.network: facts}}, table)
+    metrics = {"classes": study.classes, "networks": {line.network: facts}}
+    read = replace(study.some_run, label=line.label, metrics=metrics, predictions=table)
+    return Entry(read, line.network, line.label, line.index)
 
 
 def _entry(line: Line, key: Key) -> Entry:
     """One cell of a line, for what is shown of one run."""
-    run = line.runs[key]
-    return _made(line, run, run.metrics, run.tested)
-
-
-def _made(line: Line, run: CellRun, metrics: dict[str, Any], predictions: pd.DataFrame) -> Entry:
-    read = ReportedRun(
-        run.path, line.label, run.recipe, run.recipe_text, run.environment, metrics, run.split, run.history, predictions
-    )
-    return Entry(read, line.network, line.label, line.index)
+    return Entry(replace(line.runs[key], label=line.label), line.network, line.label, line.index)
 
 
 def _recall(line: Line, name: str) -> Spread | None:

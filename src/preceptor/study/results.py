@@ -12,31 +12,15 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from preceptor.errors import PreceptorError, did_you_mean
-from preceptor.evaluation.predictions import read_predictions
-from preceptor.training.run import Run
+from preceptor.errors import PreceptorError
+from preceptor.report.run import Run, load_run
+from preceptor.study.conduct import PLAN, TABLE
+from preceptor.study.plan import Plan, Row, validate
 
-PLAN, CELLS = "study.yaml", "cells.json"
 #: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
 #: together, since the mean over images rewards silence on empty ones.
 FIRST = ("balanced_accuracy", "iou_pooled", "iou")
-MASK_COLUMNS = ("id", "part", "network", "iou", "dice", "target_pixels", "predicted_pixels")
 Key = tuple[int, int]  # fold, seed
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table: a recipe with its settings, and what its paper reports, as ratios.
-
-    Attributes:
-        networks: whose figures stand in it, the one that is compared first; empty for :attr:`CellRun.reported`.
-    """
-
-    name: str
-    recipe: str
-    settings: dict[str, Any]
-    networks: list[str]
-    paper: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,26 +47,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellRun:
+class CellRun(Run):
     """The finished run of a cell."""
-
-    path: Path
-    recipe: dict[str, Any]
-    recipe_text: str
-    environment: dict[str, Any]
-    metrics: dict[str, Any]
-    split: pd.DataFrame
-    history: pd.DataFrame
 
     @cached_property
     def tested(self) -> pd.DataFrame:
         """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image."""
-        path = self.path / "predictions.csv"
-        table = read_predictions(path) if self.metrics["task"] == "classification" else _mask_rows(path)
-        table = table[table["part"] == "test"]
+        table = self.predictions[self.predictions["part"] == "test"]
         group = table["id"].map(self.split.set_index("id")["group"])
         if group.isna().any():
-            raise PreceptorError(f"{path} names images that {self.path / 'split.csv'} does not have")
+            raise PreceptorError(f"{self.path}: predictions.csv names images that split.csv does not have")
         return table.assign(group=group)
 
     @property
@@ -90,16 +64,6 @@ class CellRun:
         """Images of the test part over those of the training part."""
         parts = self.split["part"].value_counts()
         return float(parts.get("test", 0) / parts["train"])
-
-    @property
-    def reported(self) -> list[str]:
-        """The networks that a row is about: the recipe's ensembles, and those that the epoch is selected by."""
-        networks = self.metrics["networks"]
-        chosen = (self.recipe.get("select") or {}).get("network", "student")
-        named = [chosen] if isinstance(chosen, str) else list(chosen)
-        found = [name for name in (*(self.recipe.get("ensembles") or {}), *named) if name in networks]
-        learned = [name for name, facts in networks.items() if "frozen" not in str(facts.get("role"))]
-        return found or learned[-1:] or list(networks)[-1:]
 
 
 @dataclass(frozen=True)
@@ -135,29 +99,39 @@ class Study:
     """A study's folder, read.
 
     Attributes:
+        plan: settled, as study.yaml has it.
         text: study.yaml, as it stands.
-        layout: metric -> heading, the columns of the table.
-        decimals: of its figures.
-        paper: what the published table is called, where there is one on the same data.
-        baseline: the name of the row that the others are measured against.
-        quick: made to show that it runs; its figures are no evidence.
         lines: of the rows with a finished cell, in the plan's order.
     """
 
     folder: Path
-    name: str
-    title: str
+    plan: Plan
     text: str
-    about: str
-    layout: dict[str, str]
-    decimals: int
-    paper: str
-    rows: list[Row]
-    baseline: str
-    data: dict[str, Any]
-    quick: bool
     cells: list[Cell]
     lines: list[Line] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return self.plan.title or self.plan.name
+
+    @property
+    def layout(self) -> dict[str, str]:
+        """Metric -> heading, the columns of the table."""
+        return self.plan.layout.columns
+
+    @property
+    def decimals(self) -> int:
+        return self.plan.layout.decimals
+
+    @property
+    def baseline(self) -> str:
+        """The name of the row that the others are measured against."""
+        return self.plan.baseline
+
+    @property
+    def quick(self) -> bool:
+        """Made to show that it runs; its figures are no evidence."""
+        return self.plan.is_quick
 
     @property
     def task(self) -> str:
@@ -197,23 +171,23 @@ def read_study(folder: Path) -> Study:
     Raises:
         PreceptorError: no study, one without a finished cell, a broken file, or cells that tell apart other classes.
     """
-    if not (folder / PLAN).is_file() or not (folder / CELLS).is_file():
+    if not (folder / PLAN).is_file() or not (folder / TABLE).is_file():
         raise PreceptorError(
-            f"{folder} is not a study: it lacks {PLAN} or {CELLS}", expected="a folder that preceptor study wrote"
+            f"{folder} is not a study: it lacks {PLAN} or {TABLE}", expected="a folder that preceptor study wrote"
         )
     text = (folder / PLAN).read_text(encoding="utf-8")
-    said = _plan(text, folder / PLAN)
+    plan = _plan(text, folder / PLAN)
     cells = _cells(folder)
     runs, kept = {}, []
     for cell in cells:
         if cell.state == "done":
             path = folder / cell.path
             if (path / "metrics.json").is_file():
-                runs[cell.row, cell.key] = _run(path)
+                runs[cell.row, cell.key] = CellRun(**vars(load_run(path)))
             else:
                 cell = Cell(cell.row, *cell.key, "failed", cell.path, f"{path} holds no finished run", cell.seconds)
         kept.append(cell)
-    study = Study(folder=folder, text=text, cells=kept, **said)
+    study = Study(folder, plan, text, kept)
     if not runs:
         errors = [cell.error for cell in kept if cell.error]
         raise PreceptorError(
@@ -227,10 +201,11 @@ def read_study(folder: Path) -> Study:
 
 def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
     found: list[Line] = []
-    for row in study.rows:
+    for row in study.plan.rows:
         of_row = {key: run for (name, key), run in sorted(runs.items()) if name == row.name}
-        reported = dict.fromkeys(name for run in of_row.values() for name in row.networks or run.reported)
-        networks = [name for name in reported if any(name in run.metrics["networks"] for run in of_row.values())]
+        networks = [
+            name for name in row.networks or [] if any(name in run.metrics["networks"] for run in of_row.values())
+        ]
         for name in networks:
             having = {key: run for key, run in of_row.items() if name in run.metrics["networks"]}
             label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
@@ -238,52 +213,15 @@ def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
     return found
 
 
-def _plan(text: str, path: Path) -> dict[str, Any]:
+def _plan(text: str, path: Path) -> Plan:
     try:
-        said = yaml.safe_load(text)
+        return validate(yaml.safe_load(text), str(path))
     except yaml.YAMLError as error:
         raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
-    missing = [key for key in ("name", "rows", "baseline", "layout") if not (isinstance(said, dict) and said.get(key))]
-    if missing:
-        raise PreceptorError(f"{path} lacks {', '.join(missing)}", expected="the plan that preceptor study settled")
-    names = [str(one["name"]) for one in said["rows"]]
-    if said["baseline"] not in names:
-        raise PreceptorError(
-            f"{path}: baseline: there is no row {said['baseline']!r}.{did_you_mean(str(said['baseline']), names)}",
-            expected=f"one of {', '.join(names)}",
-        )
-    columns, data = said["layout"]["columns"], said.get("data") or {}
-    published = [table for table in said.get("paper") or [] if table["data"] == data.get("reader")]
-    figures = published[0]["rows"] if published else {}
-    rows = [
-        Row(
-            name, str(one.get("recipe") or "the plan's teacher"), dict(one.get("set") or {}),
-            list(one.get("networks") or []), {key: _ratio(value) for key, value in figures.get(name, {}).items()},
-        )
-        for name, one in zip(names, said["rows"], strict=True)
-    ]  # fmt: skip
-    return {
-        "name": str(said["name"]),
-        "title": str(said.get("title") or said["name"]),
-        "about": str(said.get("about") or ""),
-        "layout": {str(metric): str(heading) for metric, heading in columns.items()},
-        "decimals": int(said["layout"].get("decimals", 3)),
-        "paper": str(published[0]["table"]) if published else "",
-        "rows": rows,
-        "baseline": str(said["baseline"]),
-        "data": data,
-        "quick": said.get("quick") is True,
-    }
-
-
-def _ratio(value: Any) -> float:
-    """Papers write 0.843 or 84.3; here it is a ratio."""
-    number = float(value)
-    return number / 100 if abs(number) > 1 else number
 
 
 def _cells(folder: Path) -> list[Cell]:
-    path = folder / CELLS
+    path = folder / TABLE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return [
@@ -295,31 +233,6 @@ def _cells(folder: Path) -> list[Cell]:
         ]  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PreceptorError(f"{path} cannot be read: {error!r}", expected="the cells of a study") from None
-
-
-def _run(path: Path) -> CellRun:
-    run = Run(path)
-    try:
-        text = (path / "recipe.yaml").read_text(encoding="utf-8")
-        return CellRun(
-            path=path,
-            recipe=yaml.safe_load(text),
-            recipe_text=text,
-            environment=run.environment,
-            metrics=run.metrics,
-            split=run.split,
-            history=pd.read_csv(path / "history.csv"),
-        )
-    except (OSError, ValueError, yaml.YAMLError) as error:  # JSON's and CSV's errors are ValueErrors
-        raise PreceptorError(f"{path}: a file of this run is broken or missing ({error})") from None
-
-
-def _mask_rows(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype={"id": str, "part": str, "network": str}, keep_default_na=False)
-    missing = [name for name in MASK_COLUMNS if name not in table.columns]
-    if missing:
-        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="a row an image with its IoU")
-    return table
 
 
 def _check_alike(runs: Iterable[CellRun]) -> None:

@@ -13,8 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from preceptor.study.cells import Cell, Job
-from preceptor.study.conduct import NOT_EVIDENCE, Study
+from preceptor.study.conduct import Study
 from preceptor.study.engines import Engine
+from preceptor.study.plan import NOT_EVIDENCE
+from preceptor.study.statistics import spread
+from preceptor.study.words import figure
 from preceptor.study.work import Outcome, epochs_done, seconds_so_far
 from preceptor.training.run import Run
 
@@ -179,7 +182,7 @@ def _progress(study: Study, job: Job) -> str:
 def result_table(study: Study) -> Table:
     """Mean ± standard deviation over the finished cells of each row, the published figures beside it."""
     plan, decimals = study.plan, study.plan.layout.decimals
-    published = plan.paper[0] if plan.paper else None
+    published = plan.published
     table = Table(title=heading(study), title_justify="left", caption_justify="left")
     table.add_column("row", no_wrap=True)
     table.add_column("network", no_wrap=True)
@@ -205,11 +208,7 @@ def result_table(study: Study) -> Table:
 
 def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
     tested = [Run(study.matrix.paths[cell.job.identity]).metrics["networks"][network]["test"] for cell in cells]
-    values = [one[metric] for one in tested if one.get(metric) is not None]
-    if not values:
-        return "–"
-    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{decimals}f}{spread}"
+    return figure(spread([one[metric] for one in tested if one.get(metric) is not None]), decimals)
 
 
 def _line(console: Console, text: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from preceptor.report.words import NONE, THIN
 from preceptor.study.compare import Comparison
+from preceptor.study.plan import NOT_EVIDENCE
 from preceptor.study.results import Line
 from preceptor.study.words import (
-    QUICK,
     difference,
     figure,
     mark,
@@ -31,7 +31,7 @@ _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 def as_markdown(found: Comparison) -> str:
     """The table, the differences and what must be known of them."""
     study, decimals, own = found.study, found.study.decimals, papers(found)
-    title = f"{study.title} ({QUICK})" if study.quick else study.title
+    title = f"{study.title} ({NOT_EVIDENCE})" if study.quick else study.title
     out = [f"# {title}", ""]
     for heading, sentence in warnings(found):
         out += [f"> **{heading}.** {' '.join(sentence.split())}", ""]
@@ -43,11 +43,11 @@ def as_markdown(found: Comparison) -> str:
             figures = [published(own[line.index], metric, decimals) for metric in study.layout]
             table.append(["*published*", "", *figures])
     out += [*_rows(table), "", f"▲ ▼: differs from {study.baseline}, after correction."]
-    out += [f"Published: {study.paper}."] if any(own.values()) else []
+    out += [f"Published: {study.plan.published.table}."] if study.plan.published and any(own.values()) else []
     for metric, heading in study.layout.items():
         versus = found.versus[metric]
         if versus:
-            out += ["", f"## {heading}, less {study.baseline}{f' ({QUICK})' if study.quick else ''}", ""]
+            out += ["", f"## {heading}, less {study.baseline}{f' ({NOT_EVIDENCE})' if study.quick else ''}", ""]
             head = ["row", f"difference (95{THIN}%)", "p", "Holm p", f"pooled, 95{THIN}%", "verdict"]
             out += _rows(
                 [
@@ -94,7 +94,7 @@ def as_csv(found: Comparison) -> str:
                     *((test.mean, test.low, test.high, test.p) if test else (None,) * 4),
                     one.adjusted if one else None, one.words if one else None,
                     *((pooled.value, pooled.interval.low, pooled.interval.high) if pooled else (None,) * 3),
-                    *((gap.low, gap.high) if gap else (None, None)), QUICK if study.quick else None,
+                    *((gap.low, gap.high) if gap else (None, None)), NOT_EVIDENCE if study.quick else None,
                 ]
             )  # fmt: skip
     return text.getvalue()
@@ -103,10 +103,10 @@ def as_csv(found: Comparison) -> str:
 def as_latex(found: Comparison) -> str:
     """A table for a paper, in booktabs' style."""
     study, decimals, own = found.study, found.study.decimals, papers(found)
-    quick = rf" \textbf{{({QUICK})}}" if study.quick else ""
-    cited = f" Published: {_tex(study.paper)}." if any(own.values()) else ""
+    quick = rf" \textbf{{({NOT_EVIDENCE})}}" if study.quick else ""
+    cited = f" Published: {_tex(study.plan.published.table)}." if study.plan.published and any(own.values()) else ""
     lines = [
-        *([f"% {QUICK}"] if study.quick else []),
+        *([f"% {NOT_EVIDENCE}"] if study.quick else []),
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_tex(study.title)}{quick}. Mean $\pm$ standard deviation over cells; $\uparrow\downarrow$: "

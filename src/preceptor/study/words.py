@@ -8,9 +8,9 @@ from preceptor.report.intervals import SAMPLES
 from preceptor.report.tables import LOWER_IS_BETTER
 from preceptor.report.words import MINUS, NONE, PAPER_PROTOCOL, THIN, count, listed
 from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, Comparison, Versus
+from preceptor.study.plan import NOT_EVIDENCE
 from preceptor.study.statistics import FEW, Spread
 
-QUICK = "quick: not evidence"
 QUICK_SAYS = """\
 This study was made to show that everything runs: little data, small networks, few epochs. Nothing follows from its
 figures, whatever the tests say."""
@@ -102,7 +102,7 @@ def _points(one: Versus) -> str:
 def warnings(found: Comparison) -> list[tuple[str, str]]:
     """What must be known before any figure is read: (heading, sentences)."""
     study = found.study
-    said = [(QUICK.capitalize(), QUICK_SAYS)] if study.quick else []
+    said = [(NOT_EVIDENCE.capitalize(), QUICK_SAYS)] if study.quick else []
     failed, pending = len(study.of("failed")), len(study.of("pending"))
     if failed or pending:
         told = ((failed, "failed"), (pending, "not been run"))
@@ -151,8 +151,9 @@ def _counted(number: int, thing: str) -> str:
 def papers(found: Comparison) -> dict[int, dict[str, float]]:
     """Line index -> metric -> what the paper reports; for the first network of each row."""
     study = found.study
+    told = study.plan.published.rows if study.plan.published else {}
     return {
-        line.index: {metric: value for metric, value in line.row.paper.items() if metric in study.layout}
+        line.index: {metric: value for metric, value in told.get(line.row.name, {}).items() if metric in study.layout}
         if line is study.first_of(line.row)
         else {}
         for line in study.lines

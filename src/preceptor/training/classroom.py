@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -84,9 +83,8 @@ class Classroom(nn.Module):
 
     def _look(self, name: str, images: Tensor) -> NetworkOutput:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
-            output = self.networks[name](images)
-        said = (getattr(output, one.name) for one in fields(output))
-        return NetworkOutput(*(None if value is None else value.float() for value in said))  # type: ignore[arg-type]
+            output: NetworkOutput = self.networks[name](images)
+        return output.each(Tensor.float)
 
     def term(self, name: str) -> Term:
         term = self.terms[name]
