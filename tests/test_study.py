@@ -1,4 +1,4 @@
-"""Studies: what plans may say, which cells they make, and that each runs once, whatever happens meanwhile."""
+"""Studies: every cell runs once, whatever happens meanwhile, and wherever it runs."""
 
 from __future__ import annotations
 
@@ -8,62 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
 
-from conftest import TINY
-from preceptor.data.catalog import Catalog
-from preceptor.data.phantom import CLASSES, Phantom, draw
-from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
-from preceptor.study.cells import expand
 from preceptor.study.conduct import Study, conduct, open_study, threads_before
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
-from preceptor.study.plan import Plan, read_plan, shipped, to_yaml, validate
+from preceptor.study.plan import to_yaml
 from preceptor.study.settle import Asked, settle
 from preceptor.study.show import estimate, matrix_table, result_table
 from preceptor.study.work import Outcome, Task, work
 from preceptor.training.api import train
+from small_study import PLAN, SETTINGS, plan
 from test_resume import epochs_done, wait_for
-
-SETTINGS = {
-    **TINY,
-    "epochs": 1,
-    "networks.student.backbone": "test_efficientnet",
-    "networks.student.pretrained": "none",
-    "networks.teacher.backbone": "test_resnet",
-    "networks.teacher.pretrained": "none",
-}
-PLAN: dict[str, Any] = {
-    "name": "tiny",
-    "data": {"reader": "phantom"},
-    "folds": [0],
-    "set": SETTINGS,
-    "rows": [{"name": "alone", "recipe": "student"}, {"name": "KD", "recipe": "kd"}],
-    "baseline": "alone",
-    "layout": {"columns": {"accuracy": "ACC"}},
-}
-
-
-def plan(**changes: Any) -> Plan:
-    said = {**PLAN, **changes}
-    if said["set"].keys() >= SETTINGS.keys() and {row.get("recipe") for row in said["rows"]} == {"student"}:
-        said["set"] = {key: value for key, value in said["set"].items() if "teacher" not in key}
-    return validate(said, "plan tiny")
-
-
-def refusal(**changes: Any) -> str:
-    with pytest.raises(PreceptorError) as refused:
-        expand(settle(plan(**changes)), "data", Path("nowhere"))
-    return str(refused.value)
 
 
 class InThisProcess:
@@ -103,194 +66,6 @@ def run(engine: Engine, root: Path, out: Path, **changes: Any) -> Study:
 
 def table(out: Path) -> list[dict[str, Any]]:
     return json.loads((out / "cells.json").read_text())
-
-
-# --- plans ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"basline": "alone"}, "unknown key 'basline'. Did you mean 'baseline'?"),
-        ({"rows": [{"name": "alone", "recipe": "student", "sett": {}}]}, "unknown key 'rows.alone.sett'"),
-        ({"folds": "all"}, "'folds' is 'all'"),
-        ({"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"accuracy": 84.3}}}]}, "less than or equal to 1"),
-        ({"baseline": "Alone"}, "Did you mean 'alone'?"),
-        ({"rows": [*PLAN["rows"], PLAN["rows"][0]]}, "alone occurs twice"),
-        ({"rows": [{"name": "alone"}]}, "needs either a recipe, or teacher: true"),
-        ({"rows": [{"name": "alone", "teacher": True}]}, "the plan has none"),
-        ({"set": {"seed": 3}}, "set.seed: is the plan's own; see seeds"),
-        ({"set": {"epohcs": 3}}, "unknown key 'epohcs'. Did you mean 'epochs'?"),
-        ({"set": {"networks.studnet.backbone": "resnet18"}}, "Did you mean 'student'?"),
-        ({"set": {**SETTINGS, "epochs": "many"}}, "row alone: recipe student: 'epochs' is 'many'"),
-        ({"rows": [{"name": "alone", "recipe": "studnet"}]}, "Did you mean 'student'?"),
-        ({"rows": [{"name": "alone", "recipe": "student", "networks": ["x"]}]}, "row alone: networks: student has no"),
-        ({"folds": [5]}, "fold 5: the recipe's split has 5 folds"),
-        ({"rows": [{"name": "alone", "recipe": "kd", "set": {"objectives.kl.temprature": 3}}]}, "row alone: "),
-    ],
-)
-def test_what_is_wrong_with_a_plan_is_said_by_its_key(changes: dict[str, Any], said: str) -> None:
-    assert said in refusal(**changes)
-
-
-def test_a_plan_from_a_file_finds_recipes_beside_it(tmp_path: Path) -> None:
-    from preceptor.recipes.resolve import resolve
-    from preceptor.recipes.resolve import to_yaml as recipe_yaml
-
-    (tmp_path / "mine.yaml").write_text(recipe_yaml(resolve("student")))
-    said = {**PLAN, "rows": [{"name": "alone", "recipe": "mine.yaml"}], "set": {}}
-    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(said))
-    settled = settle(read_plan(str(tmp_path / "plan.yaml")), Asked(overrides={"epochs": 7}))
-    assert settled.rows[0].recipe == str(tmp_path / "mine.yaml")
-    assert settled.rows[0].set == {"epochs": 7}
-    with pytest.raises(PreceptorError, match="Did you mean 'crckd_table1'"):
-        read_plan("crckd_tabel1")
-
-
-def test_settling() -> None:
-    """Settings go where they mean something; the row's own over the plan's, quick over both, the command over all."""
-    whole = plan(
-        rows=[
-            {"name": "alone", "recipe": "student", "set": {"epochs": 5, "batch_size": 8}},
-            {"name": "KD", "recipe": "kd"},
-            {"name": "more", "recipe": "kd"},
-        ],
-        set={"epochs": 4, "temperature": 3.0, "networks.teacher.backbone": "test_resnet"},
-        folds=3,
-        paper=[{"table": "Table 1", "data": "phantom", "rows": {"KD": {"accuracy": 0.9}}}],
-        quick={"rows": ["alone", "KD"], "folds": [0], "set": {"batch_size": 16}},
-    )
-    settled = settle(whole, Asked(overrides={"epochs": 2, "seeds": [7, 8]}))
-    assert settled.row("alone").set == {"batch_size": 8, "split.folds": 3, "epochs": 2}
-    assert settled.row("KD").set["temperature"] == 3.0
-    assert (settled.folds, settled.seeds, settled.set, settled.is_quick) == ([0, 1, 2], [7, 8], {}, False)
-    assert settled.row("KD").networks == ["student"]
-    assert settle(whole, Asked(reader="ham10000", root=Path("/h"))).paper == []
-    quick = settle(whole, Asked(quick=True))
-    assert [row.name for row in quick.rows] == ["alone", "KD"]
-    assert quick.row("alone").set["batch_size"] == 16
-    assert (quick.folds, quick.paper, quick.is_quick) == ([0], [], True)
-    for one in (settled, quick):  # a settled plan is a plan, and settling it again changes nothing
-        assert settle(validate(yaml.safe_load(to_yaml(one)), "again")) == one
-    assert "quick: true" in to_yaml(quick)
-    with pytest.raises(PreceptorError, match="no quick section"):
-        settle(plan(), Asked(quick=True))
-
-
-@pytest.mark.parametrize("name", sorted(shipped()))
-def test_shipped_plans_expand(name: str) -> None:
-    """At full size and quick, with one fold for the sake of time; all who need a teacher share one."""
-    for quick in (False, True):
-        settled = settle(read_plan(name), Asked(quick=quick, overrides={"folds": [0]}))
-        matrix = expand(settled, "data", Path("nowhere"))
-        assert len(matrix.cells) == len(settled.rows)
-        parts = Counter(matrix.jobs[key].recipe.name for key in matrix.shared)
-        assert (
-            parts == {"crckd": {}, "ssdkd": {"teacher": 1, "sskd_head": 1}, "kdml": {"teacher": 1}}[name.split("_")[0]]
-        )
-        splits = [job.recipe.split for job in matrix.jobs.values()]
-        assert all(split == splits[0] for split in splits)
-        if quick:
-            assert settled.is_quick
-            assert settled.data.reader == "phantom"
-            for job in matrix.jobs.values():
-                assert {one.pretrained for one in job.recipe.networks.values()} == {"none"}
-            knobs = Phantom(**settled.data.options)
-            catalog = Catalog("phantom", Path("nowhere"), _phantom_rows(knobs), CLASSES)
-            for fold in read_plan(name).quick.folds:  # type: ignore[union-attr]
-                make_split(catalog, fold=fold, **splits[0].model_dump())  # enough of every class
-
-
-@pytest.mark.parametrize("path", sorted(Path("benchmarks/studies").glob("*.yaml")), ids=lambda path: path.stem)
-def test_plans_of_the_measurements_share_one_teacher(path: Path) -> None:
-    overrides = {"networks.teacher.pretrained": "none"}  # the weights are not in the repository
-    settled = settle(read_plan(str(path)), Asked(overrides=overrides))
-    matrix = expand(settled, "data", Path("nowhere"))
-    assert [matrix.jobs[key].recipe.name for key in matrix.shared].count("teacher") == 1
-    budgets = {job.recipe.epochs for key, job in matrix.jobs.items() if matrix.jobs[key].recipe.name != "sskd_head"}
-    assert len(budgets) == 1
-
-
-def test_the_readme_names_plans_that_exist() -> None:
-    from test_docs import blocks
-
-    named = [line.split()[2] for code in blocks("README.md", "bash") for line in code.splitlines() if " study " in line]
-    assert {one for one in named if not one.endswith(".yaml")} <= set(shipped())
-    assert len(named) > 3
-    (example,) = [code for code in blocks("README.md", "yaml") if "baseline" in code]
-    assert [row.name for row in settle(validate(yaml.safe_load(example), "README.md")).rows] == [
-        "alone",
-        "KD",
-        "SSD-KD",
-    ]
-
-
-def _phantom_rows(knobs: Phantom) -> pd.DataFrame:
-    """What the phantom's table will say, before an image is drawn."""
-    lesions = draw._plan(knobs)
-    rows = [(name, lesion.label, str(lesion.number)) for lesion in lesions for name in lesion.images]
-    return pd.DataFrame(rows, columns=["id", "label", "group"])
-
-
-# --- cells ---------------------------------------------------------------------------------------------------------
-
-
-def identities(fingerprint: str = "data", **changes: Any) -> dict[str, str]:
-    matrix = expand(settle(plan(**changes)), fingerprint, Path("nowhere"))
-    return {f"{cell.row.name}/{cell.fold}/{cell.seed}": cell.job.identity for cell in matrix.cells}
-
-
-def test_identity_is_what_decides_on_the_result() -> None:
-    before = identities()
-    rows = [{"name": "B1", "recipe": "student"}, {"name": "KD", "recipe": "kd", "set": {"temperature": 4.0}}]
-    renamed = identities(rows=rows, baseline="B1", title="Another")
-    assert renamed["B1/0/0"] == before["alone/0/0"], "names for people decide on nothing"
-    assert renamed["KD/0/0"] != before["KD/0/0"]
-    of_teacher = identities(set={**SETTINGS, "networks.teacher.backbone": "test_efficientnet"})
-    assert of_teacher["alone/0/0"] == before["alone/0/0"]
-    assert of_teacher["KD/0/0"] != before["KD/0/0"], "a cell depends on what its teacher is"
-    assert set(identities("other").values()).isdisjoint(before.values())
-    more = identities(folds=[0, 1], seeds=[0, 1])
-    assert len(set(more.values())) == 8
-    assert more.items() >= before.items()
-
-
-def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
-    def with_weights(path: Path) -> str:
-        rows = [{"name": "alone", "recipe": "student", "set": {"networks.student.pretrained": str(path)}}]
-        return identities(rows=rows)["alone/0/0"]
-
-    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
-    one.write_bytes(b"weights")
-    other.write_bytes(b"weights")
-    assert with_weights(one) == with_weights(other)
-    other.write_bytes(b"others")
-    from preceptor.study.cells import _content
-
-    _content.cache_clear()
-    assert with_weights(one) != with_weights(other)
-
-
-def test_shared_parts() -> None:
-    """Heads stand on teachers; the plan's own teacher takes the place of all, and is a row."""
-    rows = [*PLAN["rows"], {"name": "SSKD", "recipe": "sskd"}, {"name": "FitNet", "recipe": "fitnet"}]
-    matrix = expand(settle(plan(rows=rows, seeds=[0, 1])), "data", Path("out"))
-    assert Counter(matrix.jobs[key].recipe.name for key in matrix.shared) == {"teacher": 2, "sskd_head": 2}
-    order = list(matrix.jobs)
-    for key, job in matrix.jobs.items():
-        assert all(order.index(part.identity) < order.index(key) for part in job.parts.values())
-    fixed = expand(settle(plan(rows=rows, seeds=[0, 1], teacher_seed=5)), "data", Path("out"))
-    assert {fixed.jobs[key].seed for key in fixed.shared} == {5}
-    assert len(fixed.shared) == 2
-    own = {"recipe": "teacher", "set": {"epochs": 9}}
-    taught = settle(plan(rows=[*rows, {"name": "T", "teacher": True}], teacher=own))
-    matrix = expand(taught, "data", Path("out"))
-    teachers = [job for job in matrix.jobs.values() if job.recipe.name == "teacher"]
-    assert [job.recipe.epochs for job in teachers] == [9]
-    assert [cell.row.name for cell in matrix.cells if cell.job == teachers[0]] == ["T"]
-
-
-# --- runs ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
