@@ -210,6 +210,7 @@ class _Masked:
         np.add.at(self.sums, group, np.hstack([of_images, truth, said, both]))
 
     def figures(self, times: Floats) -> dict[str, Floats]:
+        """Metric -> its value under every resampling; ``times`` (resamplings, groups) counts each group's draws."""
         sums = times @ self.sums
         images, iou, dice = sums[:, :3].T
         truth, said, both = np.split(sums[:, 3:], 3, axis=1)
@@ -244,6 +245,7 @@ class _Classified:
         ]
 
     def figures(self, times: Floats) -> dict[str, Floats]:
+        """As for masks: metric -> its value under every resampling."""
         drawn = np.ascontiguousarray(times.T)
         cases, called, hits = times @ self.cases, times @ self.called, times @ self.hits
         with np.errstate(invalid="ignore", divide="ignore"):

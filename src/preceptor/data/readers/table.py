@@ -57,11 +57,18 @@ def table(
         label = ""
     for column in filter(None, (image, label or mask, id, group)):
         refuse_missing(path, rows, column)
-    notes = [] if label else ["no labels: for segmentation only"]
-    if not group:
-        notes.append("no groups known: every image is taken as unrelated to the others (data.group names their column)")
+    result = _catalog_rows(rows, image, label, group, mask, id)
+    _refuse_repeats(path, rows, image)
+    _refuse_missing_files(path, rows, result)
+    names = _mask_classes(path, mask_classes, bool((result["mask"] != "").any()))
+    notes = _notes(result, bool(label), bool(group), bool(mask))
+    return Catalog("table", path.parent, result, _classes(path, result["label"]), notes, mask_classes=names)
+
+
+def _catalog_rows(rows: pd.DataFrame, image: str, label: str, group: str, mask: str, id: str) -> pd.DataFrame:
+    """The file's columns by the catalog's names; a column that the file lacks is ``""``."""
     ids = rows[id or image]
-    result = pd.DataFrame(
+    return pd.DataFrame(
         {
             "id": ids,
             "image": rows[image],
@@ -70,12 +77,17 @@ def table(
             "mask": rows[mask].mask(is_missing(rows[mask]), "") if mask else "",
         }
     )
-    if mask and (without := int((result["mask"] == "").sum())):
-        notes.append(f"{without:,} of {len(result):,} images have no mask")
-    _refuse_repeats(path, rows, image)
-    _refuse_missing_files(path, rows, result)
-    names = _mask_classes(path, mask_classes, bool((result["mask"] != "").any()))
-    return Catalog("table", path.parent, result, _classes(path, result["label"]), tuple(notes), mask_classes=names)
+
+
+def _notes(rows: pd.DataFrame, labels: bool, groups: bool, masks: bool) -> tuple[str, ...]:
+    notes = []
+    if not labels:
+        notes.append("no labels: for segmentation only")
+    if not groups:
+        notes.append("no groups known: every image is taken as unrelated to the others (data.group names their column)")
+    if masks and (without := int((rows["mask"] == "").sum())):
+        notes.append(f"{without:,} of {len(rows):,} images have no mask")
+    return tuple(notes)
 
 
 def _mask_classes(path: Path, text: str, any_masks: bool) -> tuple[str, ...]:

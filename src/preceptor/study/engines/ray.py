@@ -72,6 +72,7 @@ class RayEngine:
         self._fill()
 
     def results(self, seconds: float) -> list[Outcome]:
+        """As :meth:`Engine.results` says; a task that Ray gave up (a node lost for good) is a failed one."""
         if not self._at_work:
             return []
         ready, _ = self._ray.wait(list(self._at_work), num_returns=1, timeout=seconds)
