@@ -207,6 +207,17 @@ def test_changed_data_are_noticed(phantom_root: Path, tmp_path: Path) -> None:
         carry_on(run)
 
 
+def test_a_run_goes_back_to_the_very_table(phantom_root: Path, tmp_path: Path) -> None:
+    catalog = Data("phantom", phantom_root).catalog()
+    for name in ("mine.csv", "other.csv"):
+        rows = catalog.table[["image", "label", "group"]]
+        rows.assign(image=[str(catalog.root / image) for image in rows["image"]]).to_csv(tmp_path / name, index=False)
+    file = tmp_path / "mine.csv"
+    run = prepare(resolve("student", STUDENT), Data("table", file), tmp_path / "run")
+    assert run.environment["data"]["root"] == str(file)
+    assert len(run.catalog()) == len(catalog)
+
+
 def test_finished_runs_are_not_trained_again(kd: Run) -> None:
     stamp = kd.checkpoint.stat().st_mtime_ns
     carry_on(kd)

@@ -231,7 +231,7 @@ def _environment(
         "starts": dict(starts),
         "data": {
             "name": data.name,
-            "root": str(catalog.root.resolve()) if data.root else None,
+            "root": str(data.root.expanduser().resolve()) if data.root else None,
             "options": dict(data.options),
             "fingerprint": catalog.fingerprint(),
             "fold": data.fold,
