@@ -16,7 +16,7 @@ from browser import CHROMIUM, look
 from fake_study import PAPER, FakeStudy, write_fake_study
 from preceptor.errors import PreceptorError
 from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, compare
-from preceptor.study.figures import forest, unbeaten
+from preceptor.study.figures import costs_of, forest, unbeaten
 from preceptor.study.report import write_study_report
 from preceptor.study.results import read_study
 from preceptor.study.statistics import corrected_t_test, holm
@@ -52,6 +52,21 @@ def test_table_holds_the_runs_own_figures(folder: Path) -> None:
         assert row["std"] == pytest.approx(np.std(values, ddof=1))
     assert table.loc[("KD", "accuracy"), "paper"] == PAPER["KD"]["accuracy"]
     assert table["evidence"].isna().all()
+
+
+def test_equal_networks_cost_the_same(tmp_path: Path) -> None:
+    """Cells are timed on a machine that others keep busy; that must not set two equal students apart."""
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=("ResNet50", "Student alone", "KD"), folds=(0, 1)))
+    usual = []
+    for place, cell in enumerate(sorted((folder / "cells").glob("[sk]*"))):
+        metrics = json.loads((cell / "metrics.json").read_text())
+        usual.append(metrics["networks"]["student"]["cost"]["latency_ms"]["median"] * (1 + place))
+        metrics["networks"]["student"]["cost"]["latency_ms"]["median"] = usual[-1]
+        (cell / "metrics.json").write_text(json.dumps(metrics))
+    lines = read_study(folder).lines
+    teacher, alone, kd = (costs_of(lines)[line.index] for line in lines)
+    assert alone["latency_ms"] == kd["latency_ms"] == {"median": np.median(usual)}
+    assert teacher["latency_ms"] != kd["latency_ms"]
 
 
 def test_rows_are_compared_on_the_cells_that_both_have(folder: Path) -> None:

@@ -84,26 +84,39 @@ def forest(found: Comparison, metric: str) -> Forest | None:
     return Forest(metric, found.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
 
 
-def cost_of(line: Line) -> dict[str, Any]:
-    """What the line's network costs: of its first cell; latency is the median over cells, which one busy hour moves
-    little. Empty where the runs do not say."""
-    said = [line.facts(key).get("cost") for key in line.runs]
-    known = [cost for cost in said if cost]
-    if not known:
-        return {}
-    medians = [cost["latency_ms"]["median"] for cost in known if cost.get("latency_ms")]
-    latency = {**known[0]["latency_ms"], "median": float(np.median(medians))} if medians else None
-    return {**known[0], "latency_ms": latency}
+def costs_of(lines: Sequence[Line]) -> dict[int, dict[str, Any]]:
+    """Line index -> what its network costs, of those whose runs say it.
+
+    Networks of one size and one arithmetic are taken for one architecture, and its latency is the median over all cells
+    that have it: a cell is timed while others keep the machine busy, which would set equal networks apart.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    timed: dict[tuple[Any, ...], list[float]] = {}
+    for line in lines:
+        known = [cost for key in line.runs if (cost := line.facts(key).get("cost"))]
+        if known:
+            found[line.index] = dict(known[0])
+        for cost in known:
+            if cost.get("latency_ms"):
+                timed.setdefault(_architecture(cost), []).append(cost["latency_ms"]["median"])
+    for cost in found.values():
+        if medians := timed.get(_architecture(cost)):
+            cost["latency_ms"] = {"median": float(np.median(medians))}
+    return found
+
+
+def _architecture(cost: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(cost.get(key) for key in ("image_size", "parameters", "bytes", "flops"))
 
 
 def frontiers(found: Comparison) -> list[Figure]:
     """The metric that verdicts are about over latency, size and arithmetic; a line joins what nothing else beats."""
-    metric = found.study.first
+    metric, costs = found.study.first, costs_of(found.study.lines)
     figures = []
     for kind, (label, value_of) in COSTS.items():
         points = []
         for line in found.study.lines:
-            cost, spread = value_of(cost_of(line)), found.spreads[line.index][metric]
+            cost, spread = value_of(costs.get(line.index, {})), found.spreads[line.index][metric]
             if cost and spread is not None:
                 points.append((float(cost), spread.mean, spread.std or 0.0, line))
         if points:

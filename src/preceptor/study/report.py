@@ -27,7 +27,7 @@ from preceptor.report.run import Entry
 from preceptor.report.words import duration
 from preceptor.study import text, words
 from preceptor.study.compare import Comparison, compare
-from preceptor.study.figures import cost_of, curves, forest, frontiers
+from preceptor.study.figures import costs_of, curves, forest, frontiers
 from preceptor.study.results import Key, Line, Study, read_study
 from preceptor.study.statistics import Spread, spread
 
@@ -86,7 +86,7 @@ def _contents(found: Comparison) -> dict[str, Any]:
         "first": study.first,
         "forests": sorted(forests, key=lambda one: one.metric != study.first),
         "frontiers": frontiers(found),
-        "costs": [(line, cost_of(line)) for line in study.lines if cost_of(line)],
+        "costs": [(study.lines[index], cost) for index, cost in costs_of(study.lines).items()],
         "fidelity": _fidelity(study),
         "curves": curves(found),
         "keys": sorted({cell.key for cell in study.cells}),
