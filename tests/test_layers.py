@@ -167,6 +167,18 @@ def test_fidelity_of_masks_is_over_pixels() -> None:
     assert meter.result() == pytest.approx(fidelity(*flat))
 
 
+def test_fidelity_of_classes_alone_has_no_divergence() -> None:
+    student, teacher = draws(2, 3, 4, 4), draws(2, 3, 4, 4, seed=1)
+    agreed = (student.argmax(1) == teacher.argmax(1)).double().mean().item()
+    meter = FidelityMeter()
+    meter.update(student.argmax(1), teacher)
+    assert meter.result() == {"agreement": pytest.approx(agreed), "kl": None}
+    meter.update(student, teacher)
+    assert meter.result() == {"agreement": pytest.approx(agreed), "kl": None}, "not of all cases"
+    with pytest.raises(ValueError, match="one shape"):
+        meter.update(student.argmax(1)[:, :3], teacher)
+
+
 def test_fidelity_stays_finite_and_refuses_nonsense() -> None:
     certain = np.array([[1.0, 0.0]])
     assert fidelity(certain, certain) == {"agreement": 1.0, "kl": 0.0}

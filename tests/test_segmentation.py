@@ -177,6 +177,9 @@ def test_report_of_two_students_and_a_teacher(pair: Run) -> None:
     assert "it costs what its members cost together" in said
     fidelity = pair.metrics["networks"]["student_2"]["test"]["fidelity"]
     assert f"student_2 agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in said
+    of_union = pair.metrics["networks"]["ensemble"]["test"]["fidelity"]
+    assert f"ensemble agrees with its teacher on {of_union['agreement'] * 100:.1f} % of the pixels of" in said
+    assert (of_union["to"], of_union["kl"], said.count("KL divergence from the teacher")) == ("teacher", None, 2)
     assert "ensemble stands" in said
     for pair_of in ("teacher and student_1", "teacher and student_2", "student_1 and student_2"):
         assert pair_of in said

@@ -42,14 +42,16 @@ def evaluate_masks(
         ids: of the loader's images, in its order.
         classes: of the pixels, background first.
         part: what these images are called in the predictions.
-        teacher: the network whose predictions the others' are compared with, for ``fidelity``.
+        teacher: the network whose predictions the others' are compared with, for ``fidelity``. That of an ensemble has
+            no ``kl``: the union calls a pixel foreground where the largest probability may speak for the background,
+            so that no probabilities stand behind its masks.
 
     Raises:
         PreceptorError: a network's predictions are not finite.
     """
     joint = {name: list(members) for name, members in (ensembles or {}).items() if set(members) <= set(networks)}
     meters = {name: MaskMeter(classes) for name in (*networks, *joint)}
-    fidelity = {name: FidelityMeter() for name in networks if teacher in networks and name != teacher}
+    fidelity = {name: FidelityMeter() for name in meters if teacher in networks and name != teacher}
     modes = {name: network.training for name, network in networks.items()}
     for network in networks.values():
         network.eval()
@@ -62,10 +64,11 @@ def evaluate_masks(
                 if not one.isfinite().all():
                     raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
                 meters[name].update(one, truth)
-            for name, members in joint.items():
-                meters[name].update(union([logits[member].softmax(1) for member in members]), truth)
+            joined = {name: union([logits[member].softmax(1) for member in joint[name]]) for name in joint}
+            for name, one in joined.items():
+                meters[name].update(one, truth)
             for name, meter in fidelity.items():
-                meter.update(logits[name], logits[str(teacher)])
+                meter.update((logits | joined)[name], logits[str(teacher)])
     finally:
         for name, network in networks.items():
             network.train(modes[name])

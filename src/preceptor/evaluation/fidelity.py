@@ -12,42 +12,56 @@ from torch import Tensor
 
 
 class FidelityMeter:
-    """Takes in logits of a student and its teacher batch by batch; holds three sums. Of masks every pixel is a case."""
+    """Takes in what a student and its teacher say batch by batch; holds three sums. Of masks every pixel is a case."""
 
     def __init__(self) -> None:
         self._cases = 0
         self._agreed: Tensor | None = None
         self._divergence: Tensor | None = None
+        self._decided = False  # the student gave classes without probabilities
 
     def update(self, student: Tensor, teacher: Tensor) -> None:
-        """Logits of one shape, (B, C) or (B, C, H, W).
+        """Counts the cases of a batch.
+
+        Args:
+            student: logits (B, C) or (B, C, H, W), or class indices (B,) or (B, H, W), of which there is no divergence.
+            teacher: logits (B, C) or (B, C, H, W).
 
         Raises:
-            ValueError: shapes that differ.
+            ValueError: shapes that do not fit.
         """
-        if student.shape != teacher.shape or student.ndim < 2:
+        decided = not student.is_floating_point()
+        fitting = (teacher.shape[0], *teacher.shape[2:]) if decided else teacher.shape
+        if teacher.ndim < 2 or student.shape != fitting:
             raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)}; expected one shape")
-        s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
-        self._cases += student.numel() // student.shape[1]
-        self._agreed = _more(self._agreed, (s.argmax(1) == t.argmax(1)).sum())
-        self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
+        said = student if decided else student.argmax(1)
+        self._cases += said.numel()
+        self._agreed = _more(self._agreed, (said == teacher.argmax(1)).sum())
+        self._decided |= decided
+        if not decided:
+            s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
+            self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
 
-    def result(self) -> dict[str, float]:
+    def result(self) -> dict[str, float | None]:
         """``agreement``, the share of cases with one predicted class, and ``kl``, mean KL(teacher ‖ student) in nats.
+
+        ``kl`` is None where a student gave classes without probabilities.
 
         Raises:
             ValueError: no case was counted.
         """
-        if self._agreed is None or self._divergence is None:
+        if self._agreed is None:
             raise ValueError("there is no case to measure")
-        return {"agreement": self._agreed.item() / self._cases, "kl": self._divergence.item() / self._cases}
+        known = None if self._decided else self._divergence
+        kl = None if known is None else known.item() / self._cases
+        return {"agreement": self._agreed.item() / self._cases, "kl": kl}
 
 
 def _more(total: Tensor | None, value: Tensor) -> Tensor:
     return value if total is None else total + value
 
 
-def fidelity(student: ArrayLike, teacher: ArrayLike) -> dict[str, float]:
+def fidelity(student: ArrayLike, teacher: ArrayLike) -> dict[str, float | None]:
     """The same from probabilities (N, C), as ``predictions.csv`` holds them.
 
     A student's probability of zero, which text or a softmax may round to, counts as the smallest normal number, so that

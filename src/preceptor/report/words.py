@@ -92,10 +92,10 @@ def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
     for entry in entries:
         if one := entry.test.get("fidelity"):
             cases = "test images" if entry.run.task == "classification" else "pixels of the test images"
-            said.append(
-                (entry, f"agrees with its {one['to']} on {percent(one['agreement'])} of the {cases}, right or wrong "
-                f"(KL divergence from the {one['to']}: {one['kl']:.3g} nats)")
-            )  # fmt: skip
+            sentence = f"agrees with its {one['to']} on {percent(one['agreement'])} of the {cases}, right or wrong"
+            if one["kl"] is not None:  # a union of masks has none
+                sentence += f" (KL divergence from the {one['to']}: {one['kl']:.3g} nats)"
+            said.append((entry, sentence))
     return said
 
 
