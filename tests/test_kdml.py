@@ -15,13 +15,15 @@ from conftest import TINY
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.ensemble import with_ensembles
 from preceptor.explain import explain
+from preceptor.networks.classifier import map_channels_of
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Recipe
-from preceptor.recipes.kdml import STYLES, TECHNIQUES
+from preceptor.recipes.kdml import CHANNELS, STYLES, TECHNIQUES
 from preceptor.recipes.resolve import resolve, validate
 from preceptor.training.api import train
 from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import Scene, build_terms
+from preceptor.training.prepare import stage_recipe
 from preceptor.training.run import Run
 
 VARIANTS = list(product(TECHNIQUES, STYLES))
@@ -109,15 +111,53 @@ def test_each_student_has_weights_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("ml_v1", {"teacher": "runs/t"}, "has no teacher"),
-        ("kd_off_v1", {"online": True}, "choose kd_on"),
-        ("kd_off_v2", {"backbone": "efficientnet_b0"}, "channels=K"),
+        ("ml_v1", {"teacher": "runs/t"}, "unknown key 'teacher'"),
+        ("ml_v1", {"beta": [5.0, 5.0]}, "unknown key 'beta'"),
+        ("kd_off_v1", {"gamma": [5.0, 5.0]}, "unknown key 'gamma'"),
+        ("kd_off_v1", {"online": True}, "unknown key 'online'"),
+        ("ml_v2", {"temperature": 9.0}, "unknown key 'temperature'"),
+        ("kd_off_v1", {"temperature": -3.0}, "temperature"),
+        ("kd_ml_v3", {"task": "segmentation", "channels": 64}, "channels=64 changes nothing"),
+        ("kd_off_v2", {"backbone": "efficientnet_bo"}, "timm knows no backbone"),
         ("kd_ml_v1", {"alpha": [1.0]}, "alpha"),
     ],
 )
 def test_what_makes_no_sense_is_refused(name: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(PreceptorError, match=said):
         resolve(name, settings)
+
+
+@pytest.mark.parametrize("name", [f"{technique}_{style}" for technique, style in VARIANTS if technique != "ml"])
+def test_any_teacher_may_come_from_a_run(name: str) -> None:
+    network = resolve(name, {"networks.teacher.run": "runs/teacher"}).networks["teacher"]
+    assert (network.run, network.trained_by, network.map_channels) == ("runs/teacher", None, None)
+
+
+def test_the_teacher_is_trained_under_the_views_that_it_teaches_under() -> None:
+    stage = stage_recipe(resolve("kd_off_v1"), "teacher")
+    assert stage.views["teacher"].policy == resolve("kd_on_v1").views["student_1"].policy
+
+
+def test_what_is_known_of_backbones_is_so() -> None:
+    assert {name: map_channels_of(name) for name in CHANNELS} == CHANNELS
+    assert resolve("kd_off_v2", {"backbone": "test_resnet"}).networks["teacher"].map_channels == 96
+
+
+def test_maps_that_cannot_be_compared_are_found_before_a_teacher_is_trained(phantom_root: Path, tmp_path: Path) -> None:
+    small = {**TINY, "backbone": "test_resnet", "teacher_backbone": "test_resnet", "teacher_pretrained": "none"}
+    with pytest.raises(
+        PreceptorError, match=r"objectives\.features_teacher_to_1: .* 96 channels, the other's 7"
+    ) as told:
+        train("kd_off_v2", data="phantom", root=phantom_root, out=tmp_path / "run", overrides={**small, "channels": 7})
+    assert "map_channels=96" in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_maps_are_compared_where_both_see_the_same_places() -> None:
+    apart = resolve("ml_v2", {"views.student_2.policy": "kdml"})
+    with pytest.raises(PreceptorError, match="see an image in different positions"):
+        check_objectives(apart)
+    check_objectives(resolve("ml_v1", {"views.student_2.policy": "kdml"}))
 
 
 def test_an_ensemble_takes_the_largest_probability_of_each_class() -> None:
@@ -179,7 +219,7 @@ def test_one_teacher_serves_other_variants(variant: Run, phantom_root: Path, tmp
     """The extra block that meets the students' channels was trained with the teacher, whatever the style."""
     teacher = variant.stage("teacher")
     assert teacher.recipe.networks["teacher"].map_channels == 256
-    small = {"backbone": "test_efficientnet", "channels": 256, "epochs": 1}
+    small = {"backbone": "test_efficientnet", "epochs": 1}
     run = train(
         "kd_off_v2",
         data="phantom",

@@ -218,6 +218,14 @@ def test_a_run_goes_back_to_the_very_table(phantom_root: Path, tmp_path: Path) -
     assert len(run.catalog()) == len(catalog)
 
 
+def test_a_teacher_of_another_fold_is_refused(kd: Run, phantom_root: Path, tmp_path: Path) -> None:
+    recipe = resolve("kd", {**KD, "networks.teacher.run": str(kd.stage("teacher").path)})
+    with pytest.raises(PreceptorError, match=r"networks\.teacher\.run: .* of this run's test part .* fold 0 of 5"):
+        prepare(recipe, Data("phantom", phantom_root, fold=1), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert prepare(recipe, Data("phantom", phantom_root), tmp_path / "same").path.is_dir()
+
+
 def test_finished_runs_are_not_trained_again(kd: Run) -> None:
     stamp = kd.checkpoint.stat().st_mtime_ns
     carry_on(kd)

@@ -70,6 +70,7 @@ class ChannelWise(nn.Module):
     trains=("student",),
     facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
     example=_example_maps,
+    compares_places=True,
 )
 class ChannelWiseMap(ChannelWise):
     """:class:`ChannelWise` on feature maps of as many channels (Shu et al. 2021).

@@ -25,6 +25,7 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
     trains=("student",),
     facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
     example=_example,
+    compares_places=True,
 )
 class FeatureMSE(nn.Module):
     """Mean squared error of feature maps, over images, channels and places (Niyaz et al. 2024).

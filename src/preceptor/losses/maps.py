@@ -18,8 +18,8 @@ def check_channels(loss: str, student: int, teacher: int) -> None:
         raise PreceptorError(
             f"{loss}: the student's feature map has {student} channels, the other's {teacher}",
             expected="feature maps of as many channels",
-            remedy=f"set map_channels={student} on the network that it learns from, which trains an extra block there, "
-            "or use the loss fitnet, which learns a regressor",
+            remedy=f"train the network that it learns from with map_channels={student}, an extra block of its own (one "
+            "from a finished run is trained anew for it), or use the loss fitnet, which learns a regressor",
         )
 
 

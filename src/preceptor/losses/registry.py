@@ -55,6 +55,8 @@ class LossSpec:
         facts: argument of ``__init__`` -> one of :data:`FACTS`, filled by the engine.
         relates_images: whether the value depends on the batch as a whole (pairs, batch-wide normalisers); then
             several processes gather their inputs, so that the loss is that of the global batch.
+        compares_places: whether it holds two maps against each other place by place, which says something only where
+            both networks see an image in the same position.
         example: inputs to try it on.
     """
 
@@ -65,6 +67,7 @@ class LossSpec:
     facts: Mapping[str, str]
     relates_images: bool
     example: Example
+    compares_places: bool = False
 
     @property
     def tells_views_apart(self) -> bool:
@@ -104,6 +107,7 @@ def register_loss(
     example: Example,
     facts: Mapping[str, str] | None = None,
     relates_images: bool = False,
+    compares_places: bool = False,
 ) -> Callable[[L], L]:
     """Class decorator that registers a loss under ``name``; see :class:`LossSpec` for the arguments.
 
@@ -117,7 +121,8 @@ def register_loss(
         _check("facts", name, facts, FACTS, inspect.signature(module.__init__).parameters)
         if not set(trains) <= set(feeds):
             raise ValueError(f"loss {name!r}: trains {trains} must be among feeds {tuple(feeds)}")
-        LOSSES.add(name, LossSpec(name, module, dict(feeds), tuple(trains), facts, relates_images, example))
+        spec = LossSpec(name, module, dict(feeds), tuple(trains), facts, relates_images, example, compares_places)
+        LOSSES.add(name, spec)
         return module
 
     return decorate

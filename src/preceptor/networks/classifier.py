@@ -183,6 +183,15 @@ class Classifier(nn.Module):
         return feature_map.shape[1], embedding.shape[1]
 
 
+def map_channels_of(backbone: str) -> int:
+    """K of a backbone's last feature map (B, K, h, w).
+
+    Raises:
+        PreceptorError: timm knows no such backbone.
+    """
+    return int(_create(Architecture(backbone, ("any",), 224, (0.5,) * 3, (0.5,) * 3)).num_features)  # type: ignore[arg-type]
+
+
 def projection_head(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
     """The head that an architecture's ``projection`` asks for, on embeddings (B, ``inputs``)."""
     if wanted is None:

@@ -178,7 +178,7 @@ class Recipe(Section):
             if network.bottleneck is not None:
                 raise ValueError(f"networks.{name}.bottleneck: a U-Net has no layer before its classifier")
         for one in self.objectives:
-            if one.source is not None and self._draw(one.source) != self._draw(one.learner):
+            if one.source is not None and self.draw(one.source) != self.draw(one.learner):
                 raise ValueError(
                     f"objectives.{one.name}: {one.source!r} and {one.learner!r} see an image in different places, and "
                     f"masks are compared place by place; set views.{one.source}.same_as={one.learner}"
@@ -186,7 +186,8 @@ class Recipe(Section):
         if self.resample != "none":
             raise ValueError("resample: masks have no classes of images to balance; set it to none")
 
-    def _draw(self, network: str) -> str:
+    def draw(self, network: str) -> str:
+        """Whose draw of a view a network sees: its own, or that of another network."""
         return self.views[network].same_as or network
 
     @staticmethod

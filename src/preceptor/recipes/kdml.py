@@ -13,6 +13,7 @@ first decoder block's of a U-Net. Whoever is learned from gets no gradient by it
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -24,6 +25,8 @@ from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.supervised import select_by, task_terms
 
 PAPER = "Niyaz et al., Computers in Biology and Medicine 2024"
+POLICY = "kdml"
+Temperature = Annotated[float, Field(gt=0)]
 Pair = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
 STUDENTS = ("student_1", "student_2")
@@ -39,8 +42,9 @@ STYLES = {"v1": "PP", "v2": "FF", "v3": "PF"}
 #: KD + ML crosses V3: student 1 takes features of the teacher beside its peer's predictions, student 2 the reverse.
 CROSSED = {"v1": "PP", "v2": "FF", "v3": "FP"}
 _TITLES = {"ml": "ML", "kd_off": "KD (off)", "kd_on": "KD (on)", "kd_ml": "KD + ML"}
-#: Channels of the last feature map, which the teacher's extra block has to meet.
-_CHANNELS = {
+#: Channels of the last feature map, which the teacher's extra block has to meet: known here so that timm need not be
+#: asked, which takes seconds to import.
+CHANNELS = {
     "mobilenetv1_100": 1024,
     "mobilenetv2_035": 1280,
     "mobilenetv2_050": 1280,
@@ -78,17 +82,16 @@ def _variant(technique: str, style: str) -> None:
         alpha: Pair = [1.0, 1.0],  # noqa: B006 - pydantic copies it
         beta: Pair = [1.0, 1.0],  # noqa: B006
         gamma: Pair = [1.0, 1.0],  # noqa: B006
-        temperature: float = 2.0,
+        temperature: Temperature = 2.0,
     ) -> Recipe:
-        if technique in ("kd_off", "kd_on") and online != (role == "online"):
-            raise PreceptorError(f"recipe {technique}_{style}: online={online}", remedy="choose kd_on, kd_off or kd_ml")
+        if channels is not None and (teacher is not None or task == "segmentation"):
+            why = "teacher=… is as it was trained" if teacher is not None else "all U-Nets have as many at that point"
+            raise PreceptorError(f"recipe {technique}_{style}: channels={channels} changes nothing: {why}")
         networks = {name: Network(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
         if technique != "ml":
-            block = None if task == "segmentation" else channels or _channels(backbone)
+            block = None if task == "segmentation" or teacher is not None else channels or _channels(backbone)
             start = Network(backbone=teacher_backbone, pretrained=teacher_pretrained, map_channels=block)
             networks["teacher"] = _teacher(start, teacher, online)
-        elif teacher is not None or online:
-            raise PreceptorError(f"recipe ml_{style}: has no teacher", remedy="choose a kd_ml recipe")
         weights = dict(zip(STUDENTS, zip(beta, gamma, strict=True), strict=True))
         terms = [
             one
@@ -106,7 +109,7 @@ def _variant(technique: str, style: str) -> None:
             batch_size=32,
             networks=networks,
             views={
-                name: View(policy="kdml") if name == "student_1" else View(same_as="student_1") for name in networks
+                name: View(policy=POLICY) if name == "student_1" else View(same_as="student_1") for name in networks
             },
             objectives=[Objective.model_validate(term) for term in terms],
             optimiser=Adam(lr=1e-3, weight_decay=1e-4),
@@ -120,15 +123,33 @@ def _variant(technique: str, style: str) -> None:
     alpha, beta and gamma weigh, for each student, its own loss, what it learns from the teacher and from its peer; the
     paper's are not known, nor are its rates. online=true lets the teacher of kd_ml learn beside the students, from its
     own loss alone. A classifier that teaches has an extra block that brings its map to the students' channels.
-    teacher=DIR is a finished teacher that has one; without it it is trained first.
+    teacher=DIR is a finished teacher that has one; without it it is trained first, under the students' views.
     """
+    signature, idle = inspect.signature(build), _idle(technique, style)
+    taken = [one for name, one in signature.parameters.items() if name not in idle]
+    build.__signature__ = signature.replace(parameters=taken)  # type: ignore[attr-defined]
     register_recipe(paper=f"{PAPER}, {_TITLES[technique]} {style.upper()}", name=f"{technique}_{style}")(build)
 
 
 def _teacher(start: Network, run: str | None, online: bool) -> Network:
-    if run is None:
-        return start if online else start.model_copy(update={"frozen": True, "trained_by": TrainedBy(recipe="teacher")})
-    return Network(run=run, frozen=not online)
+    if run is not None:
+        return Network(run=run, frozen=not online)
+    if online:
+        return start
+    # Under the views that it teaches under, which the online teacher sees too.
+    stage = TrainedBy(recipe="teacher", set={"views.teacher.policy": POLICY})
+    return start.model_copy(update={"frozen": True, "trained_by": stage})
+
+
+def _idle(technique: str, style: str) -> set[str]:
+    """Arguments that a variant has no use for: it does not take them, so that nobody varies what changes nothing."""
+    kinds = {kind for _, _, kind in edges(technique, style)}
+    idle = set() if technique == "kd_ml" else {"online"}
+    if technique == "ml":
+        idle |= {"teacher", "teacher_backbone", "teacher_pretrained", "channels", "beta"}
+    elif technique != "kd_ml":
+        idle |= {"gamma"}
+    return idle if "P" in kinds else idle | {"temperature"}
 
 
 def _edge(source: str, student: str, kind: str, weight: float, temperature: float) -> dict[str, Any]:
@@ -141,12 +162,11 @@ def _edge(source: str, student: str, kind: str, weight: float, temperature: floa
 
 
 def _channels(backbone: str) -> int:
-    if backbone not in _CHANNELS:
-        raise PreceptorError(
-            f"channels: how many the last feature map of {backbone} has is not known here",
-            expected="channels=K, for the block that brings the teacher's map to the students'",
-        )
-    return _CHANNELS[backbone]
+    if backbone in CHANNELS:
+        return CHANNELS[backbone]
+    from preceptor.networks.classifier import map_channels_of
+
+    return map_channels_of(backbone)
 
 
 def _in_words(technique: str, style: str) -> str:

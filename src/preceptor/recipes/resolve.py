@@ -144,13 +144,13 @@ def _check_place(key: str, plain: dict[str, Any], where: str) -> None:
 
 
 def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
-    """A network that comes from a run drops what said where it came from; so does a view with a new origin."""
+    """A network that comes from a run drops what said where it came from and how it is built; so does a view."""
     here = plain
     for part in path[:-1]:
         here[part] = _opened(part, here.get(part))
         here = here[part]
     if path[0] == "networks" and path[-1] == "run" and value is not None:
-        for old in ("trained_by", "backbone", "pretrained"):
+        for old in ("trained_by", "backbone", "pretrained", "bottleneck", "map_channels", "dropout"):
             here.pop(old, None)
     if path[0] == "views" and len(path) == 3:
         here.clear() if path[-1] in ("policy", "same_as") else None

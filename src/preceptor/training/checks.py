@@ -125,6 +125,12 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 
 def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place = f"objectives.{objective.name}"
+    if spec.compares_places and objective.source and recipe.draw(objective.source) != recipe.draw(objective.learner):
+        raise PreceptorError(
+            f"{place}: {objective.source} and {objective.learner} see an image in different positions, and the loss "
+            f"{spec.name} compares their maps place by place",
+            remedy=f"set views.{objective.learner}.same_as={recipe.draw(objective.source)}",
+        )
     several = bool(recipe.transforms(objective.learner))
     if spec.tells_views_apart:
         if not several:

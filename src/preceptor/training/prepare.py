@@ -24,6 +24,8 @@ from preceptor.recipe import Network, Recipe, TrainedBy
 from preceptor.recipes.resolve import resolve
 from preceptor.training.checks import check_objectives
 from preceptor.training.devices import precision_of
+from preceptor.training.leak import refuse_leak
+from preceptor.training.objectives import build_terms
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 from preceptor.version import __version__
@@ -99,12 +101,14 @@ def prepare(
         unseen = split.loc[split["part"] == "test", "id"].tolist()
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
         data = replace(data, exclude=(*data.exclude, *unseen))
-    started = {name: network for name, network in recipe.networks.items() if network.trained_by is None}
-    _, starts = build_networks(started, classes, recipe.image_size, recipe.seed, recipe.task)
     for name, network in recipe.networks.items():
-        if network.trained_by is not None:
-            _absolute(stage_recipe(recipe, name))  # what is wrong with it is better known now
-            starts[name] = f"trained first, in {name}/"
+        if network.run is not None:
+            refuse_leak(f"networks.{name}.run", Path(network.run), data.name, split)
+    expected = {name: _as_trained(recipe, name) for name in recipe.networks}  # what is wrong is better known now
+    networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, recipe.task)
+    starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
+    of_part = split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
+    build_terms(recipe, networks, torch.from_numpy(catalog.labels[of_part == "train"]), len(catalog.classes))
     if decode is not None:
         decode(catalog, recipe)
     run = Run(out)
@@ -164,6 +168,17 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
             if one.trained_by is not None:
                 handed_on[f"networks.{nested}.trained_by.set.epochs"] = recipe.epochs
     return resolve(network.trained_by.recipe, {**handed_on, **said})
+
+
+def _as_trained(recipe: Recipe, name: str) -> Network:
+    """A network as it will stand when the runs before this one are done, but for its weights."""
+    network = recipe.networks[name]
+    if network.trained_by is None:
+        return network
+    stage = _absolute(stage_recipe(recipe, name))
+    learning = [one for one, said in stage.networks.items() if said.learns]
+    trained = name if name in learning else learning[0]
+    return _as_trained(stage, trained).model_copy(update={"pretrained": "none", "frozen": network.frozen})
 
 
 def _refuse_occupied(out: Path) -> None:
