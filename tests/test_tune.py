@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.readers import read
 from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
+from preceptor.recipe import Recipe, Select
+from preceptor.recipes.registry import RECIPES, RecipeSpec
 from preceptor.recipes.resolve import resolve
 from preceptor.study import tune as tuning
 from preceptor.study.space import Dimension, split_space
@@ -180,6 +183,55 @@ def test_what_cannot_be_searched_is_refused_first(
     with pytest.raises(PreceptorError, match=message):
         tune(_search(tmp_path / "nowhere", tmp_path / "out", *ranges, **overrides), 1)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "reason"),
+    [
+        ("split.seed=int(0,9)", "decides which images are the test part"),
+        ("split.folds=choice(5,3)", "decides which images are the test part"),
+        ("split.validation=uniform(0.1,0.3)", "decides which images are the test part"),
+        ("protocol=choice(grouped,paper)", "decides which images are the test part"),
+        ("select.metric=choice(accuracy,balanced_accuracy)", "trials are judged by"),
+        ("select.metric=choice(last,accuracy)", "trials are judged by"),
+        ("task=choice(classification,segmentation)", "trials are judged by"),
+        ("seed=int(0,9)", "the luckiest"),
+        ("networks.teacher.trained_by.set.seed=int(0,9)", "the luckiest"),
+        ("data.label=choice(dx,dx_type)", "the same images"),
+    ],
+)
+def test_what_is_tested_and_how_is_no_dimension(dimension: str, reason: str, tmp_path: Path) -> None:
+    space, _ = split_space([dimension])
+    with pytest.raises(PreceptorError, match=rf"^{re.escape(space[0].key)}: cannot be searched: .*{reason}"):
+        tune(Search("kd", KD, space, Data("phantom", tmp_path / "nowhere"), tmp_path / "out"), 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ranges", "overrides"),
+    [
+        (["networks.teacher.trained_by.set.split.folds=int(3,9)"], {}),
+        (["networks.teacher.trained_by.set.protocol=choice(grouped,paper)"], {}),
+        ([f"{WEIGHT}=log(0.1,1)"], {"networks.teacher.trained_by": {"recipe": "teacher", "set": {"split.folds": 3}}}),
+    ],
+)
+def test_a_teacher_that_is_trained_first_has_the_test_part_of_the_search(
+    ranges: list[str], overrides: dict[str, object], tmp_path: Path
+) -> None:
+    space, _ = split_space(ranges)
+    with pytest.raises(PreceptorError, match=r"^trained_by: the recipe 'teacher' is given another split"):
+        tune(Search("kd", {**KD, **overrides}, space, Data("phantom", tmp_path / "nowhere"), tmp_path / "out"), 1)
+
+
+def test_a_recipes_argument_may_not_change_the_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def judged(preset: str = "ours") -> Recipe:
+        plain = resolve("student", SMALL)
+        return plain.model_copy(update={"select": Select(metric="accuracy")}) if preset == "paper" else plain
+
+    monkeypatch.setitem(RECIPES._entries, "judged", RecipeSpec("judged", judged, "none"))
+    space, _ = split_space(["preset=choice(ours,paper)"])
+    with pytest.raises(PreceptorError, match="preset=paper: cannot be searched: it changes select"):
+        tune(Search("judged", {}, space, Data("phantom", tmp_path / "nowhere"), tmp_path / "out"), 1)
 
 
 def test_nothing_to_search_is_said(tmp_path: Path) -> None:

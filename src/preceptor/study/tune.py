@@ -9,7 +9,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,9 @@ from preceptor.recipe import Network, Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, to_yaml
 from preceptor.study.space import Dimension, Value
+from preceptor.study.tune_check import check_trial, refuse_keys, refuse_unjudged
 from preceptor.training.api import decoder
 from preceptor.training.checkpoint import load_state
-from preceptor.training.checks import check_objectives
 from preceptor.training.devices import launch
 from preceptor.training.finish import save_networks
 from preceptor.training.fit import best_networks, fit
@@ -134,20 +134,21 @@ def _check(search: Search) -> Recipe:
         raise PreceptorError(
             "there is nothing to search", expected="a key with a range, as in 'objectives.kl.weight=log(0.01,10)'"
         )
+    refuse_keys(search.space)
     base = search.resolved({})
-    if base.protocol == "paper":
-        raise PreceptorError(
-            "protocol: paper has no validation part, and a search must not look at the test part",
-            remedy="protocol=grouped",
-        )
-    if base.select.metric == "last":
-        raise PreceptorError(
-            "select.metric: last judges no epoch, and so no trial", remedy="set select.metric, as balanced_accuracy"
-        )
+    refuse_unjudged(base)
+    for said, recipe in _tried(search, base):
+        check_trial(said, recipe, base)
+    return base
+
+
+def _tried(search: Search, base: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """A trial's recipe for every end and every choice; its other keys as the recipe has them, where that is tried."""
+    own = _own_values(search, base)
+    others = {one.key: one.values[0] for one in search.space if not one.holds(own[one.key])}
     for one in search.space:
         for value in one.values:
-            check_objectives(search.resolved({one.key: value}))
-    return base
+            yield f"{one.key}={value}", search.resolved({**others, one.key: value})
 
 
 @contextmanager
@@ -195,9 +196,9 @@ def _open(search: Search, base: Recipe) -> optuna.Study:
     study = optuna.create_study(
         storage=f"sqlite:///{search.stored}", study_name="search", direction="maximize", load_if_exists=True
     )
-    own = {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
+    own = _own_values(search, base)
     if not study.trials and all(one.holds(own[one.key]) for one in search.space):
-        study.enqueue_trial({key: value for key, value in own.items()})
+        study.enqueue_trial(own)
     return study
 
 
@@ -222,6 +223,10 @@ def _distribution(one: Dimension) -> optuna.distributions.BaseDistribution:
     if one.kind == "int":
         return kinds.IntDistribution(*one.values)
     return kinds.FloatDistribution(*one.values, log=one.kind == "log")
+
+
+def _own_values(search: Search, base: Recipe) -> dict[str, Any]:
+    return {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
 
 
 def _own_value(source: str, base: Recipe, key: str) -> Any:

@@ -1,0 +1,73 @@
+"""What a search may not try, and what is wrong with its trials before any of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from preceptor.errors import PreceptorError
+from preceptor.recipe import Recipe
+from preceptor.study.space import Dimension
+from preceptor.training.checks import check_objectives
+from preceptor.training.prepare import stage_recipe
+
+_LUCK = "the best of several seeds is the luckiest, not a better setting"
+_TEST_PART = "it decides which images are the test part, and a trial with another one would learn from them"
+_JUDGE = "it is what trials are judged by, and figures of different kinds cannot be compared"
+#: Sections of a recipe that all trials of a search have alike, and why.
+_ALIKE = {"task": _JUDGE, "select": _JUDGE, "protocol": _TEST_PART, "split": _TEST_PART, "seed": _LUCK}
+_REASONS = {**_ALIKE, "data": "all trials learn from the same images"}
+
+
+def refuse_keys(space: Sequence[Dimension]) -> None:
+    """Keys that decide what is tested, or what a trial's value means, are no settings to be chosen by that value."""
+    for one in space:
+        section, _, _ = one.key.partition(".")
+        _, _, leaf = one.key.rpartition(".")
+        reason = _REASONS.get(section) or (_LUCK if leaf == "seed" else None)  # a network's, that is trained first
+        if reason is not None:
+            raise PreceptorError(f"{one.key}: cannot be searched: {reason}", remedy=f"set it once: {one.key}=VALUE")
+
+
+def refuse_unjudged(base: Recipe) -> None:
+    """A recipe needs a validation part, and a metric on it."""
+    if base.protocol == "paper":
+        raise PreceptorError(
+            "protocol: paper has no validation part, and a search must not look at the test part",
+            remedy="protocol=grouped",
+        )
+    if base.select.metric == "last":
+        raise PreceptorError(
+            "select.metric: last judges no epoch, and so no trial", remedy="set select.metric, as balanced_accuracy"
+        )
+
+
+def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
+    """Whether a trial's recipe can be trained, and compared with the others.
+
+    Args:
+        said: the key and the value that are tried.
+        base: the recipe of the search as it is.
+
+    Raises:
+        PreceptorError: wrong objectives; or the value, by a recipe's argument, or a network that is trained first has
+            another test part or another judge.
+    """
+    for section, reason in _ALIKE.items():
+        if getattr(recipe, section) != getattr(base, section):
+            raise PreceptorError(f"{said}: cannot be searched: it changes {section}, and {reason}")
+    for one in with_stages(recipe):
+        check_objectives(one)
+        if (one.protocol, one.split) != (base.protocol, base.split):
+            raise PreceptorError(
+                f"trained_by: the recipe {one.name!r} is given another split than the search, and would learn "
+                "from images of the test part",
+                remedy="leave split and protocol out of what trained_by sets",
+            )
+
+
+def with_stages(recipe: Recipe) -> Iterator[Recipe]:
+    """The recipe, and those that train its networks first."""
+    yield recipe
+    for name, network in recipe.networks.items():
+        if network.trained_by is not None:
+            yield from with_stages(stage_recipe(recipe, name))
