@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -96,6 +97,28 @@ def test_results(searched: tuple[Path, str]) -> None:
     assert recipe == resolve("kd", {**KD, WEIGHT: float(best[WEIGHT])})
     assert "the test part was not read" in said
     assert not list(out.rglob("*.pt")) or all("stages" in str(path) for path in out.rglob("*.pt"))
+
+
+def test_the_hint_tests_what_was_not_searched(poisoned: tuple[Path, set[str]], tmp_path: Path) -> None:
+    """Taken literally, the printed command trains on the search's data and tests its fold."""
+    root = shutil.copytree(poisoned[0], tmp_path / "a root")
+    (tmp_path / "left out.txt").write_text(f"{min(read('phantom', root, {}).table['id'])}\n")
+    where = ["--root", str(root), "--fold", "2", "--exclude", str(tmp_path / "left out.txt")]
+    out, options = tmp_path / "out", [*where, "data.hair=0.1", "data.size=32"]
+    command = ["tune", "student", "--data", "phantom", "--trials", "1", "--out", str(out), *options]
+    settings = [f"{key}={value}" for key, value in SMALL.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_train", lambda *_: {"value": 0.5, "epoch": 1})
+        result = CliRunner().invoke(app, [*command, *settings, "optimiser.lr=log(0.001,0.1)"], catch_exceptions=False)
+    hint = re.search(r"^train it: (.*)$", result.output, re.MULTILINE)
+    assert hint
+    said = shlex.split(hint[1])
+    assert said[:3] == ["preceptor", "train", str(out / "best.yaml")]
+    given = ["--data", "phantom", *options]
+    assert sorted(said[3:]) == sorted(given)
+    for name in (one for one in given if one.startswith("--")):
+        assert said[said.index(name) + 1] == given[given.index(name) + 1]
+    assert "# Searched on fold 2; train it with --fold 2." in (out / "best.yaml").read_text()
 
 
 def _search(root: Path, out: Path, *ranges: str, **overrides: object) -> Search:

@@ -355,12 +355,15 @@ def _told(search: Search, one: optuna.trial.FrozenTrial) -> Trial:
 
 def _best(search: Search, best: Trial, trials: int) -> str:
     recipe = search.resolved(best.values)
+    fold = search.data.fold
     judged = f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}"
     said = ", ".join(f"{key}={value}" for key, value in best.values.items())
     return (
         f"# The best of {trials} trials: {judged} {best.value:.4f} in epoch {best.epoch}.\n"
         f"# Trial {best.number}: {said}\n"
-        "# That figure was searched for and is too good; preceptor train finds the one to report.\n\n" + to_yaml(recipe)
+        "# That figure was searched for and is too good; preceptor train finds the one to report.\n"
+        f"# Searched on fold {fold}; train it with --fold {fold}. The search trained on the test images of the other\n"
+        "# folds, or chose by them: figures of those folds are too good.\n\n" + to_yaml(recipe)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.table import Table
@@ -33,7 +34,19 @@ def tune(
     ranked = run_search(search, trials)
     console.print(_table(search, ranked))
     console.print(f"best: {search.out / BEST} (all: {search.out / TABLE}); the test part was not read")
-    console.print(f"train it: preceptor train {search.out / BEST} --data {data}", markup=False, soft_wrap=True)
+    given = [one for one in rest if one.startswith("data.")]
+    said = f"train it: {_train_command(search, given, exclude)}"
+    console.print(said, markup=False, emoji=False, soft_wrap=True)
+
+
+def _train_command(search: Search, options: list[str], exclude: Path | None) -> str:
+    """What trains the best recipe on the search's own data and fold, whose test part alone was not searched on."""
+    data = search.data
+    words = ["preceptor", "train", str(search.out / BEST), "--data", data.name, "--fold", str(data.fold)]
+    for name, value in (("--root", data.root), ("--exclude", exclude), ("--cache", search.cache)):
+        words += [name, str(value)] if value is not None else []
+    words += ["--devices", str(search.devices)] if search.devices > 1 else []
+    return shlex.join([*words, *options])
 
 
 def _table(search: Search, ranked: list[Trial]) -> Table:
