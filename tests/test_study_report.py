@@ -79,7 +79,7 @@ def test_rows_are_compared_on_the_cells_that_both_have(folder: Path) -> None:
         share = np.mean([one.line.runs[key].test_share for key in common])
         tests.append(corrected_t_test([mine[key] - theirs[key] for key in common], share))
         assert one.test == tests[-1]
-        assert one.test.cells == {"RKD": 2, "FitNet": 2}.get(one.line.row.name, 3)
+        assert one.test.folds == {"RKD": 2, "FitNet": 2}.get(one.line.row.name, 3)
     assert [one.adjusted for one in found.versus["balanced_accuracy"]] == holm([test.p for test in tests])
 
 
@@ -105,15 +105,44 @@ def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> N
     assert compare(read_study(lower), samples=50).versus["accuracy"][0].verdict == WORSE
 
 
+def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
+    rows = ("ResNet50", "Student alone", "KD")
+    lacking = (("KD", 1, 1), ("Student alone", 2, 0))
+    study = replace(SMALL, rows=rows, seeds=(0, 1), epochs=1, pending=lacking)
+    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    resnet, kd = found.versus["accuracy"]
+    values, base = kd.line.values("accuracy"), kd.baseline.values("accuracy")
+    gap = {key: values[key] - base[key] for key in ((0, 0), (0, 1), (1, 0), (2, 1))}
+    share = float(np.mean([kd.line.runs[key].test_share for key in gap]))
+    assert kd.test == corrected_t_test([(gap[0, 0] + gap[0, 1]) / 2, gap[1, 0], gap[2, 1]], share)
+    assert (resnet.test.folds, kd.test.folds) == (3, 3)
+    write_study_report(tmp_path / "s")
+    table = pd.read_csv(tmp_path / "s/table.csv").set_index(["row", "metric"])
+    assert list(table.loc[("KD", "accuracy"), ["cells", "folds"]]) == [5, 3]
+
+
+def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
+    study = replace(SMALL, folds=(1,), seeds=(0, 1, 2), rows=("ResNet50", "Student alone"), epochs=1)
+    folder = write_fake_study(tmp_path / "s", study)
+    one = compare(read_study(folder), samples=50).versus["balanced_accuracy"][0]
+    assert (one.verdict, one.test.p) == (UNTESTED, None)
+    assert one.pooled is not None  # other lesions, which is another question
+    write_study_report(folder)
+    said = _Page((folder / "report.html").read_text()).said
+    assert "not testable: one fold in common; its 3 seeds share their images" in said
+    assert "There is one fold, so no difference can be tested" in said
+    assert pd.read_csv(folder / "table.csv")["std"].notna().all()
+
+
 def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, folds=(0,), rows=("ResNet50", "Student alone", "KD")))
     found = compare(read_study(folder), samples=50)
     assert {one.verdict for one in found.versus["accuracy"]} == {UNTESTED}
     write_study_report(folder)
     said = _Page((folder / "report.html").read_text()).said
-    assert "not testable: one cell in common" in said
+    assert "not testable: one fold in common" in said
     assert "There is one fold" in said
-    assert "Not testable, with one cell in common: ResNet50 and KD." in said
+    assert "Not testable: ResNet50 and KD (one fold in common)." in said
 
 
 def test_page_says_what_must_be_said(folder: Path, page: _Page) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,9 +66,14 @@ def test_worked_example_of_the_correction() -> None:
 
 @pytest.mark.parametrize(
     ("differences", "reason"),
-    [([], "no cell in common"), ([0.1], "one cell in common"), ([0.1, 0.1, 0.1], "all differences are equal")],
+    [
+        ([], "no cell in common"),
+        ([0.1], "one fold in common"),
+        ([[0.1, 0.2, 0.3]], "one fold in common; its 3 seeds share their images"),
+        ([0.1, 0.1, 0.1], "all differences are equal"),
+    ],
 )
-def test_what_cannot_be_tested_is_not(differences: list[float], reason: str) -> None:
+def test_what_cannot_be_tested_is_not(differences: list[Any], reason: str) -> None:
     found = corrected_t_test(differences, 0.25)
     assert (found.p, found.low, found.high) == (None, None, None)
     assert found.reason == reason
@@ -77,7 +84,7 @@ def test_equal_runs_do_not_differ() -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    for differences, share in (([0.1, np.nan], 0.25), ([0.1, 0.2], -0.1)):
+    for differences, share in (([0.1, np.nan], 0.25), ([0.1, []], 0.25), ([0.1, 0.2], -0.1)):
         with pytest.raises(ValueError, match="expected finite numbers"):
             corrected_t_test(differences, share)
 
@@ -99,6 +106,32 @@ def test_correction_keeps_its_level() -> None:
     corrected = np.mean([corrected_t_test(one, 0.25).p < 0.05 for one in trials])  # type: ignore[operator]
     assert plain > 0.1
     assert 0.035 < corrected < 0.065
+
+
+@pytest.mark.parametrize("seeds", [(5, 5, 5, 5, 5), (5, 5), (5, 5, 5, 5, 1), (1, 1, 1, 1, 5)], ids=str)
+def test_seeds_are_no_folds(seeds: tuple[int, ...]) -> None:
+    """The level holds for folds × seeds, also where some are missing; with seeds counted as folds it does not."""
+    draw, k, trials = np.random.default_rng(4), len(seeds), 1500
+    share = 1 / (k - 1)
+    shared = share / (1 + share)  # as above, of the folds' means; most of the rest belongs to the fold
+    of_fold = np.sqrt(shared) * draw.normal(size=(trials, 1)) + np.sqrt(0.9 * (1 - shared)) * draw.normal(
+        size=(trials, k)
+    )
+    of_seed = np.sqrt(0.1 * (1 - shared) * np.mean(seeds)) * draw.normal(size=(trials, k, max(seeds)))
+    cells = [
+        [mean + one[:n] for mean, one, n in zip(means, ones, seeds, strict=True)]
+        for means, ones in zip(of_fold, of_seed, strict=True)
+    ]
+    by_fold = [corrected_t_test(one, share).p < 0.05 for one in cells]  # type: ignore[operator]
+    by_cell = [corrected_t_test(np.concatenate(one), share).p < 0.05 for one in cells]  # type: ignore[operator]
+    assert 0.035 < np.mean(by_fold) < 0.065
+    assert np.mean(by_cell) > 1.3 * np.mean(by_fold)
+
+
+def test_a_fold_counts_once_whatever_its_seeds() -> None:
+    found = corrected_t_test([[0.00, 0.02], [0.04], [0.01, 0.02, 0.03]], 0.25)
+    assert found == corrected_t_test([0.01, 0.04, 0.02], 0.25)
+    assert found.folds == 3
 
 
 def _predictions(seed: int, images: int = 60) -> pd.DataFrame:

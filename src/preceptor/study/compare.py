@@ -32,7 +32,7 @@ class Versus:
     """One line less its baseline, in one metric.
 
     Attributes:
-        test: over the cells that both have.
+        test: over the folds that both have, each the mean of the seeds that both have.
         adjusted: its p-value, after Holm over the rows of the table; None where there is no test.
         pooled: 95 % of the resamplings of the difference in pooled predictions; None where the metric is not of these.
     """
@@ -58,7 +58,7 @@ class Versus:
         """The verdict, with why there is none, and how little it stands on."""
         if self.verdict == UNTESTED:
             return f"{UNTESTED}: {self.test.reason}"
-        return f"{self.verdict} ({self.test.cells} cells only)" if self.test.cells <= FEW else self.verdict
+        return f"{self.verdict} ({self.test.folds} folds only)" if self.test.folds <= FEW else self.verdict
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,10 @@ def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
         mine, theirs = line.values(metric), base.values(metric)
         common = sorted(mine.keys() & theirs.keys())
         share = float(np.mean([line.runs[key].test_share for key in common])) if common else 0.0
-        test = corrected_t_test([mine[key] - theirs[key] for key in common], share)
+        of_folds: dict[int, list[float]] = {}
+        for fold, seed in common:
+            of_folds.setdefault(fold, []).append(mine[fold, seed] - theirs[fold, seed])
+        test = corrected_t_test(list(of_folds.values()), share)
         found.append(Versus(line, base, metric, test, pooled=draws.difference(line, base, metric, common)))
     adjusted = holm([one.test.p for one in found])
     return [replace(one, adjusted=p) for one, p in zip(found, adjusted, strict=True)]

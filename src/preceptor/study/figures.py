@@ -45,7 +45,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class Lane:
-    """One row of a forest: its mean, the interval of its test and that of the resampled patients."""
+    """One row of a forest: its mean over folds, the interval of its test and that of the resampled patients."""
 
     versus: Versus
     mean: float | None

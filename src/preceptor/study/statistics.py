@@ -1,8 +1,8 @@
 """Whether one method is better than another, given a few folds and seeds.
 
-Two questions, two answers. *Would the difference be there with other folds and seeds?* Paired differences between cells
-and the corrected resampled t-test. *Would it be there with other patients?* A bootstrap over patients or lesions of the
-predictions of all folds together. Neither contains the other.
+Two questions, two answers. *Would the difference be there with other folds?* Paired differences, averaged over the
+seeds of a fold, and the corrected resampled t-test over the folds. *Would it be there with other patients?* A bootstrap
+over patients or lesions of the predictions of all folds together. Neither contains the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from preceptor.report.intervals import LEVEL, SAMPLES, SEED
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
-FEW = 2  # differences; a test on them has one degree of freedom and shows huge effects at best
+FEW = 2  # folds; a test on them has one degree of freedom and shows huge effects at best
 _BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
 _SAME = 1e-12  # a smaller spread of differences is rounding
 
@@ -40,14 +40,14 @@ class PairedTest:
     """What :func:`corrected_t_test` found.
 
     Attributes:
-        cells: how many differences there were.
-        mean: of them; None without one.
+        folds: how many there were, which is what the test counts.
+        mean: of the folds' mean differences; None without one.
         low, high: 95 % interval of the mean, None where there is no test.
         p: two-sided, uncorrected for the number of tests; None where there is no test.
         reason: why there is no test, in words.
     """
 
-    cells: int
+    folds: int
     mean: float | None
     low: float | None = None
     high: float | None = None
@@ -63,7 +63,7 @@ def spread(values: ArrayLike) -> Spread | None:
     return Spread(float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None, len(found))
 
 
-def corrected_t_test(differences: ArrayLike, test_share: float) -> PairedTest:
+def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> PairedTest:
     """The corrected resampled t-test of whether the mean of paired differences is zero.
 
     Folds share training images, so that differences are not independent and a plain paired t-test finds what is not
@@ -71,28 +71,35 @@ def corrected_t_test(differences: ArrayLike, test_share: float) -> PairedTest:
     sample variance s² of k differences the variance of their mean is taken as (1/k + n_test/n_train)·s², with k - 1
     degrees of freedom. At ``test_share`` 0 it is the plain test.
 
+    Their k differences come from k splits. Seeds of one fold share all images of both parts and are no further splits:
+    they are averaged first, k is the number of folds, and one fold is no test, with however many seeds. Every fold
+    counts once, also where some lack seeds.
+
     Args:
-        differences: (k,) one method less another, on the same fold and seed.
+        differences: of each of k folds one method less another on the same seed, one number or one for each seed.
         test_share: n_test / n_train, the images of a test part over those of a training part.
 
     Raises:
-        ValueError: a difference that is not finite, or a negative ``test_share``.
+        ValueError: a difference that is not finite, a fold without one, or a negative ``test_share``.
     """
-    found = np.asarray(differences, dtype=np.float64)
-    if not np.isfinite(found).all() or test_share < 0:
-        raise ValueError(f"differences {found} and test_share {test_share}; expected finite numbers and a share ≥ 0")
-    cells = len(found)
-    mean = float(found.mean()) if cells else None
-    if mean is None or cells < 2:
-        return PairedTest(cells, mean, reason="no cell in common" if not cells else "one cell in common")
+    seeds = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in differences]
+    if not all(len(one) and np.isfinite(one).all() for one in seeds) or test_share < 0:
+        raise ValueError(f"differences {seeds} and test_share {test_share}; expected finite numbers and a share ≥ 0")
+    found, folds = np.array([one.mean() for one in seeds]), len(seeds)
+    if not folds:
+        return PairedTest(0, None, reason="no cell in common")
+    mean = float(found.mean())
+    if folds < 2:
+        shared = f"; its {len(seeds[0])} seeds share their images" if len(seeds[0]) > 1 else ""
+        return PairedTest(folds, mean, reason=f"one fold in common{shared}")
     if np.ptp(found) < _SAME:
         if abs(mean) < _SAME:
-            return PairedTest(cells, mean, 0.0, 0.0, 1.0)
-        return PairedTest(cells, mean, reason="all differences are equal")
-    error = float(np.sqrt((1 / cells + test_share) * found.var(ddof=1)))
-    freedom = cells - 1
+            return PairedTest(folds, mean, 0.0, 0.0, 1.0)
+        return PairedTest(folds, mean, reason="all differences are equal")
+    error = float(np.sqrt((1 / folds + test_share) * found.var(ddof=1)))
+    freedom = folds - 1
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return PairedTest(cells, mean, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / error)))
+    return PairedTest(folds, mean, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / error)))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

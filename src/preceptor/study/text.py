@@ -74,8 +74,9 @@ def as_csv(found: Comparison) -> str:
     """One row a line of the table and metric, with all figures at full precision."""
     study, own = found.study, papers(found)
     head = [
-        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "difference", "low", "high", "p", "holm_p",
-        "verdict", "pooled", "pooled_low", "pooled_high", "pooled_difference_low", "pooled_difference_high", "evidence",
+        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "folds", "difference", "low", "high", "p",
+        "holm_p", "verdict", "pooled", "pooled_low", "pooled_high", "pooled_difference_low", "pooled_difference_high",
+        "evidence",
     ]  # fmt: skip
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -91,7 +92,7 @@ def as_csv(found: Comparison) -> str:
                     line.row.name, line.network, metric,
                     spread.cells if spread else 0, spread.mean if spread else None, spread.std if spread else None,
                     own[line.index].get(metric), one.baseline.label if one else None,
-                    *((test.mean, test.low, test.high, test.p) if test else (None,) * 4),
+                    *((test.folds, test.mean, test.low, test.high, test.p) if test else (None,) * 5),
                     one.adjusted if one else None, one.words if one else None,
                     *((pooled.value, pooled.interval.low, pooled.interval.high) if pooled else (None,) * 3),
                     *((gap.low, gap.high) if gap else (None, None)), NOT_EVIDENCE if study.quick else None,
@@ -110,7 +111,7 @@ def as_latex(found: Comparison) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_tex(study.title)}{quick}. Mean $\pm$ standard deviation over cells; $\uparrow\downarrow$: "
-        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test, Holm, $p<0.05$).{cited}}}",
+        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test over folds, Holm, $p<0.05$).{cited}}}",
         rf"\begin{{tabular}}{{l{'c' * len(study.layout)}}}",
         r"\toprule",
         " & ".join(["", *map(_tex, study.layout.values())]) + r" \\",

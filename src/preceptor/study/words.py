@@ -88,9 +88,9 @@ def findings(found: Comparison) -> list[str]:
     reasons = dict.fromkeys(one.test.reason for one in by.get(UNTESTED, []))
     for reason in reasons:
         names = [one.line.label for one in by[UNTESTED] if one.test.reason == reason]
-        said.append(f"Not testable, with {reason}: {listed(names)}.")
-    if any(one.adjusted is not None and one.test.cells <= FEW for one in found.versus[study.first]):
-        said.append(f"With {FEW} cells a test finds huge differences at best.")
+        said.append(f"Not testable: {listed(names)} ({reason}).")
+    if any(one.adjusted is not None and one.test.folds <= FEW for one in found.versus[study.first]):
+        said.append(f"With {FEW} folds a test finds huge differences at best.")
     return said
 
 
@@ -128,8 +128,9 @@ def method(found: Comparison) -> list[str]:
     cells = f"{_counted(len(folds), 'fold')} × {_counted(len(seeds), 'seed')}"
     said = [
         f"Mean ± sample standard deviation over cells ({cells}).",
-        f"Differences are paired by fold and seed; their 95{THIN}% intervals and p-values are of the corrected "
-        "resampled t-test (Nadeau and Bengio 2003: the variance is taken times 1/k + n_test/n_train, here "
+        "Differences are paired by fold and seed, and averaged over the seeds of a fold, which share their images; "
+        f"their 95{THIN}% intervals and p-values are of the corrected resampled t-test over the k folds (Nadeau and "
+        f"Bengio 2003: k {MINUS} 1 degrees of freedom, the variance is taken times 1/k + n_test/n_train, here "
         f"n_test/n_train is {found.test_share:.2f}), p-values after Holm over the rows. “No difference shown” does not "
         "mean that there is none.",
         f"Pooled figures take the test parts of all folds together ({count(found.images)} images of "
@@ -138,7 +139,10 @@ def method(found: Comparison) -> list[str]:
         "of the training data.",
     ]
     if len(folds) == 1:
-        said.append("There is one fold: the cells differ in their seed alone, and say nothing of other images.")
+        said.append(
+            "There is one fold, so no difference can be tested: seeds share their images, and their spread says "
+            "nothing of others. The intervals over patients or lesions stand."
+        )
     if any(metric in LOWER_IS_BETTER for metric in study.layout):
         said.append("Of the calibration error less is better.")
     return said
