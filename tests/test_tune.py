@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -168,6 +169,39 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
     assert (
         yaml.safe_load((tmp_path / "out/best.yaml").read_text())["optimiser"]["lr"] == ranked[0].values["optimiser.lr"]
     )
+
+
+def test_a_search_outlives_errors_that_nobody_foresaw(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    launch = tuning.launch
+    monkeypatch.setattr(tuning, "launch", full)
+    with pytest.raises(PreceptorError, match="all 3 trials failed; the first: OutOfMemoryError: CUDA out of memory"):
+        tune(_search(phantom_root, tmp_path / "out"), 10)
+    assert "Traceback" in capsys.readouterr().err
+    assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
+    monkeypatch.setattr(tuning, "launch", launch)
+    assert [one.number for one in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
+
+
+def test_a_failure_that_was_noted_and_not_yet_told_is_told(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, a search goes on all the same."""
+
+    def noted_only(search: Search, study: object, number: int, values: dict[str, object]) -> None:
+        tuning._note(search, number, error="CUDA out of memory", seconds=1.0)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_try", noted_only)
+        with pytest.raises(KeyboardInterrupt):
+            tune(_search(phantom_root, tmp_path / "out"), 1)
+    with pytest.raises(PreceptorError, match="all 1 trials failed; the first: CUDA out of memory"):
+        tune(_search(phantom_root, tmp_path / "out"), 1)
 
 
 def test_a_search_outlives_its_first_failures_but_not_only_failures(

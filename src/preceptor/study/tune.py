@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -251,17 +252,27 @@ def _go_on(search: Search, study: optuna.Study) -> None:
 
 
 def _try(search: Search, study: optuna.Study, number: int, values: Mapping[str, Value]) -> None:
-    began = time.perf_counter()
-    try:
-        found = _train(search, number, values)
-    except PreceptorError as error:
-        _note(search, number, error=str(error), seconds=time.perf_counter() - began)
+    found = _noted(search, number) or _attempt(search, number, values)
+    if "error" in found:
         study.tell(number, state=_optuna().trial.TrialState.FAIL)
-        search.say(f"trial {number}: failed: {error.what}")
+        search.say(f"trial {number}: failed: {found['error'].splitlines()[0]}")
         return
     study.tell(number, found["value"])
     said = "  ".join(f"{key}={one:.4g}" if isinstance(one, float) else f"{key}={one}" for key, one in values.items())
     search.say(f"trial {number}: {found['value']:.4f} in epoch {found['epoch']}  {said}")
+
+
+def _attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Trains a trial; whatever goes wrong is noted, and the traceback of what nobody foresaw goes to standard error."""
+    began = time.perf_counter()
+    try:
+        return _train(search, number, values)
+    except PreceptorError as error:
+        said = str(error)
+    except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {error}"
+    return _note(search, number, error=said, seconds=time.perf_counter() - began)
 
 
 def _folder(search: Search, number: int) -> Path:
@@ -281,8 +292,6 @@ def _noted(search: Search, number: int) -> dict[str, Any]:
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
     """Trains one trial from wherever it stands: its value, best epoch, epochs and seconds. The weights are not kept."""
-    if noted := _noted(search, number):
-        return noted
     run = Run(_folder(search, number))
     if not (run.path / "environment.json").is_file():
         _prepare(search, _with_stages(search, search.resolved(values)), run.path)
