@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import TINY
+from preceptor.errors import PreceptorError
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.recipes.resolve import resolve
-from preceptor.training.api import train
+from preceptor.training.api import carry_on, train
 from preceptor.training.checkpoint import load_state
+from preceptor.training.devices import _in_process
 from preceptor.training.fit import build_classroom
 from preceptor.training.prepare import Data, prepare
 from preceptor.training.run import Run
+from test_resume import wait_for
 
 SETTINGS = {
     **TINY,
@@ -33,6 +42,7 @@ SETTINGS = {
     "objectives.ccd.negatives": 40,
     "objectives.crp.weight": 1.0,
 }
+SETTINGS_ALONE = {**TINY, "networks.student.backbone": "test_efficientnet", "networks.student.pretrained": "none"}
 
 
 def run(root: Path, out: Path, devices: int, **more: object) -> Run:
@@ -99,3 +109,59 @@ def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> Non
     assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
     weights = [flat(state["classroom"]) for state in states]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
+CHILD = """
+import multiprocessing, os, signal, sys, time
+from pathlib import Path
+from preceptor.parent import end_with_parent
+
+def wait(folder):
+    end_with_parent()
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of all that a shell starts in the background
+    context = multiprocessing.get_context("spawn")
+    for _ in range(2):
+        context.Process(target=wait, args=(sys.argv[1],)).start()
+    time.sleep(600)
+"""
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CHILD)
+    (tmp_path / "children").mkdir()
+    process = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(tmp_path / "children")])
+    wait_for(lambda: len(list((tmp_path / "children").iterdir())) == 2, process)
+    process.kill()
+    process.wait()
+    children = [int(file.name) for file in (tmp_path / "children").iterdir()]
+    until = time.monotonic() + 30
+    while alive := [one for one in children if Path(f"/proc/{one}/fd").exists()]:
+        if time.monotonic() > until:
+            for one in alive:
+                os.kill(one, signal.SIGKILL)
+            raise AssertionError("children outlived their parent")
+        time.sleep(0.02)
+
+
+def test_ranks_end_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a study that is killed leaves them training, and the same command a second set beside them."""
+    watched: list[bool] = []
+    monkeypatch.setattr("preceptor.training.devices.end_with_parent", lambda: watched.append(True))
+    assert _in_process(None, lambda fabric: watched[:], 1) == [True]  # type: ignore[arg-type]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(resolve("student", SETTINGS_ALONE), Data("phantom", phantom_root), tmp_path / "run")
+    monkeypatch.setattr("preceptor.training.fit._PATIENCE", 0)
+    prepared.lock.parent.mkdir()
+    with prepared.lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(PreceptorError, match="another process is training it"):
+            carry_on(prepared)
+    assert not prepared.checkpoint.exists()

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from preceptor.errors import PreceptorError
+from preceptor.parent import end_with_parent
 from preceptor.recipe import Recipe
 
 
@@ -76,6 +77,7 @@ def _threads_each(processes: int) -> int:
 
 
 def _in_process(fabric: Fabric, function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
+    end_with_parent()
     torch.set_num_threads(threads)
     warm_up()
     return function(fabric, *arguments)

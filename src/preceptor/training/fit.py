@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
 from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
+from preceptor.errors import PreceptorError
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import Network, Recipe
 from preceptor.training.checkpoint import load_state
@@ -21,6 +25,8 @@ from preceptor.training.progress import Display
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 
+_PATIENCE = 60  # seconds for a process whose parent was killed to end
+
 
 def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
     """Trains the run at ``path`` from its last checkpoint to its end; rank 0 writes.
@@ -29,6 +35,12 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
         cache: where decoded images lie (see :func:`preceptor.data.cache.open_pixels`).
     """
     run = Run(path)
+    with _alone(run) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()  # nobody reads the checkpoint before the run is ours
+        _fit(fabric, run, cache, quiet)
+
+
+def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
     recipe, catalog = run.recipe, run.catalog()
     watched = "test" if recipe.protocol == "paper" else "validation"
     loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", watched))
@@ -36,6 +48,18 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
     classroom = build_classroom(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
         Training(fabric, run, recipe, classroom, parts).finish(display)
+
+
+def _alone(run: Run) -> AbstractContextManager[Any]:
+    """Nobody else trains this run. The lock is the writing process's own: it may outlive, for a moment, whatever has
+    started it and the locks of that one."""
+    run.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(run.lock, timeout=_PATIENCE).acquire()
+    except Timeout:
+        raise PreceptorError(
+            f"{run.path}: another process is training it", remedy="wait for it, or end that process"
+        ) from None
 
 
 def build_classroom(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> Classroom:

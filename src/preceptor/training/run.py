@@ -39,6 +39,11 @@ class Run:
         return self.path / "checkpoints" / "best.pt"
 
     @property
+    def lock(self) -> Path:
+        """Held by whoever trains the run."""
+        return self.path / "checkpoints" / ".lock"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from preceptor.parent import end_with_parent
 from preceptor.study.work import Outcome, Task, environment, work
 
 #: Memory to count on for a cell; a U-Net at 224 px takes about this.
@@ -130,9 +130,7 @@ class _Worker:
 
 def _serve(task: Task, gpus: list[str], log: Path, send: Connection) -> None:
     """What a worker's process does: its task, and nothing after its parent has gone."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
@@ -140,11 +138,6 @@ def _serve(task: Task, gpus: list[str], log: Path, send: Connection) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     send.send(work(task))
-
-
-def _end_with(parent: int) -> None:
-    wait([parent])
-    os._exit(1)
 
 
 @contextmanager
