@@ -149,7 +149,7 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
         room = classroom([CE, tried], networks, views=seen)
         found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
     else:
-        found = losses(classroom([CE, tried], networks))["tried"]
+        found = losses(classroom([CE, tried], networks, views=seen))["tried"]
     assert found.shape == ()
     assert found.isfinite()
 

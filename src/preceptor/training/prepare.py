@@ -178,7 +178,7 @@ def _as_trained(recipe: Recipe, name: str) -> Network:
     stage = _absolute(stage_recipe(recipe, name))
     learning = [one for one, said in stage.networks.items() if said.learns]
     trained = name if name in learning else learning[0]
-    return _as_trained(stage, trained).model_copy(update={"pretrained": "none", "frozen": network.frozen})
+    return _as_trained(stage, trained).model_copy(update={"pretrained": "none"})
 
 
 def _refuse_occupied(out: Path) -> None:
