@@ -26,6 +26,13 @@ def refusal(**changes: Any) -> str:
     return str(refused.value)
 
 
+def _with(**settings: Any) -> list[dict[str, Any]]:
+    return [PLAN["rows"][0], {**PLAN["rows"][1], "set": settings}]
+
+
+MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "pretrained": "none"}
+
+
 # --- plans ---------------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +56,23 @@ def refusal(**changes: Any) -> str:
         ({"set": {**SETTINGS, "epochs": "many"}}, "row alone: recipe student: 'epochs' is 'many'"),
         ({"rows": [{"name": "alone", "recipe": "studnet"}]}, "Did you mean 'student'?"),
         ({"rows": [{"name": "alone", "recipe": "student", "networks": ["x"]}]}, "row alone: networks: student has no"),
+        (
+            {"rows": _with(**{"split.seed": 3})},
+            "row KD, recipe kd: split.seed is 3, but 0 in row alone, recipe student",
+        ),
+        ({"rows": _with(**{"split.folds": 4})}, "row KD, recipe kd: split.folds is 4, but 5 in row alone"),
+        ({"rows": _with(protocol="paper")}, "row KD, recipe kd: protocol is paper, but grouped in row alone"),
+        (
+            {
+                "rows": [{"name": "alone", "recipe": "student"}, {"name": "KD", "recipe": "ml_v1", "set": MASKS}],
+                "set": {},
+            },
+            "row KD, recipe ml_v1: task is segmentation, but classification in row alone",
+        ),
+        (
+            {"rows": _with(**{"networks.teacher.trained_by.set": {"split.seed": 3}})},
+            "row KD, recipe teacher: split.seed is 3, but 0 in row alone",
+        ),
         ({"folds": [5]}, "fold 5: the recipe's split has 5 folds"),
         ({"rows": [{"name": "alone", "recipe": "kd", "set": {"objectives.kl.temprature": 3}}]}, "row alone: "),
     ],

@@ -134,6 +134,24 @@ def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     assert pd.read_csv(folder / "table.csv")["std"].notna().all()
 
 
+def test_rows_of_different_splits_are_no_pairs(tmp_path: Path) -> None:
+    rows = ("ResNet50", "Student alone", "KD")
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=rows, folds=(0, 1), epochs=1))
+    path = folder / "cells/kd-fold1-seed0/environment.json"
+    path.write_text(path.read_text().replace("split-1-", "split-7-"))
+    found = compare(read_study(folder), samples=50)
+    resnet, kd = found.versus["accuracy"]
+    assert (kd.verdict, kd.test.mean, kd.pooled) == (UNTESTED, None, None)
+    assert kd.words == "not testable: different splits in 1 of 2 common cells"
+    assert resnet.test.p is not None
+    assert "Different splits" in dict(warnings(found))
+    for one in (folder / "cells").glob("resnet50-*/environment.json"):
+        one.write_text(one.read_text().replace("split-", "other-"))
+    write_study_report(folder)
+    said = _Page((folder / "report.html").read_text()).said
+    assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in said
+
+
 def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, folds=(0,), rows=("ResNet50", "Student alone", "KD")))
     found = compare(read_study(folder), samples=50)

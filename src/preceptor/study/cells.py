@@ -14,6 +14,7 @@ from preceptor.errors import PreceptorError
 from preceptor.networks.build import find_network
 from preceptor.recipe import Network, Recipe
 from preceptor.recipes.resolve import resolve
+from preceptor.study.comparable import check_comparable
 from preceptor.study.plan import Plan, Row, Teacher
 from preceptor.training.checks import check_objectives
 from preceptor.training.prepare import stage_recipe
@@ -99,7 +100,8 @@ def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
         out: the study's folder; a job that is in it already keeps its place, whatever its row is called by now.
 
     Raises:
-        PreceptorError: what is wrong with a row's recipe, or a fold that its split does not have.
+        PreceptorError: what is wrong with a row's recipe, a fold that its split does not have, or rows that are not
+            tested on the same images.
     """
     cells: list[Cell] = []
     for row in plan.rows:
@@ -109,6 +111,8 @@ def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
             raise PreceptorError(
                 f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy
             ) from None
+    recipes = ((cell.row.name, job.recipe) for cell in cells for job in reversed([*cell.job.with_parts()]))
+    check_comparable(plan.baseline, recipes)
     jobs = {job.identity: job for cell in cells for job in cell.job.with_parts()}
     shared = {part.identity for job in jobs.values() for part in job.parts.values()}
     names = {cell.job.identity: cell.row.name for cell in reversed(cells)}

@@ -133,6 +133,10 @@ def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
         base = baseline_of(study, line)
         if base is None:
             continue
+        unlike = _unlike(line, base)
+        if unlike:
+            found.append(Versus(line, base, metric, PairedTest(0, None, reason=unlike)))
+            continue
         mine, theirs = line.values(metric), base.values(metric)
         common = sorted(mine.keys() & theirs.keys())
         share = float(np.mean([line.runs[key].test_share for key in common])) if common else 0.0
@@ -143,6 +147,13 @@ def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
         found.append(Versus(line, base, metric, test, pooled=draws.difference(line, base, metric, common)))
     adjusted = holm([one.test.p for one in found])
     return [replace(one, adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _unlike(line: Line, base: Line) -> str:
+    """Why two lines are no pair; empty where every common cell was split alike. Plans are refused, folders are not."""
+    common = line.runs.keys() & base.runs.keys()
+    unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]
+    return f"different splits in {len(unlike)} of {len(common)} common cells" if unlike else ""
 
 
 class _Draws:

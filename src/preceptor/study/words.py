@@ -14,6 +14,7 @@ from preceptor.study.statistics import FEW, Spread
 QUICK_SAYS = """\
 This study was made to show that everything runs: little data, small networks, few epochs. Nothing follows from its
 figures, whatever the tests say."""
+UNLIKE_SPLITS = "Cells of one fold do not share a split: rows are of different test images. They are not subtracted."
 UNLIKE_DATA = "The cells did not all see the same data: their fingerprints differ. Do not compare them."
 
 
@@ -118,6 +119,9 @@ def warnings(found: Comparison) -> list[tuple[str, str]]:
         said.append(("Optimistic figures: protocol “paper”", PAPER_PROTOCOL.format("this study")))
     if len({str(run.environment.get("data", {}).get("fingerprint")) for run in study.runs}) > 1:
         said.append(("Different data", UNLIKE_DATA))
+    splits = {(fold, run.split_hash) for line in study.lines for (fold, _), run in line.runs.items()}
+    if len(splits) > len({fold for fold, _ in splits}):
+        said.append(("Different splits", UNLIKE_SPLITS))
     return said
 
 
