@@ -23,6 +23,7 @@ from preceptor.recipe import Recipe, Select
 from preceptor.recipes.registry import RECIPES, RecipeSpec
 from preceptor.recipes.resolve import resolve
 from preceptor.study import tune as tuning
+from preceptor.study import tune_check
 from preceptor.study.space import Dimension, split_space
 from preceptor.study.tune import Search, tune
 from preceptor.training.api import carry_on
@@ -240,6 +241,40 @@ def test_what_cannot_be_searched_is_refused_first(
     with pytest.raises(PreceptorError, match=message):
         tune(_search(tmp_path / "nowhere", tmp_path / "out", *ranges, **overrides), 1)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        ("networks.student.backbone=choice(test_resnet,nosuch)", "timm knows no backbone 'nosuch'"),
+        ("networks.student.pretrained=choice(none,/nowhere.pth)", "/nowhere.pth: no such weights file"),
+        ("networks.student.pretrained=choice(none,~/nowhere.pth)", f"{Path.home()}/nowhere.pth: no such weights file"),
+        ("networks.teacher.backbone=choice(test_resnet,nosuch)", "timm knows no backbone 'nosuch'"),
+        ("networks.teacher.run=choice(/nowhere,/there)", "there is no run at /nowhere"),
+    ],
+)
+def test_networks_that_cannot_be_built_are_found_first(
+    dimension: str, message: str, phantom_root: Path, tmp_path: Path
+) -> None:
+    """Those of a teacher that is trained first, too."""
+    space, _ = split_space([dimension])
+    with pytest.raises(PreceptorError, match=message):
+        tune(Search("kd", KD, space, Data("phantom", phantom_root), tmp_path / "out"), 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_no_trial_starts_from_need_not_be_had(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe's own are not asked for where others are to be chosen from; what many trials share is built once."""
+    built: list[str] = []
+    monkeypatch.setattr(
+        tune_check, "build_networks", lambda wanted, *_: built.extend(one.pretrained for one in wanted.values())
+    )
+    assert resolve("teacher").networks["teacher"].pretrained == "imagenet"
+    space, _ = split_space(["networks.teacher.pretrained=choice(none,mine.pth)", "optimiser.lr=log(0.001,0.1)"])
+    tuning._check(Search("teacher", TINY, space, Data("phantom", phantom_root), tmp_path))
+    assert built == ["none", "mine.pth"]
 
 
 @pytest.mark.parametrize(

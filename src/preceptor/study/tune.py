@@ -26,7 +26,7 @@ from preceptor.recipe import Network, Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, to_yaml
 from preceptor.study.space import Dimension, Value
-from preceptor.study.tune_check import check_trial, refuse_keys, refuse_unjudged
+from preceptor.study.tune_check import check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.training.api import decoder
 from preceptor.training.checkpoint import load_state
 from preceptor.training.devices import launch
@@ -130,7 +130,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
 
 
 def _check(search: Search) -> Recipe:
-    """The recipe as it is; all that can be wrong with the search is found here."""
+    """The recipe as it is; what can be wrong with keys, values and networks is found here."""
     if not search.space:
         raise PreceptorError(
             "there is nothing to search", expected="a key with a range, as in 'objectives.kl.weight=log(0.01,10)'"
@@ -138,8 +138,10 @@ def _check(search: Search) -> Recipe:
     refuse_keys(search.space)
     base = search.resolved({})
     refuse_unjudged(base)
-    for said, recipe in _tried(search, base):
+    tried = [*_tried(search, base)]
+    for said, recipe in tried:
         check_trial(said, recipe, base)
+    check_networks([recipe for _, recipe in tried], search.data)
     return base
 
 

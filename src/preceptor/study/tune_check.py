@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
 from preceptor.errors import PreceptorError
-from preceptor.recipe import Recipe
+from preceptor.networks.build import build_networks
+from preceptor.recipe import Network, Recipe
 from preceptor.study.space import Dimension
 from preceptor.training.checks import check_objectives
-from preceptor.training.prepare import stage_recipe
+from preceptor.training.prepare import Data, stage_recipe
+from preceptor.training.targets import target_classes
 
 _LUCK = "the best of several seeds is the luckiest, not a better setting"
 _TEST_PART = "it decides which images are the test part, and a trial with another one would learn from them"
@@ -63,6 +67,29 @@ def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
                 "from images of the test part",
                 remedy="leave split and protocol out of what trained_by sets",
             )
+
+
+def check_networks(recipes: Iterable[Recipe], data: Data) -> None:
+    """Builds each network once that trials start from, also those that are trained first; one at a time.
+
+    Raises:
+        PreceptorError: an unknown backbone, weights that cannot be had, a run of other classes, data without labels.
+    """
+    catalog, built = data.catalog(), set()
+    for recipe in chain.from_iterable(map(with_stages, recipes)):
+        for name, network in recipe.networks.items():
+            if network.mean_of is None and network.trained_by is None:
+                key = (name, network, recipe.image_size, recipe.task)
+                if key not in built:
+                    classes = target_classes(catalog, recipe.task)
+                    build_networks({name: _at_home(network)}, classes, recipe.image_size, recipe.seed, recipe.task)
+                    built.add(key)
+
+
+def _at_home(network: Network) -> Network:
+    """With ~ in its paths read as a run reads it."""
+    paths = {key: path for key in ("run", "pretrained") if (path := getattr(network, key))}
+    return network.model_copy(update={key: str(Path(path).expanduser()) for key, path in paths.items()})
 
 
 def with_stages(recipe: Recipe) -> Iterator[Recipe]:
