@@ -222,6 +222,8 @@ def test_a_teacher_of_another_fold_is_refused(kd: Run, phantom_root: Path, tmp_p
     recipe = resolve("kd", {**KD, "networks.teacher.run": str(kd.stage("teacher").path)})
     with pytest.raises(PreceptorError, match=r"networks\.teacher\.run: .* of this run's test part .* fold 0 of 5"):
         prepare(recipe, Data("phantom", phantom_root, fold=1), tmp_path / "other")
+    with pytest.raises(PreceptorError, match="test part"):  # nor in a search, whose runs have no such part
+        prepare(recipe, Data("phantom", phantom_root, fold=1), tmp_path / "other", tested=False)
     assert not (tmp_path / "other").exists()
     assert prepare(recipe, Data("phantom", phantom_root), tmp_path / "same").path.is_dir()
 

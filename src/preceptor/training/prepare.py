@@ -97,13 +97,13 @@ def prepare(
         validation=recipe.split.validation,
         protocol=recipe.protocol,
     )
+    for name, network in recipe.networks.items():
+        if network.run is not None:
+            refuse_leak(f"networks.{name}.run", Path(network.run), data.name, split)
     if not tested:
         unseen = split.loc[split["part"] == "test", "id"].tolist()
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
         data = replace(data, exclude=(*data.exclude, *unseen))
-    for name, network in recipe.networks.items():
-        if network.run is not None:
-            refuse_leak(f"networks.{name}.run", Path(network.run), data.name, split)
     expected = {name: _as_trained(recipe, name) for name in recipe.networks}  # what is wrong is better known now
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, recipe.task)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
