@@ -236,3 +236,36 @@ def test_shared_parts() -> None:
     teachers = [job for job in matrix.jobs.values() if job.recipe.name == "teacher"]
     assert [job.recipe.epochs for job in teachers] == [9]
     assert [cell.row.name for cell in matrix.cells if cell.job == teachers[0]] == ["T"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"recipe": "kd", "set": {"networks.teacher.backbone": "test_efficientnet"}},
+        {"recipe": "fitnet", "set": {"networks.teacher.trained_by.set.epochs": 9}},
+        {"recipe": "sskd", "set": {"networks.teacher.dropout": 0.1}},
+        {"recipe": "kd_off_v1", "set": {"teacher_backbone": "test_efficientnet"}},
+    ],
+    ids=lambda row: row["recipe"],
+)
+def test_a_row_may_not_say_in_vain_what_its_teacher_is(row: dict[str, Any]) -> None:
+    """It would be another row's run under a name that says otherwise."""
+    (key,) = row["set"]
+    rows = [*PLAN["rows"], {"name": "small T", **row}]
+    assert f"row small T: set.{key}: the plan's teacher takes" in refusal(rows=rows, teacher={"recipe": "teacher"})
+    settle(plan(rows=rows))  # where it is not in vain
+
+
+def test_what_all_rows_say_of_the_teacher_is_left_to_the_plans(tmp_path: Path) -> None:
+    rows = [*PLAN["rows"], {"name": "SSKD", "recipe": "sskd", "set": {"head_epochs": 2}}]
+    settled = settle(plan(rows=rows, teacher={"recipe": "teacher"}))
+    assert settled.teacher is not None
+    assert settled.teacher.set["networks.teacher.backbone"] == "test_resnet"
+    assert not any(key.startswith("networks.teacher") for row in settled.rows for key in row.set)
+    assert settled.row("SSKD").set["head_epochs"] == 2
+    assert settle(validate(yaml.safe_load(to_yaml(settled)), "again")) == settled
+
+
+def test_rows_that_are_one_run_are_known() -> None:
+    rows = [*PLAN["rows"], {"name": "KD again", "recipe": "kd"}]
+    assert expand(settle(plan(rows=rows)), "data", Path("out")).alike() == [["KD", "KD again"]]

@@ -242,6 +242,17 @@ def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     assert "> **Optimistic figures: protocol “paper”.**" in as_markdown(found)
 
 
+def test_rows_that_are_one_run_are_named(tmp_path: Path) -> None:
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=("ResNet50", "Student alone", "KD"), folds=(0, 1)))
+    cells = json.loads((folder / "cells.json").read_text())
+    runs = {(cell["name"], cell["fold"]): cell["run"] for cell in cells}
+    for cell in cells:
+        if cell["name"] == "KD":
+            cell["run"] = runs["Student alone", cell["fold"]]
+    (folder / "cells.json").write_text(json.dumps(cells))
+    assert "Student alone and KD are one run under 2 names" in as_markdown(compare(read_study(folder)))
+
+
 def test_lost_run_counts_as_failed(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     shutil.rmtree(copy / "cells/kd-fold0-seed0")

@@ -87,6 +87,14 @@ class Matrix:
     paths: dict[str, Path]
     shared: set[str]
 
+    def alike(self) -> list[list[str]]:
+        """Names of rows that are one run, in all or some of their cells: nothing that decides on results differs."""
+        rows: dict[str, dict[str, None]] = {}
+        for cell in self.cells:
+            rows.setdefault(cell.job.identity, {})[cell.row.name] = None
+        found = dict.fromkeys(tuple(names) for names in rows.values() if len(names) > 1)
+        return [list(names) for names in found]
+
 
 def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     """The cells of a settled plan.

@@ -159,6 +159,14 @@ class Study:
         """The line of a row's first network, which is the one that is compared."""
         return next(line for line in self.lines if line.row is row)
 
+    @property
+    def alike(self) -> list[list[str]]:
+        """Names of rows that are one run, in all or some of their cells."""
+        rows: dict[str, dict[str, None]] = {}
+        for cell in self.of("done"):
+            rows.setdefault(cell.path, {})[cell.row] = None
+        return [list(names) for names in dict.fromkeys(tuple(names) for names in rows.values()) if len(names) > 1]
+
     def of(self, *states: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.state in states]
 

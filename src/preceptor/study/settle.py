@@ -12,6 +12,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
 from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
+from preceptor.study.replaced import in_vain
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> Row:
         else:
             source = str(row.recipe)
             settings = layers.of(source, row.set)
+            if teacher is not None:
+                settings = _without_vain(row, source, settings)
             recipe = resolve(source, settings)
         networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
         for name in networks:
@@ -120,6 +123,25 @@ def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> Row:
     except PreceptorError as error:
         raise PreceptorError(f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy) from None
     return row.model_copy(update={"set": settings, "networks": networks})
+
+
+def _without_vain(row: Row, source: str, settings: Settings) -> Settings:
+    """A row's settings, less what the plan says for all rows of a network that its teacher replaces.
+
+    Raises:
+        PreceptorError: the row itself says such a thing: it would be called what it is not.
+    """
+    kept = dict(settings)
+    while vain := [key for key in kept if in_vain(key, source, kept)]:  # one may have hidden another
+        for key in vain:
+            if key in row.set:
+                raise PreceptorError(
+                    f"set.{key}: the plan's teacher takes the place of that network, so that this changes nothing",
+                    expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
+                    remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
+                )
+            del kept[key]
+    return kept
 
 
 class _Layers:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from preceptor.report.words import listed
 from preceptor.study.cells import Cell, Job
 from preceptor.study.conduct import Study
 from preceptor.study.engines import Engine
@@ -123,6 +124,8 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
         names = list(dict.fromkeys(cell.row.name for cell in study.users(job)))
         run = study.matrix.paths[job.identity].relative_to(study.folder)
         _line(console, f"shared: {run} ({_standing(study, job)}) by {', '.join(names)}")
+    for names in study.matrix.alike():
+        _line(console, f"one run under {len(names)} names: {listed(names)}; nothing that decides on results differs")
     cells, jobs = study.matrix.cells, study.matrix.jobs
     _line(
         console,

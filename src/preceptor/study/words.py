@@ -149,6 +149,8 @@ def method(found: Comparison) -> list[str]:
         )
     if any(metric in LOWER_IS_BETTER for metric in study.layout):
         said.append("Of the calibration error less is better.")
+    for names in study.alike:
+        said.append(f"{listed(names)} are one run under {len(names)} names: nothing that decides on results differs.")
     return said
 
 
