@@ -99,6 +99,22 @@ def test_masks_of_several_classes_keep_their_indices(tmp_path: Path, home: Path)
         open_pixels(replace(catalog, mask_classes=()), 8, masks=True, directory=home)
 
 
+def test_smeared_masks_are_told_and_an_entry_that_does_not_know_them_is_built_again(
+    catalog: Catalog, home: Path, decoded: list[str]
+) -> None:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 8:30], mask[20, 8:30] = 255, 99
+    Image.fromarray(mask).save(catalog.path(3, "mask"))
+    pixels = open_pixels(catalog, SIZE, masks=True, directory=home)
+    for _ in range(2):
+        assert pixels.smeared is not None
+        assert np.flatnonzero(pixels.smeared).tolist() == [3]
+        (home / f"made-{SIZE}-{pixels.key}" / "smeared.npy").unlink()  # as before masks were looked at for areas
+        pixels = open_pixels(catalog, SIZE, masks=True, directory=home)
+    assert len(decoded) == 3 * COUNT
+    assert open_pixels(catalog, SIZE, directory=home).smeared is None
+
+
 def test_pixels_cannot_be_written(catalog: Catalog, home: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         open_pixels(catalog, SIZE, directory=home).images[0] = 0

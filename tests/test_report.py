@@ -17,7 +17,7 @@ from fake_run import CLASSES, FakeRun, Taught, write_fake_run
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.metrics import calibration_error
 from preceptor.report import words
-from preceptor.report.build import write_report
+from preceptor.report.build import render, write_report
 from preceptor.report.figures import reliability_bins
 from preceptor.report.intervals import balanced_accuracy_samples, interval
 from preceptor.report.run import entries_of, load_run, load_runs
@@ -137,6 +137,14 @@ def test_notes_and_excluded_images_stand_before_the_results(page: str) -> None:
     before = page[: page.index('id="results"')]
     assert "downscaled to 96 px" in before
     assert "2 images were left out by --exclude: ISIC_0099991, ISIC_0099992" in before
+    assert "cut at half" not in before
+
+
+def test_masks_that_were_cut_are_noted(spoilt: Path, tmp_path: Path) -> None:
+    metrics = json.loads((spoilt / "metrics.json").read_text())
+    (spoilt / "metrics.json").write_text(json.dumps(metrics | {"masks_cut_at_half": 12}))
+    page = write_report([spoilt], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "12 masks have grey values at the border" in page[: page.index('id="results"')]
 
 
 def test_same_runs_give_the_same_page(page: str, runs: list[Path], tmp_path: Path) -> None:
@@ -151,6 +159,16 @@ def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     assert "by which the epoch was chosen" not in said  # there is no validation part
     assert "resamplings" not in said  # a mean over epochs has no predictions to resample
     assert "test part" in said
+
+
+def test_runs_of_a_quick_study_are_no_evidence(tmp_path: Path) -> None:
+    path = write_fake_run(tmp_path / "quick", ALONE)
+    environment = json.loads((path / "environment.json").read_text())
+    (path / "environment.json").write_text(json.dumps({**environment, "marked": "quick: not evidence"}))
+    said = render(load_runs([path]))
+    assert "(quick: not evidence)" in said[: said.index("</title>")]
+    assert "<h2>Quick: not evidence</h2>" in said
+    assert "not evidence" not in render(load_runs([write_fake_run(tmp_path / "whole", ALONE)]))
 
 
 def test_grouped_protocol_is_not(page: str) -> None:

@@ -36,11 +36,13 @@ class Pixels:
         images: (N, 3, S, S) uint8, RGB, read-only and mapped from disk.
         masks: (N, S, S) uint8 with the classes' indices, or None.
         key: 32 hexadecimal digits that stand for the files, the size and how it was reached.
+        smeared: (N,) bool, whose mask of two classes had grey values at its border and was cut at half; or None.
     """
 
     images: np.ndarray
     masks: np.ndarray | None
     key: str
+    smeared: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -137,11 +139,12 @@ def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
     try:
         images = np.load(entry / "images.npy", mmap_mode="r")
         kept = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
+        smeared = np.load(entry / "smeared.npy") if masks else None  # absent where masks were cut that now are refused
     except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short by something that is not us
         return None
     if images.shape != (count, 3, size, size) or (kept is not None and kept.shape != (count, size, size)):
         return None
-    return Pixels(images, kept, entry.name.rsplit("-", 1)[1])
+    return Pixels(images, kept, entry.name.rsplit("-", 1)[1], smeared)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import read_image, read_mask, resize
+from preceptor.data.images import is_smeared, mask_classes_of, read_image, read_levels, resize
 from preceptor.errors import PreceptorError
 
 #: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
@@ -24,7 +24,8 @@ _NAMED = 10  # unreadable files that one message names
 def build(
     entry: Path, catalog: Catalog, size: int, *, mask_classes: int, progress: Progress | None, workers: int | None
 ) -> None:
-    """Writes ``images.npy`` and, unless ``mask_classes`` is 0, ``masks.npy`` into the new folder ``entry``.
+    """Writes ``images.npy`` and, unless ``mask_classes`` is 0, ``masks.npy`` and ``smeared.npy`` into the new folder
+    ``entry``.
 
     Until everything is on the disk the folder has another name. The caller keeps other builders of this entry away.
 
@@ -38,18 +39,21 @@ def build(
     try:
         images = _allocate(partial / "images.npy", (len(catalog), 3, size, size))
         masks = _allocate(partial / "masks.npy", (len(catalog), size, size)) if mask_classes else None
+        smeared = np.zeros(len(catalog), dtype=bool)
 
         def decode(row: int) -> None:
             image = read_image(catalog.path(row))
             images[row] = resize(image, size).transpose(2, 0, 1)
             if masks is not None:
-                mask = _read_mask_of(image, catalog.path(row, "mask"), mask_classes)
+                mask, smeared[row] = _read_mask_of(image, catalog.path(row, "mask"), mask_classes)
                 masks[row] = resize(mask, size)
 
         _decode_all(catalog, decode, progress, workers or _cores())
         for array in (images, masks):
             if array is not None:
                 array.flush()
+        if masks is not None:
+            np.save(partial / "smeared.npy", smeared)
         for path in (*partial.iterdir(), partial):
             _sync(path)
         shutil.rmtree(entry, ignore_errors=True)  # one that could not be read
@@ -92,12 +96,14 @@ def _decode_all(catalog: Catalog, decode: Callable[[int], None], progress: Progr
         raise unusable(catalog, [f"{names[row]}: {failed[row].what}" for row in sorted(failed)])
 
 
-def _read_mask_of(image: np.ndarray, path: Path, classes: int) -> np.ndarray:
-    mask = read_mask(path, classes)
+def _read_mask_of(image: np.ndarray, path: Path, classes: int) -> tuple[np.ndarray, bool]:
+    """The mask of an image, and whether it was cut at half."""
+    levels = read_levels(path, classes)
+    mask = mask_classes_of(path, levels, classes)
     if mask.shape != image.shape[:2]:
         (height, width), (rows, columns) = image.shape[:2], mask.shape
         raise PreceptorError(f"{path} is {columns} x {rows} pixels, its image {width} x {height}")
-    return mask
+    return mask, classes == 2 and is_smeared(levels)
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from preceptor.data.smear import further_classes, may_be_cut
 from preceptor.errors import PreceptorError, some_of
 
 #: The containers that are opened. Pillow knows many more, some of which run outside programs (EPS).
@@ -82,7 +83,8 @@ def read_mask(path: Path, classes: int = 2) -> np.ndarray:
     """The class of each pixel, turned upright by the EXIF orientation as the image is.
 
     Two classes may be written as 0 and 1 or as 0 and 255; more than two as their indices. Where JPEG or smoothing left
-    other values at the border of a mask of two classes, it is cut at half (128 and above is the foreground).
+    other values at the border of a mask of two classes, it is cut at half (128 and above is the foreground). Values
+    that fill areas are no such border: they are further classes, or pixels to ignore, and cut they would be lost.
 
     Args:
         path: an 8-bit grey (or, for two classes, one-bit) image file; RGB where its three channels are the same.
@@ -133,22 +135,24 @@ def is_smeared(levels: np.ndarray) -> bool:
 
 def mask_classes_of(path: Path, levels: np.ndarray, classes: int) -> np.ndarray:
     """Grey levels (H, W) uint8 to classes, as :func:`read_mask` describes; ``path`` is for messages."""
-    highest = int(levels.max())
-    if highest < classes:
+    if levels.max() < classes:
         return levels
-    # A smeared border is thin. Low values alone are indices, and many middling ones a picture: cut at half, either
-    # would turn into a mask that says something else.
-    if classes == 2 and highest > 127 and ((levels >= 64) & (levels < 192)).mean() <= _MOST_SMEARED:
+    if classes == 2 and (not is_smeared(levels) or may_be_cut(levels)):
         return (levels > 127).astype(np.uint8)
+    further = further_classes(levels) if classes == 2 else []
+    if further:  # what gathers errors of many files keeps the first sentence alone, so the way out is in it
+        raise PreceptorError(
+            f"{path} has the values {some_of(_values(levels))}, of which {some_of(further)} fill areas as classes do; "
+            "more than two classes are written as 0, 1, 2 … and named in data.mask_classes",
+            expected=_expected_mask(classes),
+            remedy="write the index of its class into each pixel (what is to be ignored is one, too), save the masks "
+            "as PNG and name the classes in that order: --data table data.mask_classes=background,disc,cup",
+        )
     raise PreceptorError(
         f"{path} has the values {some_of(_values(levels))}",
         expected=_expected_mask(classes),
         remedy="name all classes of the masks, write the indices of the classes, or store the masks losslessly (PNG)",
     )
-
-
-#: Share of pixels between a quarter and three quarters of the range up to which a two-class mask is cut at half.
-_MOST_SMEARED = 0.25
 
 
 def _values(levels: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report.run import HEADLINES, Entry, Run
 from preceptor.report.tables import SHOWN, Difference
 
@@ -15,6 +16,9 @@ PAPER_PROTOCOL = """\
 In {} the folds are drawn over images, as some papers do, so images of one lesion lie in the training and the test part.
 There is no validation part; the test figures are the mean of the last ten epochs (or of as many as there
 were). They are optimistic: do not set them beside figures from grouped folds."""
+QUICK_RUNS = """\
+From a quick study: {}. It shows that everything runs, on little data, with small networks and few epochs; nothing
+follows from its figures."""
 DIFFERENT_SPLITS = """\
 These runs do not share one split. Their figures stand side by side, but only networks tested on the same images are
 subtracted from one another."""
@@ -22,8 +26,9 @@ MOST_VALUES = 3  # named one by one under the title
 
 
 def title(runs: Sequence[Run]) -> str:
-    """The recipes, in order, each once."""
-    return ", ".join(dict.fromkeys(_recipe(run) for run in runs))
+    """The recipes, in order, each once; and the marks of the runs."""
+    marks = dict.fromkeys(run.mark for run in runs if run.mark)
+    return ", ".join(dict.fromkeys(_recipe(run) for run in runs)) + "".join(f" ({mark})" for mark in marks)
 
 
 def subject(runs: Sequence[Run]) -> list[str]:
@@ -50,6 +55,8 @@ def subject(runs: Sequence[Run]) -> list[str]:
 def warnings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What must be known before any figure is read: (heading, sentences)."""
     said = []
+    if quick := [run.label for run in runs if run.mark == NOT_EVIDENCE]:
+        said.append((NOT_EVIDENCE.capitalize(), QUICK_RUNS.format(listed(quick))))
     if optimistic := [run.label for run in runs if run.paper_protocol]:
         said.append(("Optimistic figures: protocol “paper”", PAPER_PROTOCOL.format(listed(optimistic))))
     if len({(run.split_hash, run.metrics.get("protocol")) for run in runs}) > 1:
@@ -58,12 +65,14 @@ def warnings(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def notes(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """What the reader of the data noted and which images were left out: (text, labels of the runs)."""
+    """What the reader of the data noted, which images were left out and masks cut: (text, labels of the runs)."""
     found: dict[str, list[str]] = {}
     for run in runs:
         said = [str(note) for note in run.data.get("notes") or []]
         if excluded := [str(one) for one in run.data.get("excluded") or []]:
             said.append(f"{count(len(excluded))} images were left out by --exclude: {', '.join(excluded)}")
+        if cut := run.metrics.get("masks_cut_at_half"):
+            said.append(f"{count(cut)} masks have grey values at the border (JPEG, smoothing) and were cut at half")
         for note in said:
             found.setdefault(note, []).append(run.label)
     return [(note, [] if len(labels) == len(runs) else labels) for note, labels in found.items()]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from preceptor.data.batches import Loader
+from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.deploy.cost import cost_of, cost_of_all
 from preceptor.evaluation.evaluate import Evaluation, best_device, evaluate
@@ -55,6 +56,7 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
     result = _metrics(run, recipe, catalog, progress) | {
         "parts": {part: len(loader) for part, loader in loaders.items()},
+        **_masks_cut(loaders["test"].pixels),
         "networks": {
             name: one | said[name] | ({"relations": relations[name]} if name in relations else {})
             for name, one in _described(run, recipe, networks).items()
@@ -62,6 +64,11 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
     }
     run.write_json("metrics.json", result)
     return result
+
+
+def _masks_cut(pixels: Pixels) -> dict[str, int]:
+    """How many masks of the data set, of all parts, were cut at half; of a classification nothing."""
+    return {} if pixels.smeared is None else {"masks_cut_at_half": int(pixels.smeared.sum())}
 
 
 def look(
