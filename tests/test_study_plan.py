@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.phantom import CLASSES, Phantom, draw
 from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.names import OF_TASK
 from preceptor.study.cells import expand
 from preceptor.study.plan import read_plan, shipped, to_yaml, validate
 from preceptor.study.settle import Asked, settle
@@ -73,12 +75,33 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
             {"rows": _with(**{"networks.teacher.trained_by.set": {"split.seed": 3}})},
             "row KD, recipe teacher: split.seed is 3, but 0 in row alone",
         ),
+        ({"layout": {"columns": {"balanced_acuracy": "BMA"}}}, "layout.columns: classification has no figure "),
+        ({"layout": {"columns": {"balanced_acuracy": "BMA"}}}, "Did you mean 'balanced_accuracy'?"),
+        ({"layout": {"columns": {"iou": "IoU"}}}, "classification has no figure 'iou' (it is of segmentation)."),
+        (
+            {"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"acuracy": 0.8}}}]},
+            "paper, T: classification has no figure 'acuracy'. Did you mean 'accuracy'?",
+        ),
         ({"folds": [5]}, "fold 5: the recipe's split has 5 folds"),
         ({"rows": [{"name": "alone", "recipe": "kd", "set": {"objectives.kl.temprature": 3}}]}, "row alone: "),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_by_its_key(changes: dict[str, Any], said: str) -> None:
     assert said in refusal(**changes)
+
+
+def test_figures_that_plans_may_name_are_those_of_runs() -> None:
+    from preceptor.evaluation.masks import MaskMeter
+    from preceptor.evaluation.metrics import classification_metrics
+
+    meter = MaskMeter(("none", "lesion"))
+    meter.update(torch.ones(2, 3, 3).long(), torch.ones(2, 3, 3).long())
+    found = {
+        "classification": classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ("a", "b")),
+        "segmentation": meter.result(),
+    }
+    for task, figures in found.items():
+        assert set(OF_TASK[task]) == {name for name, value in figures.items() if isinstance(value, float)}
 
 
 def test_a_plan_from_a_file_finds_recipes_beside_it(tmp_path: Path) -> None:

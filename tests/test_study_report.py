@@ -152,6 +152,18 @@ def test_rows_of_different_splits_are_no_pairs(tmp_path: Path) -> None:
     assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in said
 
 
+def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
+    rows, pending = ("ResNet50", "Student alone", "KD"), (("KD", 0, 0), ("Student alone", 1, 0))
+    folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=rows, folds=(0, 1), epochs=1, pending=pending))
+    plan = folder / "study.yaml"
+    plan.write_text(plan.read_text().replace("macro_auc", "macro_ouc"))  # as older versions let it pass
+    found = compare(read_study(folder), samples=50)
+    assert [one.test.reason for one in found.versus["macro_ouc"]] == [
+        "ResNet50 and Student alone without this figure",
+        "no cell in common",
+    ]
+
+
 def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, folds=(0,), rows=("ResNet50", "Student alone", "KD")))
     found = compare(read_study(folder), samples=50)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from preceptor.atomic import write_text
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.names import OF_TASK
 from preceptor.report import figures, masks, tables, words
 from preceptor.report.flow import SHOWN_ROWS, flows
 from preceptor.report.gallery import NAME, Gallery, galleries, write_gallery, write_sheet
@@ -103,8 +104,8 @@ def _contents(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
         "notes": words.notes(runs),
         "findings": words.findings(differences),
         "fidelities": words.fidelities(entries),
-        "headline": tables.OF_TASK[task][HEADLINES[task]],
-        "metrics": tables.OF_TASK[task],
+        "headline": OF_TASK[task][HEADLINES[task]],
+        "metrics": OF_TASK[task],
         "lower_is_better": tables.LOWER_IS_BETTER,
         "intervals": tables.intervals(entries),
         "samples": SAMPLES,

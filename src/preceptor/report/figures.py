@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
+from preceptor.evaluation.names import OF_TASK
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
 from preceptor.report.run import HEADLINES, Entry, Run
-from preceptor.report.tables import OF_TASK
 from preceptor.report.words import scaled
 
 BINS = 15  # as in the calibration error beside it

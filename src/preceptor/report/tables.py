@@ -11,28 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from preceptor.evaluation.names import OF_TASK
 from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval, pooled_iou_samples
 from preceptor.report.run import Entry, Run
 
-METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macro_precision": "macro precision",
-    "macro_f1": "macro F1",
-    "macro_auc": "macro AUC",
-    "macro_average_precision": "macro average precision",
-    "calibration_error": "calibration error",
-}
-MASK_METRICS = {
-    "iou_pooled": "IoU of all pixels",
-    "dice_pooled": "Dice of all pixels",
-    "iou": "IoU an image",
-    "dice": "Dice an image",
-    "iou_with_target": "IoU where there is a target",
-    "dice_with_target": "Dice where there is a target",
-    "pixel_accuracy": "pixel accuracy",
-}
-OF_TASK = {"classification": METRICS, "segmentation": MASK_METRICS}
 LOWER_IS_BETTER = ("calibration_error",)
 SHOWN = 0.0005  # a smaller difference is written as 0.000
 TEACHING = ("teacher", "online teacher")

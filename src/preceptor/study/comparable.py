@@ -1,12 +1,36 @@
-"""Whether the rows of a plan may stand in one table: tested on the same images of one task."""
+"""Whether the rows of a plan may stand in one table: tested on the same images, in figures that their task has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from preceptor.errors import PreceptorError
+from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.evaluation.names import OF_TASK
 from preceptor.recipe import Recipe
+from preceptor.study.plan import Plan
+
+
+def check_figures(plan: Plan, tasks: set[str]) -> None:
+    """Refuses columns, and published figures, that no run of these tasks will have.
+
+    Args:
+        tasks: of the rows; several only until :func:`check_comparable` refuses that.
+
+    Raises:
+        PreceptorError: names the key, and the nearest figure that there is.
+    """
+    known = [metric for task, metrics in OF_TASK.items() if task in tasks for metric in metrics]
+    named = [("layout.columns", metric) for metric in plan.layout.columns]
+    named += [(f"paper, {one.table}", metric) for one in plan.paper for row in one.rows.values() for metric in row]
+    for where, metric in named:
+        if metric not in known:
+            kind = next((f" (it is of {task})" for task, metrics in OF_TASK.items() if metric in metrics), "")
+            raise PreceptorError(
+                f"plan {plan.name}: {where}: {' and '.join(sorted(tasks))} has no figure {metric!r}{kind}."
+                + did_you_mean(metric, known),
+                expected=f"one of {', '.join(known)}",
+            )
 
 
 def check_comparable(baseline: str, recipes: Iterable[tuple[str, Recipe]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from preceptor.report.intervals import Interval, interval
 from preceptor.report.tables import LOWER_IS_BETTER
+from preceptor.report.words import listed
 from preceptor.study.results import Key, Line, Study
 from preceptor.study.statistics import (
     ALPHA,
@@ -144,6 +145,8 @@ def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
         for fold, seed in common:
             of_folds.setdefault(fold, []).append(mine[fold, seed] - theirs[fold, seed])
         test = corrected_t_test(list(of_folds.values()), share)
+        if not common and line.runs.keys() & base.runs.keys():
+            test = replace(test, reason=_without(line, base, metric))
         found.append(Versus(line, base, metric, test, pooled=draws.difference(line, base, metric, common)))
     adjusted = holm([one.test.p for one in found])
     return [replace(one, adjusted=p) for one, p in zip(found, adjusted, strict=True)]
@@ -154,6 +157,12 @@ def _unlike(line: Line, base: Line) -> str:
     common = line.runs.keys() & base.runs.keys()
     unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]
     return f"different splits in {len(unlike)} of {len(common)} common cells" if unlike else ""
+
+
+def _without(line: Line, base: Line, metric: str) -> str:
+    """Why two lines with common cells have no common value of a metric."""
+    lacking = [one.label for one in (line, base) if not one.values(metric)]
+    return f"{listed(lacking)} without this figure" if lacking else "no common cell with this figure of both"
 
 
 class _Draws:

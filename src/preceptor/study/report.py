@@ -16,6 +16,7 @@ from markupsafe import Markup
 from preceptor.atomic import write_text
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.metrics import calibration_error
+from preceptor.evaluation.names import MASK_METRICS, METRICS
 from preceptor.report import figures, tables
 from preceptor.report.build import templates
 from preceptor.report.canvas import Figure
@@ -77,7 +78,7 @@ def _contents(found: Comparison) -> dict[str, Any]:
         "study": study,
         "found": found,
         "words": words,
-        "titles": tables.METRICS | tables.MASK_METRICS,
+        "titles": METRICS | MASK_METRICS,
         "warnings": words.warnings(found),
         "notes": _notes(study),
         "method": words.method(found),

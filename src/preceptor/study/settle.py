@@ -11,6 +11,7 @@ from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
+from preceptor.study.comparable import check_figures
 from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
 from preceptor.study.replaced import in_vain
 
@@ -41,7 +42,7 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
 
     Raises:
         PreceptorError: an override that no row knows or one of a wrong type, a row that names a network that it lacks,
-            a plan without a quick section that is to be quick.
+            a column that is no figure of the rows' task, a plan without a quick section that is to be quick.
     """
     asked = asked or Asked()
     if asked.quick and plan.quick is None and not plan.is_quick:
@@ -65,10 +66,12 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
         recipe=base.teacher.recipe,
         set=layers.of(base.teacher.recipe, base.teacher.set | ({} if quick is None else quick.teacher)),
     )
-    rows = [_row(row, layers, teacher) for row in base.rows]
+    found = [_row(row, layers, teacher) for row in base.rows]
+    rows = [row for row, _ in found]
     for row in [row for row in plan.rows if row.recipe is not None and row.name not in [one.name for one in rows]]:
         layers.of(str(row.recipe), row.set)  # left out by quick; what only it knows is no mistake
     layers.refuse_idle()
+    check_figures(base, {recipe.task for _, recipe in found})
     tables = [_rows_of(table.model_dump(), base) for table in base.paper if table.data == data.reader]
     settled = base.plain() | {
         "data": data.model_dump(exclude_none=True),
@@ -103,7 +106,7 @@ def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
     )
 
 
-def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> Row:
+def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> tuple[Row, Recipe]:
     try:
         if row.teacher:
             assert teacher is not None
@@ -122,7 +125,7 @@ def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> Row:
                 raise PreceptorError(f"networks: {source} has no {name!r}.{did_you_mean(name, known)}")
     except PreceptorError as error:
         raise PreceptorError(f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy) from None
-    return row.model_copy(update={"set": settings, "networks": networks})
+    return row.model_copy(update={"set": settings, "networks": networks}), recipe
 
 
 def _without_vain(row: Row, source: str, settings: Settings) -> Settings:
