@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ import yaml
 from rich.console import Console
 
 from preceptor.errors import PreceptorError
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.study.conduct import Study, conduct, open_study, threads_before
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.plan import to_yaml
 from preceptor.study.settle import Asked, settle
 from preceptor.study.show import estimate, matrix_table, result_table
-from preceptor.study.work import Outcome, Task, work
+from preceptor.study.work import Outcome, Task, _prepared, work
 from preceptor.training.api import train
+from preceptor.training.prepare import Data
 from small_study import PLAN, SETTINGS, plan
 from test_resume import epochs_done, wait_for
 
@@ -146,6 +149,27 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
         with console.capture() as said:
             console.print(shown)
         assert "(quick: not evidence)" in said.get().splitlines()[0]
+    with pytest.raises(PreceptorError, match="holds a quick study, and this is a study at full size"):
+        open_study(settle(plan(quick=quick), Asked(root=phantom_root)), tmp_path / "study")
+
+
+def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
+    """Those too that an older version has left without a mark."""
+    (tmp_path / "environment.json").write_text('{"seed": 0}')
+    task = Task("a", tmp_path, {}, Data("phantom"), 1, 1, None)
+    assert _prepared(task).environment == {"seed": 0}
+    assert _prepared(replace(task, mark=NOT_EVIDENCE)).environment == {"seed": 0, "marked": NOT_EVIDENCE}
+
+
+def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Path) -> None:
+    for quick in (False, True):
+        asked = Asked(quick=quick, root=phantom_root)
+        study = open_study(settle(plan(quick={"rows": ["alone"]}), asked), tmp_path / str(quick))
+        engine = InThisProcess(dies_after=0)
+        engine.close = lambda: None  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            conduct(study, lambda engine=engine: engine, 1)  # type: ignore[misc]
+        assert {task.mark for task in engine.queue} == {NOT_EVIDENCE if quick else ""}
 
 
 def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], phantom_root: Path) -> None:

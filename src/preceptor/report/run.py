@@ -74,6 +74,11 @@ class Run:
         return self.metrics.get("protocol") == "paper"
 
     @property
+    def mark(self) -> str:
+        """What must be said wherever its figures are shown: of a run of a quick study, that they are no evidence."""
+        return str(self.environment.get("marked", ""))
+
+    @property
     def split_hash(self) -> str:
         return str(self.environment.get("split_hash", ""))
 

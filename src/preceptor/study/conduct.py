@@ -17,9 +17,10 @@ from filelock import FileLock, Timeout
 from preceptor.atomic import write_text
 from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.study.cells import Cell, Job, Matrix, expand
 from preceptor.study.engines import Engine
-from preceptor.study.plan import NOT_EVIDENCE, DataSet, Plan, to_yaml
+from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.work import Outcome, Task, seconds_so_far
 from preceptor.training.api import decoder
 from preceptor.training.prepare import Data
@@ -106,6 +107,14 @@ def open_study(plan: Plan, folder: Path) -> Study:
     if before is not None and before["name"] != plan.name:
         raise PreceptorError(
             f"--out {folder}: holds the study {before['name']!r}", expected=f"a new folder, or one of {plan.name!r}"
+        )
+    if before is not None and bool(before.get("quick")) != plan.is_quick:
+        kinds = ("a quick study", "a study at full size")
+        held, asked = kinds if not plan.is_quick else kinds[::-1]
+        raise PreceptorError(
+            f"--out {folder}: holds {held}, and this is {asked}",
+            expected="a folder for each: what is quick is no evidence, and must not stand beside what is",
+            remedy="choose another --out",
         )
     data = data_of(plan.data)
     catalog = data.catalog()
@@ -223,6 +232,7 @@ def _start(study: Study, engine: Engine, todo: dict[str, Job], threads: int, cac
                     threads=threads,
                     devices=study.plan.devices,
                     cache=cache and cache.expanduser().resolve(),
+                    mark=NOT_EVIDENCE if study.plan.is_quick else "",
                 )
             )
 

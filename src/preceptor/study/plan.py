@@ -21,8 +21,6 @@ from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe.section import Positive, Section
 from preceptor.recipes.messages import explain
 
-#: How whatever a quick study shows is marked.
-NOT_EVIDENCE = "quick: not evidence"
 Seed = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Settings = dict[str, Any]

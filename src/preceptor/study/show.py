@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report.words import listed
 from preceptor.study.cells import Cell, Job
 from preceptor.study.conduct import Study
 from preceptor.study.engines import Engine
-from preceptor.study.plan import NOT_EVIDENCE
 from preceptor.study.statistics import spread
 from preceptor.study.words import figure
 from preceptor.study.work import Outcome, epochs_done, seconds_so_far

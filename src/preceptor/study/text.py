@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report.words import NONE, THIN
 from preceptor.study.compare import Comparison
-from preceptor.study.plan import NOT_EVIDENCE
 from preceptor.study.results import Line
 from preceptor.study.words import (
     difference,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report.intervals import SAMPLES
 from preceptor.report.tables import LOWER_IS_BETTER
 from preceptor.report.words import MINUS, NONE, PAPER_PROTOCOL, THIN, count, listed
 from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, Comparison, Versus
-from preceptor.study.plan import NOT_EVIDENCE
 from preceptor.study.statistics import FEW, Spread
 
 QUICK_SAYS = """\

@@ -24,7 +24,10 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Task:
-    """All that a worker needs; plain enough to travel to another process or machine that sees the same folders."""
+    """All that a worker needs; plain enough to travel to another process or machine that sees the same folders.
+
+    ``mark`` is what the run must say of itself wherever it is shown.
+    """
 
     identity: str
     path: Path
@@ -33,6 +36,7 @@ class Task:
     threads: int
     devices: int
     cache: Path | None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,9 @@ def _prepared(task: Task) -> Run:
     run = Run(task.path)
     if not (task.path / "environment.json").is_file():
         prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
+    said = run.environment
+    if said.get("marked", "") != task.mark:
+        run.write_json("environment.json", {**said, "marked": task.mark})
     return run
 
 
