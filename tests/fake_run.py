@@ -216,5 +216,9 @@ def _recipe(run: FakeRun) -> dict[str, Any]:
         "epochs": run.epochs,
         "seed": run.seed,
         "networks": {name: {"backbone": network.backbone} for name, network in run.networks.items()},
-        "objectives": [{"loss": name} for name in run.objectives],
+        "objectives": [{"loss": name, **_sides(name)} for name in run.objectives],
     }
+
+
+def _sides(loss: str) -> dict[str, str]:
+    return {"of": "student"} if loss == "cross_entropy" else {"from": "teacher", "to": "student"}

@@ -89,6 +89,11 @@ def _engine(
 
 def _report(opened: Study) -> None:
     if opened.count("done"):
+        from preceptor.study.looks import write_looks
         from preceptor.study.report import write_study_report
 
+        try:
+            write_looks(opened.folder)
+        except PreceptorError as error:  # the report stands without pictures of what networks looked at
+            print(f"no Grad-CAM gallery: {error.what}", file=sys.stderr)
         print(f"report: {write_study_report(opened.folder)}")
