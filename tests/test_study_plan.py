@@ -44,6 +44,7 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
         ({"basline": "alone"}, "unknown key 'basline'. Did you mean 'baseline'?"),
         ({"rows": [{"name": "alone", "recipe": "student", "sett": {}}]}, "unknown key 'rows.alone.sett'"),
         ({"folds": "all"}, "'folds' is 'all'"),
+        ({"seeds": 0}, "'seeds' is 0"),
         (
             {"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"accuracy": 84.3}}}]},
             "less than or equal to 1",
@@ -146,6 +147,25 @@ def test_settling() -> None:
     assert "quick: true" in to_yaml(quick)
     with pytest.raises(PreceptorError, match="no quick section"):
         settle(plan(), Asked(quick=True))
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_folds_on_the_command_line_are_how_many_there_are(name: str) -> None:
+    """Over the plan's number and that of its quick section; a list is some of those that there are."""
+    from preceptor.recipes.resolve import resolve
+
+    plain = settle(read_plan(name), Asked(quick=True))
+    some = settle(read_plan(name), Asked(quick=True, overrides={"folds": [1], "seeds": [4]}))
+    three = settle(read_plan(name), Asked(quick=True, overrides={"folds": 3, "seeds": 2}))
+    assert (some.folds, some.seeds) == ([1], [4])
+    assert (three.folds, three.seeds) == ([0, 1, 2], [0, 1])
+    for row in plain.rows:
+        folds = []
+        for settled in (plain, some, three):
+            teacher = settled.teacher if row.teacher else None
+            source, settings = (teacher.recipe, teacher.set) if teacher else (row.recipe, settled.row(row.name).set)
+            folds.append(resolve(str(source), settings).split.folds)
+        assert folds == [5, 5, 3], row.name
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))

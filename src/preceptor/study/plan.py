@@ -97,10 +97,10 @@ class Quick(Section):
 class Plan(Section):
     """A study: rows × folds × seeds.
 
-    ``folds: 5`` is all of five folds, a list is some of the recipes' own (``split.folds``). ``set`` holds overrides
-    for all rows and the teacher. A key that only some recipes know (an argument, or something of a network, view or
-    objective that not all have) is set in those that do; one that nobody knows is an error. Rows' own ``set`` goes on
-    top and knows no such leniency.
+    ``folds: 5`` is all of five folds, a list is some of the recipes' own (``split.folds``); ``seeds: 3`` is 0, 1 and 2.
+    ``set`` holds overrides for all rows and the teacher. A key that only some recipes know (an argument, or something
+    of a network, view or objective that not all have) is set in those that do; one that nobody knows is an error. Rows'
+    own ``set`` goes on top and knows no such leniency.
 
     A teacher that is trained first has the seed of the cell that learns from it, so that the spread over seeds has the
     teacher's chance in it too; ``teacher_seed`` gives the cells of all seeds one teacher per fold.
@@ -132,7 +132,7 @@ class Plan(Section):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        """``folds: 5``; and ``quick: true``, which is how a settled plan says that its figures are no evidence."""
+        """``folds: 5``, ``seeds: 3``; ``quick: true``, by which a settled plan says that figures are no evidence."""
         if not isinstance(value, dict):
             return value
         value = dict(value)
@@ -140,6 +140,9 @@ class Plan(Section):
         if isinstance(folds, int) and not isinstance(folds, bool) and folds >= 2:
             value["folds"] = list(range(folds))
             value["set"] = {**(value.get("set") or {}), "split.folds": folds}
+        seeds = value.get("seeds")
+        if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
+            value["seeds"] = list(range(seeds))
         if isinstance(value.get("quick"), bool):
             value["is_quick"] = value.pop("quick")
         return value

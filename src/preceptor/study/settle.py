@@ -60,7 +60,7 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
         said["paper"] = []  # not evidence: nothing to set beside published figures
     shrunk = {} if quick is None else quick.set
     base = validate({**said, **own}, f"plan {plan.name}")
-    layers = _Layers(base, (base.set, None, {} if "folds" not in own else _folds(base), shrunk, given))
+    layers = _Layers(base, (base.set, None, shrunk, _folds(own), given))
     data = _data(plan, quick.data if quick is not None else None, asked)
     teacher = base.teacher and Teacher(
         recipe=base.teacher.recipe,
@@ -89,9 +89,9 @@ def _rows_of(table: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return table | {"rows": {name: figures for name, figures in table["rows"].items() if name in names}}
 
 
-def _folds(plan: Plan) -> Settings:
-    """``folds=3`` on the command line says how many there are, over whatever the plan says."""
-    return {key: value for key, value in plan.set.items() if key == "split.folds"}
+def _folds(own: Settings) -> Settings:
+    """``folds=3`` on the command line says how many there are, over whatever the plan and its quick section say."""
+    return {"split.folds": own["folds"]} if isinstance(own.get("folds"), int) else {}
 
 
 def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
