@@ -177,6 +177,26 @@ def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], 
         open_study(settle(plan(name="other"), Asked(root=phantom_root)), once[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cells.json", "[{", r"cells\.json: cannot be read \(JSONDecodeError"),
+        ("shared.json", '["a"]', r"shared\.json: cannot be read"),
+        ("study.yaml", "name: [", r"study\.yaml: cannot be read \(while parsing"),
+        ("", "", r"study is a file"),
+    ],
+)
+def test_a_damaged_folder_is_one_clear_error(
+    phantom_root: Path, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    out = tmp_path / "study"
+    if name:
+        out.mkdir()
+    (out / name).write_text(content)
+    with pytest.raises(PreceptorError, match=said):
+        open_study(settle(plan(rows=PLAN["rows"][:1]), Asked(root=phantom_root)), out)
+
+
 # --- engines -------------------------------------------------------------------------------------------------------
 
 

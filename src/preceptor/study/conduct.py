@@ -100,9 +100,12 @@ def open_study(plan: Plan, folder: Path) -> Study:
     """The study of a settled plan in ``folder``, as it stands there; nothing is written.
 
     Raises:
-        PreceptorError: wrong recipes or data, or the folder holds another study.
+        PreceptorError: wrong recipes or data, or the folder is a file, holds another study or damaged tables.
     """
     folder = folder.expanduser().resolve()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        raise PreceptorError(f"--out {folder}: {there} is a file", expected="a folder, new or one of this study")
     before = _plan_before(folder)
     if before is not None and before["name"] != plan.name:
         raise PreceptorError(
@@ -268,9 +271,15 @@ def _stands(identity: str, path: Path, seconds: float | None) -> Outcome:
 
 def _seconds_before(folder: Path) -> dict[str, float]:
     found = {}
-    for name in (TABLE, PARTS):
-        if (folder / name).is_file():
-            found.update({one["identity"]: one["seconds"] for one in json.loads((folder / name).read_text())})
+    for path in (folder / TABLE, folder / PARTS):
+        if path.is_file():
+            try:
+                found.update({one["identity"]: one["seconds"] for one in json.loads(path.read_text())})
+            except (ValueError, KeyError, TypeError) as error:
+                raise PreceptorError(
+                    f"{path}: cannot be read ({error!r})",
+                    remedy="remove it; it is written again from what the runs are",
+                ) from None
     return found
 
 
@@ -278,7 +287,13 @@ def _plan_before(folder: Path) -> dict[str, Any] | None:
     path = folder / PLAN
     if not path.is_file():
         return None
-    said = yaml.safe_load(path.read_text())
+    try:
+        said = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
+        raise PreceptorError(
+            f"{path}: cannot be read ({' '.join(str(error).split())})",
+            remedy="mend it, or remove it if this is the plan that it held; it is written again",
+        ) from None
     if not isinstance(said, dict) or "name" not in said:
         raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
     return said
