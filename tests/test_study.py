@@ -238,6 +238,20 @@ def test_ray_gives_the_same(once: tuple[Path, InThisProcess], phantom_root: Path
     assert results(tmp_path / "study").items() <= results(once[0]).items()
 
 
+def test_a_cell_has_room_on_one_node_or_none() -> None:
+    """Two nodes of one CPU hold no cell of two threads, whatever their sum: Ray would wait for ever."""
+    from preceptor.study.engines.ray import _room
+
+    small, large, fast = {"CPU": 1.0}, {"CPU": 5.0}, {"CPU": 8.0, "GPU": 3.0}
+    assert _room([small, large], 2, 0) == 2
+    assert _room([large, fast], 1, 2) == 1
+    assert _room([fast, fast], 4, 1) == 4
+    with pytest.raises(PreceptorError, match="the largest node has 1 CPUs, a cell takes threads=2"):
+        _room([small, small], 2, 0)
+    with pytest.raises(PreceptorError, match="8 CPUs and 3 GPUs, a cell takes threads=1 and devices=4"):
+        _room([large, fast], 1, 4)
+
+
 def test_killed_and_asked_again(phantom_root: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of an epoch: the worker ends with its study, and the same command makes up for it."""
     rows, settings = PLAN["rows"][:1], {**SETTINGS, "epochs": 3}

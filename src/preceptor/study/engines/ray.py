@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from preceptor.errors import PreceptorError
@@ -25,7 +26,7 @@ class RayEngine:
         devices: processes of each task, a GPU each where there are some.
 
     Raises:
-        PreceptorError: Ray is not installed, or there is no cluster at the address.
+        PreceptorError: Ray is not installed, there is no cluster at the address, or no node has room for a task.
     """
 
     def __init__(self, address: str | None, workers: int | None, threads: int, devices: int) -> None:
@@ -47,15 +48,13 @@ class RayEngine:
                 expected="auto or HOST:6379 of a cluster that runs, on one of its nodes",
                 remedy="start one: ray start --head",
             ) from None
-        has = ray.cluster_resources()
-        gpus = devices if has.get("GPU", 0) >= devices else 0
-        room = int(has.get("GPU", 0)) // gpus if gpus else int(has.get("CPU", 1)) // threads
-        if room < 1:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = devices if any(node.get("GPU", 0) for node in nodes) else 0
+        try:
+            room = _room(nodes, threads, gpus)
+        except PreceptorError:
             ray.shutdown()
-            raise PreceptorError(
-                f"--engine ray: the cluster has {has.get('CPU', 0):.0f} CPUs, a cell takes threads={threads}",
-                remedy="set threads lower, or add nodes",
-            )
+            raise
         self.workers = min(room, workers or room)
         self._remote = ray.remote(
             num_cpus=threads,
@@ -99,6 +98,30 @@ class RayEngine:
         while self._waiting and len(self._at_work) < self.workers:
             task = self._waiting.pop(0)
             self._at_work[self._remote.remote(task, sys.argv, os.getcwd())] = task.identity
+
+
+def _room(nodes: Sequence[Mapping[str, float]], threads: int, gpus: int) -> int:
+    """How many cells the nodes hold at once. A cell lies on one node: what two of them have together is of no use.
+
+    Raises:
+        PreceptorError: none has room for a cell, which Ray would wait for without a word.
+    """
+
+    def holds(node: Mapping[str, float]) -> int:
+        cells = int(node.get("CPU", 0)) // threads
+        return min(cells, int(node.get("GPU", 0)) // gpus) if gpus else cells
+
+    room = sum(map(holds, nodes))
+    if room < 1:
+        largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
+        has = f"{largest.get('CPU', 0):.0f} CPUs" + (f" and {largest.get('GPU', 0):.0f} GPUs" if gpus else "")
+        raise PreceptorError(
+            f"--engine ray: the largest node has {has}, a cell takes threads={threads}"
+            + (f" and devices={gpus}" if gpus else ""),
+            expected="room for a cell on one node",
+            remedy="set threads or devices lower, or add a larger node",
+        )
+    return room
 
 
 def _work(task: Task, command: list[str], folder: str) -> Outcome:
