@@ -98,6 +98,32 @@ def test_a_class_that_cannot_be_in_three_parts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sizes", "folds", "share", "match", "remedy"),
+    [
+        ([1] * 6, 5, 0.125, "one of 8 parts .*: 'a' has 5, 'b' has 4, in 9 groups", 0.25),
+        ([1] * 9, 5, 0.125, "'a' has 7, 'b' has 7", 0.15),
+        ([4] * 4, 2, 0.125, "'a' has 8, 'b' has 8, in 4 groups", 0.5),
+        ([1] * 30, 5, 0.01, "one of 100 parts .*: 'a' has 24, 'b' has 24", 0.05),
+    ],
+)
+def test_too_few_images_for_the_validation_share(
+    sizes: list[int], folds: int, share: float, match: str, remedy: float
+) -> None:
+    catalog = catalog_of({"a": sizes, "b": sizes})
+    with pytest.raises(PreceptorError, match=match) as caught:
+        make_split(catalog, folds=folds, validation=share)
+    assert f"set split.validation={remedy:g} or more" in caught.value.remedy
+    split = make_split(catalog, folds=folds, validation=remedy)
+    assert set(split["part"]) == {"train", "validation", "test"}
+
+
+def test_too_few_images_for_any_validation_share() -> None:
+    with pytest.raises(PreceptorError, match="'a' has 1, in 1 groups") as caught:
+        make_split(catalog_of({"a": [1, 1]}), folds=2)
+    assert caught.value.remedy == "take more data"
+
+
+@pytest.mark.parametrize(
     ("arguments", "match"),
     [
         ({"folds": 1}, "folds is 1"),

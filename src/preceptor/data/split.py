@@ -51,7 +51,8 @@ def make_split(
 
     Raises:
         PreceptorError: an argument out of its range, a class with fewer groups (``paper``: images) than folds, or one
-            that no arrangement brings into every part.
+            that no arrangement brings into every part; fewer images outside the test fold than ``validation`` makes
+            parts of them.
     """
     _check_arguments(folds, fold, validation, protocol)
     labels, groups = catalog.labels, catalog.table["group"].to_numpy(str)
@@ -123,7 +124,9 @@ def _validation(
     catalog: Catalog, rest: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, seed: int
 ) -> np.ndarray:
     """Positions within ``rest`` of the first arrangement that leaves every class on both sides."""
-    for part in _group_folds(labels[rest], groups[rest], max(2, round(1 / share)), seed):
+    parts = max(2, round(1 / share))
+    _check_enough(catalog, labels[rest], groups[rest], share, parts)
+    for part in _group_folds(labels[rest], groups[rest], parts, seed):
         inside = np.zeros(len(rest), dtype=bool)
         inside[part] = True
         every = np.unique(labels)
@@ -135,6 +138,26 @@ def _validation(
         f"{scarce!r} with {_group_counts(catalog)[scarce]} groups",
         expected="enough groups of every class for three parts",
         remedy="more data, a larger validation share, or leave the class out",
+    )
+
+
+def _check_enough(catalog: Catalog, labels: np.ndarray, groups: np.ndarray, share: float, parts: int) -> None:
+    """What StratifiedGroupKFold asks for: as many groups as parts, and as many images of one class at least.
+
+    Fewer parts are not taken instead: the validation part would be larger than was asked for, and nobody told.
+    """
+    counts = np.bincount(labels, minlength=len(catalog.classes)).tolist()
+    most = min(max(counts), len(np.unique(groups)))
+    if most >= parts:
+        return
+    said = [f"{name!r} has {count}" for name, count in zip(catalog.classes, counts, strict=True)]
+    fewest = min(len(np.unique(groups[labels == index])) for index in range(len(counts)))  # so that each part has all
+    least = math.ceil(100 / max(fewest, 1)) / 100
+    raise PreceptorError(
+        f"{catalog.name}: validation={share:g} is one of {parts} parts of the images outside the test fold, which are "
+        f"too few for that: {some_of(said)}, in {len(np.unique(groups))} groups",
+        expected=f"{parts} images of one class there, and {parts} groups",
+        remedy=f"set split.validation={least:g} or more, or take more data" if least <= 0.5 else "take more data",
     )
 
 
