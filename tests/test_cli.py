@@ -102,6 +102,12 @@ def test_data_check_and_preview(phantom_root: Path, tmp_path: Path) -> None:
     assert sheet.stat().st_size > 10_000
 
 
+def test_help_of_predict_says_what_segmenters_write() -> None:
+    said = " ".join(preceptor("predict", "--help").stdout.split())
+    assert "or their masks where the network is a segmenter" in said
+    assert "Segmenter: the folder of its masks" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -13,15 +13,18 @@ import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from preceptor import commands
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks, find_network
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import INTENDED_USE, load_network, save_network
 from preceptor.networks.pretrained import load_pretrained, read_weights
 from preceptor.recipe import Network
+from preceptor.training.api import load
 from small_networks import CLASSES, CNN, classifier, images, same_state
 
 # --- where weights come from -----
@@ -287,12 +290,29 @@ def test_a_run_without_the_network_is_named(tmp_path: Path) -> None:
     both = run_with(tmp_path / "both", "student", "teacher")
     with pytest.raises(PreceptorError, match=r"networks\.tutor\.run: .*student, teacher, none called 'tutor'"):
         find_network(both, "tutor", "networks.tutor.run")
+    with pytest.raises(PreceptorError) as caught:
+        find_network(both, "tutor", "networks.tutor.run")
+    assert caught.value.remedy == f"name one of the files, as in networks.tutor.run={both / 'student.safetensors'}"
     (tmp_path / "unfinished").mkdir()
     with pytest.raises(PreceptorError, match="holds no finished network") as caught:
         find_network(tmp_path / "unfinished", "student", "key")
     assert "preceptor resume" in caught.value.remedy
     with pytest.raises(PreceptorError, match="there is no run at"):
         find_network(tmp_path / "nowhere", "student", "key")
+
+
+def test_a_network_is_chosen_in_the_callers_own_words(tmp_path: Path) -> None:
+    pair = run_with(tmp_path / "pair", "student_1", "student_2")
+    image = tmp_path / "image.png"
+    Image.new("RGB", (32, 32)).save(image)
+    with pytest.raises(PreceptorError, match=r"MODEL: .*none called 'student'") as caught:
+        commands.predict(pair, [image], "student", None)
+    assert caught.value.remedy == "name one of them: --network student_1 or --network student_2"
+    commands.predict(pair, [image], "student_1", tmp_path / "table.csv")
+    with pytest.raises(PreceptorError, match=r"load: .*none called 'student'") as caught:
+        load(pair)
+    assert caught.value.remedy == "name one of them: network='student_1' or network='student_2'"
+    assert load(pair, network="student_2").architecture.classes
 
 
 def test_a_frozen_network_is_the_one_in_the_file_and_takes_no_gradient(tmp_path: Path) -> None:

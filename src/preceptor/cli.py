@@ -147,9 +147,14 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run's folder, or one of its .safetensors files.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     network: Annotated[str, typer.Option(help="Which network, where the run has several.")] = "student",
-    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output unless given.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classifier: the CSV to write, or standard output unless given. Segmenter: the folder of its masks."
+        ),
+    ] = None,
 ) -> None:
-    """Class probabilities for image files."""
+    """Class probabilities for image files, or their masks where the network is a segmenter."""
     from preceptor.commands import predict as run_it
 
     run_it(model, images, network, out)

@@ -161,7 +161,7 @@ def predict(model: Path, images: list[Path], network: str, out: Path | None) -> 
         PreceptorError: no such network or image, or images that cannot be read, after the others are done.
     """
     files = image_files(images)
-    found, _ = load_network(find_network(model, network, "MODEL"))
+    found, _ = load_network(find_network(model, network, "MODEL", choose="--network {}"))
     if isinstance(found, Segmenter):
         return predict_masks(found, files, out)
     with Display("predicting", quiet=out is None) as display, display.counting("predicting", len(files)) as move:

@@ -161,8 +161,17 @@ def _at_size(network: Trained, image_size: int, key: str) -> Trained:
     return resized
 
 
-def find_network(run: Path, name: str, key: str) -> Path:
-    """The file of network ``name`` in a finished run, or its only network; ``run`` may be the file itself."""
+def find_network(run: Path, name: str, key: str, *, choose: str = "") -> Path:
+    """The file of network ``name`` in a finished run, or its only network; ``run`` may be the file itself.
+
+    Args:
+        key: what named the run, for messages: an override such as ``networks.teacher.run``, or an argument.
+        choose: how another network is asked for, with ``{}`` for its name (``--network {}``), where naming its file as
+            in ``key=FILE`` is not the way.
+
+    Raises:
+        PreceptorError: no such run, one that is not finished, or one of several networks with other names.
+    """
     if run.is_file():
         return run
     if not run.is_dir():
@@ -178,6 +187,8 @@ def find_network(run: Path, name: str, key: str) -> Path:
     if not named and len(found) > 1:
         raise PreceptorError(
             f"{key}: {run} holds {', '.join(path.stem for path in found)}, none called {name!r}",
-            remedy=f"name one of the files, as in {key}={found[0]}",
+            remedy=f"name one of them: {' or '.join(choose.format(path.stem) for path in found)}"
+            if choose
+            else f"name one of the files, as in {key}={found[0]}",
         )
     return (named or found)[0]

@@ -98,7 +98,7 @@ def load(run: str | Path, network: str = "student") -> Trained:
         run: a run's folder, or one of its ``.safetensors`` files.
         network: which one, where the run has several.
     """
-    return load_network(find_network(Path(run), network, "load"))[0]
+    return load_network(find_network(Path(run), network, "load", choose="network={!r}"))[0]
 
 
 def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], None]:
