@@ -260,6 +260,7 @@ WRONG_OVERRIDES = [
     ("objectives.kl.from=techer", ["objectives.kl.from", "Did you mean 'teacher'"]),
     ("objectives.kl.to=teacher", ["objectives.kl", "frozen"]),
     ("objectives.kl.of=student", ["objectives.kl", "needs of (one network), or from and to"]),
+    ("ensembles.pair=[student, teacher, student]", ["ensembles.pair", "names student twice"]),
 ]  # fmt: skip
 
 

@@ -134,6 +134,8 @@ class Recipe(Section):
                 raise ValueError(f"ensembles: {name!r} is not a name, or is a network's")
             for member in members:
                 self._must_know(f"ensembles.{name}", member, networks)
+            if twice := [member for member in dict.fromkeys(members) if members.count(member) > 1]:
+                raise ValueError(f"ensembles.{name}: names {', '.join(twice)} twice; each network counts once")
         if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("protocol: paper has no validation part, so early_stop and schedule plateau cannot work")
         if self.select.metric == "last" and (self.early_stop or isinstance(self.schedule, Plateau)):
