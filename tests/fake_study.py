@@ -14,6 +14,7 @@ import yaml
 
 from fake_run import CLASSES, FakeRun, Taught, write_fake_run
 from preceptor.evaluation.masks import MaskMeter
+from preceptor.evaluation.overlays import as_jpeg, save_overlays
 
 #: name -> how good its student is; the second is the baseline, the first has another backbone.
 ROWS = {
@@ -154,13 +155,10 @@ def _squares(count: int, shift: float, seed: int) -> np.ndarray:
 
 def _pictures(path: Path, networks: list[str], skill: float, ids: list[str]) -> None:
     truth = _squares(len(ids), 0.0, 0)
-    masks = np.stack([_squares(len(ids), 6 / skill, index) for index in range(len(networks))])
+    masks = {name: _squares(len(ids), 6 / skill, index) for index, name in enumerate(networks)}
     images = np.random.default_rng(5).integers(90, 200, size=(*truth.shape, 3)).astype(np.uint8)
     images[..., 0] += 50 * truth
-    np.savez_compressed(
-        path / "overlays.npz", ids=np.array(ids), why=np.array(["worst", "best"]), images=images, truth=truth,
-        networks=np.array(networks), masks=masks,
-    )  # fmt: skip
+    save_overlays(path / "overlays.npz", ids, [as_jpeg(image) for image in images], truth, masks)
     if len(networks) > 1:
         names, values = np.array(["conv1", "layer1", "fc"]), np.array([[1, 0.6, 0.2], [0.6, 0.9, 0.4], [0.2, 0.4, 0.8]])
         layers = {"rows_0": names, "columns_0": names, "values_0": values}

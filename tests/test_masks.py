@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch import Tensor
 
 from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import Case, cases_to_keep, choose_cases
+from preceptor.evaluation.cases import Case, choose_cases
 from preceptor.evaluation.masks import MaskMeter, union
 from preceptor.report import intervals
 from preceptor.report.intervals import SAMPLES, pooled_iou_samples
-from preceptor.report.overlays import outline, overlay, window
+from preceptor.report.outlines import outline, overlay, window
 
 TWO = ("background", "lesion")
 THREE = ("background", "core", "edge")
@@ -209,7 +209,7 @@ def test_cases_are_chosen_by_the_mean_over_networks() -> None:
         ("f", 0, 0, 7),
     ]
     both = pd.concat([table(*rows), table(("a", 0.3, 50, 50), *rows[1:], network="t")])
-    found = choose_cases(both, best=1, median=1, worst=1, small=1)
+    found = choose_cases(both, best=1, median=1, worst=1, small=1, drawn=0)
     assert found == [
         Case("a", "best"),
         Case("b", "median"),
@@ -223,27 +223,8 @@ def test_no_case_comes_twice_and_none_is_invented() -> None:
     found = choose_cases(table(("a", 0.5, 4, 4), ("b", 0.0, 9, 0), ("c", 1.0, 0, 0)))
     assert sorted(case.id for case in found) == ["a", "b"]
     assert choose_cases(table(("c", 1.0, 0, 0))) == []
-    equals = choose_cases(table(("x", 0.0, 3, 0), ("y", 0.0, 8, 0)), best=0, median=0, worst=1, small=0)
+    equals = choose_cases(table(("x", 0.0, 3, 0), ("y", 0.0, 8, 0)), best=0, median=0, worst=1, small=0, drawn=0)
     assert equals == [Case("y", "worst")]
-
-
-def test_runs_on_one_split_keep_some_of_the_same_images() -> None:
-    draw = np.random.default_rng(0)
-    pixels = np.where(np.arange(40) % 3, draw.integers(1, 90, 40), 0)
-    rows = [(f"i{place:02}", 0.0, int(size), 5) for place, size in enumerate(pixels)]
-    runs = [cases_to_keep(table(*rows).assign(iou=draw.random(40))) for _ in range(2)]
-    fixed = [{name for name, why in run.items() if {"small", "drawn by lot"} & set(why)} for run in runs]
-    assert fixed[0] == fixed[1]
-    assert len(fixed[0]) in (5, 6), "one of the small ones may be drawn as well"
-    assert set(runs[0]) != set(runs[1])
-    assert {why for run in runs for reasons in run.values() for why in reasons} == {
-        "best", "median", "worst", "small", "drawn by lot", "false alarm",
-    }  # fmt: skip
-    smallest = sorted((row for row in rows if row[2]), key=lambda row: row[2])[:2]
-    assert all("small" in runs[0][row[0]] for row in smallest)
-    filled = {row[0] for row in rows if row[2]}
-    assert all((name in filled) == (why != ["false alarm"]) for name, why in runs[0].items())
-    assert cases_to_keep(table(("c", 1.0, 0, 0))) == {}
 
 
 def test_the_outline_runs_between_pixels() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
 from preceptor.deploy.predict import write_masks
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.cases import choose_cases
 from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.layers import compare_networks
 from preceptor.explain import explain
@@ -133,7 +135,7 @@ def test_kept_masks_are_those_of_the_rows(pair: Run) -> None:
             either = (truth | drawn).sum((1, 2))
             assert np.where(either, (truth & drawn).sum((1, 2)) / either, 1) == pytest.approx(found["iou"].to_numpy())
         assert np.array_equal(masks["ensemble"], masks["student_1"] | masks["student_2"])
-        assert held["images"].dtype == np.uint8
+        assert sorted(held["ids"]) == sorted(rows.index.unique()), "of every test image, so that any can be shown"
 
 
 def test_layers_are_compared_two_by_two(pair: Run) -> None:
@@ -192,14 +194,15 @@ def test_runs_on_one_split_show_the_same_images(pair: Run, student: Run, tmp_pat
     out = write_report([student.path, pair.path], tmp_path / "both.html")
     section = out.read_text(encoding="utf-8")
     section = section[section.index('id="overlays"') : section.index('id="layers"')]
-    kept = []
-    for run in (student, pair):
-        with np.load(run.path / "overlays.npz") as held:
-            kept.append({name for name, why in zip(held["ids"], held["why"], strict=True)})
-    shown = set(re.findall(r"<figcaption>[^:]*: ([^ <]+)", section))
-    assert shown == kept[0] & kept[1]
-    assert len(shown) >= 5
+    rows = pd.concat(pd.read_csv(run.path / "predictions.csv", dtype={"id": str}) for run in (student, pair))
+    chosen = choose_cases(rows.query("part == 'test'"))
+    shown = re.findall(r"<figcaption>([^:]*): ([^ <]+)", section)
+    assert [(why.lower(), name) for why, name in shown] == [(case.why, case.id) for case in chosen]
+    assert Counter(case.why for case in chosen)["worst"] == 4
     assert section.count("<b>pair · ensemble</b>") == section.count("<b>student</b>") == len(shown)
+    tested = rows.query("part == 'test'")["id"].nunique()
+    assert "2 median and 4 worst by the mean IoU over the 5 networks shown" in section
+    assert f"of all {tested} test images." in section
 
 
 def test_runs_of_different_tasks_are_refused(student: Run, tmp_path: Path) -> None:

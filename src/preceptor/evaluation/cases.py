@@ -1,36 +1,45 @@
-"""Which images of a part are worth looking at: the best, the median and the worst, small targets, false alarms."""
+"""Which images of a test part are worth looking at, and of which a run keeps the masks so that any can be shown."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from preceptor.randomness import seed_of
 
-SMALL, DRAWN = 2, 4  # of those that every run on a split keeps
+MOST = 500  # images that a run keeps the masks of
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image to show, and why: ``best``, ``median``, ``worst``, ``small`` or ``false alarm``."""
+    """An image to show, and why: ``best``, ``median``, ``worst``, ``small``, ``drawn by lot`` or ``false alarm``."""
 
     id: str
     why: str
 
 
 def choose_cases(
-    rows: pd.DataFrame, *, best: int = 2, median: int = 2, worst: int = 4, small: int = 2, false_alarms: int = 1
+    rows: pd.DataFrame,
+    *,
+    best: int = 2,
+    median: int = 2,
+    worst: int = 4,
+    small: int = 2,
+    drawn: int = 4,
+    false_alarms: int = 1,
 ) -> list[Case]:
     """Which images to show, the same for all networks: chosen by the mean of their IoU.
 
-    Best, median, worst and small (the fewest pixels of truth) are taken among images whose truth is not empty, as many
-    as there are; false alarms among the others, by the most pixels predicted. No image comes twice; among equals the
-    one with more truth, then the first id, is taken.
+    All but false alarms are taken among images whose truth is not empty, as many as there are: first the worst, best
+    and median, then of the others the small ones (the fewest pixels of truth), then of the rest some by a lot that
+    depends on their ids alone. False alarms are taken among images without truth, by the most pixels predicted. No
+    image comes twice; among equals the one with more truth, then the first id, is taken.
 
     Args:
-        rows: of one part, by one or more networks, as :meth:`preceptor.evaluation.masks.MaskMeter.rows` gives them.
+        rows: of one part, by one or more networks of one or more runs, as
+            :meth:`preceptor.evaluation.masks.MaskMeter.rows` gives them.
     """
     means = rows.groupby("id", sort=True)[["iou", "target_pixels", "predicted_pixels"]].mean()
     filled = means[means["target_pixels"] > 0]
@@ -44,34 +53,28 @@ def choose_cases(
         "best": (best, large_first.sort_values("iou", ascending=False, kind="stable").index.tolist()),
         "median": (median, ranked[middle:]),
         "small": (small, filled.sort_values("target_pixels", kind="stable").index.tolist()),
+        "drawn by lot": (drawn, sorted(filled.index, key=_lot)),
         "false alarm": (false_alarms, alarms),
     }
     taken: dict[str, str] = {}
     for why, (count, candidates) in wishes.items():
         free = [name for name in candidates if name not in taken]
         taken |= dict.fromkeys(free[:count], why)
-    order = ["best", "median", "worst", "small", "false alarm"]
+    order = ["best", "median", "worst", "small", "drawn by lot", "false alarm"]
     return [Case(name, why) for wanted in order for name, why in taken.items() if why == wanted]
 
 
-def cases_to_keep(rows: pd.DataFrame) -> dict[str, list[str]]:
-    """Image ids of a test part, each with its reasons, for a run to keep the masks of.
+def ids_to_keep(ids: Sequence[str], most: int = MOST) -> list[str]:
+    """Of which images of a test part a run keeps the masks: all, or a lot of ``most`` that depends on the ids alone.
 
-    Besides what :func:`choose_cases` takes: the images with the smallest targets, and some with a target that are drawn
-    by lot. These two depend on the images alone, so that all runs on one split keep them and can be set side by side.
+    So all runs on one split keep the same images, whatever their networks made of them, and any choice among these can
+    be shown of all of them.
 
-    Args:
-        rows: as for :func:`choose_cases`.
+    Returns:
+        The ids, sorted.
     """
-    chosen = choose_cases(rows, small=0)
-    pixels = rows.groupby("id", sort=True)["target_pixels"].first()
-    filled = pixels[pixels > 0]
-    small = filled.sort_values(kind="stable").index[:SMALL]
-    lots = np.random.default_rng(seed_of("overlays", len(pixels))).permutation(len(filled))
-    chosen += [Case(name, "small") for name in small] + [
-        Case(name, "drawn by lot") for name in filled.index[np.sort(lots[:DRAWN])]
-    ]
-    found: dict[str, list[str]] = {}
-    for case in chosen:
-        found.setdefault(case.id, []).append(case.why)
-    return found
+    return sorted(sorted(ids, key=_lot)[:most])
+
+
+def _lot(name: str) -> int:
+    return seed_of("overlays", name)

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from preceptor.errors import PreceptorError
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-    """All arrays of a run's file, or None where the run has no such file.
+def read_arrays(path: Path, names: Sequence[str], only: Sequence[str] | None = None) -> dict[str, NDArray[Any]] | None:
+    """The arrays of a run's file, or None where the run has no such file.
+
+    Args:
+        names: that it must have.
+        only: those to read, where not all are wanted (or fit into memory at once, over many runs).
 
     Raises:
         PreceptorError: the file is broken, or lacks one of ``names``.
@@ -23,10 +27,11 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | N
         return None
     try:
         with np.load(path, allow_pickle=False) as held:
-            found = {name: held[name] for name in held.files}
+            files = held.files
+            found = {name: held[name] for name in files if only is None or name in only}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise PreceptorError(f"{path} cannot be read: {error}", remedy=again(path)) from None
-    if missing := [name for name in names if name not in found]:
+    if missing := [name for name in names if name not in files]:
         raise PreceptorError(f"{path} cannot be read: it lacks {', '.join(missing)}", remedy=again(path))
     return found
 

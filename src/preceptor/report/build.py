@@ -18,7 +18,8 @@ from preceptor.report.flow import SHOWN_ROWS, flows
 from preceptor.report.gallery import NAME, Gallery, galleries, write_gallery, write_sheet
 from preceptor.report.intervals import SAMPLES
 from preceptor.report.layers import layer_sections
-from preceptor.report.overlays import SAID, TRUTH, overlay_sections
+from preceptor.report.outlines import SAID, TRUTH
+from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.run import HEADLINES, Entry, Run, entries_of, load_runs
 

@@ -1,203 +1,176 @@
-"""Masks drawn over their images: the outlines of the truth and of what each network drew."""
+"""Which test images a page shows with outlines: the same of all runs on one test part, chosen by what all drew."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from preceptor.errors import PreceptorError
+from preceptor.evaluation.cases import Case, choose_cases
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
+from preceptor.report.outlines import COLUMNS, overlay
 from preceptor.report.run import Entry, Run
+from preceptor.report.words import count, listed
 
 FILE = "overlays.npz"
-TRUTH, SAID = "#ff9f1c", "#16a5ff"  # seen on bright and dark images, apart for the colour-blind, the same day and night
-#: panels -> columns of them on a page and on a telephone
-_COLUMNS = {2: (2, 2), 3: (3, 3), 4: (4, 2), 5: (3, 3), 6: (3, 3)}
-_MARGIN, _LEAST_SHARE, _MOST_SHARE = 1.8, 0.25, 0.75  # of the part shown larger: times the masks' extent, of the side
+PARTS = ("ids", "images", "truth", "networks", "masks")
+OLD = "why"  # in files from before runs kept the masks of all test images
+OLDER = """\
+an older version wrote these runs, and each kept few masks, chosen by what it drew itself. To show all: remove
+overlays.npz, then preceptor evaluate RUN."""
 
 
 @dataclass(frozen=True)
 class OverlaySection:
-    """The same images with the masks of all networks of runs that share a test part."""
+    """The same images with the masks of all networks of runs that share a test part.
+
+    Attributes:
+        about: which images these are.
+        networks: how many are shown.
+    """
 
     runs: list[Run]
+    about: str
     figures: list[Figure]
     networks: int
 
     @property
     def wide(self) -> bool:
         """Whether an image needs the width of the page."""
-        return self.networks + 1 not in _COLUMNS
+        return self.networks + 1 not in COLUMNS
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a run's file says before its pixels are read."""
+
+    run: Run
+    ids: list[str]
+    networks: list[str]
+    old: bool
+
+    @property
+    def path(self) -> Path:
+        return self.run.path / FILE
 
 
 def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
     """One for each test part (and image size) of which some runs hold ``overlays.npz``.
 
-    Of several runs the images that all of them hold are shown, each with the reasons that all of them have for it, or
-    where there is no such reason with everyone's.
+    Images are chosen by the mean IoU over all networks shown (:func:`preceptor.evaluation.cases.choose_cases`) among
+    those that these runs keep. Runs from before they kept them all have a section of their own.
 
     Raises:
         PreceptorError: a run's file is broken or not its own.
     """
-    held: dict[str, dict[str, NDArray[Any]]] = {}
-    sharers: dict[tuple[str, Any], list[Run]] = {}
-    for run in dict((entry.run.label, entry.run) for entry in entries).values():
-        found = _read(run)
-        if found is not None:
-            held[run.label] = found
-            sharers.setdefault((run.split_hash or run.label, run.recipe.get("image_size")), []).append(run)
-    sections = []
-    for runs in sharers.values():
-        labels = [run.label for run in runs]
-        drawn = [entry for entry in entries if entry.run.label in labels]
-        sections.append(OverlaySection(runs, _figures(drawn, [held[label] for label in labels]), len(drawn)))
-    return [section for section in sections if section.figures]
+    sharers: dict[tuple[str, Any, bool], list[_File]] = {}
+    for run in {entry.run.label: entry.run for entry in entries}.values():
+        if file := _open(run):
+            part = run.split_hash or run.label
+            sharers.setdefault((part, run.recipe.get("image_size"), file.old), []).append(file)
+    return [section for files in sharers.values() if (section := _section(files, entries))]
 
 
-def _read(run: Run) -> dict[str, NDArray[Any]] | None:
+def _open(run: Run) -> _File | None:
     path = run.path / FILE
-    found = read_arrays(path, ("ids", "why", "images", "truth", "networks", "masks"))
+    found = read_arrays(path, PARTS, only=("ids", "networks", OLD))
     if found is None:
         return None
-    images, networks = len(found["ids"]), set(found["networks"].tolist())
-    shapes = {found[name].shape[:3] for name in ("images", "truth")} | {found["masks"].shape[1:]}
-    fits = len(shapes) == 1 and {len(found["why"]), len(found["images"])} == {images}
-    if not fits or not networks >= set(run.metrics["networks"]):
-        raise PreceptorError(f"{path} does not fit the run", remedy=again(path))
+    file = _File(run, found["ids"].tolist(), found["networks"].tolist(), OLD in found)
+    tested = run.predictions.loc[run.predictions["part"] == "test", "id"]
+    if not set(file.networks) >= set(run.metrics["networks"]) or not set(file.ids) <= set(tested):
+        raise _foreign(path)
+    return file
+
+
+def _section(files: Sequence[_File], of_page: Sequence[Entry]) -> OverlaySection | None:
+    """None where there is nothing to show: no target, no false alarm."""
+    runs = [file.run for file in files]
+    entries = [entry for entry in of_page if entry.run.label in {run.label for run in runs}]
+    kept = set.intersection(*(set(file.ids) for file in files))
+    rows = pd.concat([entry.predictions for entry in entries])
+    old = files[0].old
+    chosen = choose_cases(rows if old else rows[rows["id"].isin(kept)])
+    if not chosen:
+        return None
+    cases = [case for case in chosen if case.id in kept]
+    tested = rows["id"].nunique()
+    about = _about(chosen, len(entries)) + _among(tested if old else len(kept), tested)
+    if old:
+        about += f" {len(cases)} of these {len(chosen)} are shown: {OLDER}"
+    return OverlaySection(runs, about, _figures(files, entries, cases), len(entries))
+
+
+def _about(chosen: Sequence[Case], networks: int) -> str:
+    """Which images were chosen, in words."""
+    times = Counter(case.why for case in chosen)
+    measure = "IoU" if networks == 1 else f"the mean IoU over the {networks} networks shown"
+    said = [_several(times[why], why) for why in ("best", "median", "worst") if times[why]]
+    said = [f"the {listed(said)} by {measure}"] if said else []
+    if times["small"]:
+        said.append(f"the {_several(times['small'], 'smallest')} of the other targets")
+    if times["drawn by lot"]:
+        said.append(f"{times['drawn by lot']} of the rest by lot")
+    if times["false alarm"]:
+        said.append(f"the {_several(times['false alarm'], 'largest')} false alarm")
+    return f"Chosen: {listed(said)}"
+
+
+def _several(times: int, what: str) -> str:
+    return what if times == 1 else f"{times} {what}"
+
+
+def _among(candidates: int, tested: int) -> str:
+    if candidates == tested:
+        return f", of all {count(tested)} test images."
+    return f", of {count(candidates)} of the {count(tested)} test images: a lot that all runs on this split keep."
+
+
+def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[Case]) -> list[Figure]:
+    images, truth, masks = [], np.empty(0), {}
+    for place, file in enumerate(files):  # one file in memory at a time
+        found = _pixels(file)
+        rows = [file.ids.index(case.id) for case in cases]
+        if not place:
+            images, truth = [_image(found["images"][row]) for row in rows], found["truth"][rows]
+        for entry in entries:
+            if entry.run.label == file.run.label:
+                masks[entry.index] = found["masks"][file.networks.index(entry.name)][rows]
+    return [
+        overlay(
+            f"{case.why[0].upper()}{case.why[1:]}: {case.id}",
+            images[row],
+            truth[row],
+            {entry.label: masks[entry.index][row] for entry in entries},
+        )
+        for row, case in enumerate(cases)
+    ]
+
+
+def _pixels(file: _File) -> dict[str, NDArray[Any]]:
+    found = read_arrays(file.path, PARTS)
+    assert found is not None
+    shape = (len(file.ids), *found["truth"].shape[1:])
+    fits = found["truth"].shape == shape and found["masks"].shape == (len(file.networks), *shape)
+    if not fits or len(found["images"]) != len(file.ids):
+        raise _foreign(file.path)
     return found
 
 
-def _figures(entries: Sequence[Entry], held: Sequence[dict[str, NDArray[Any]]]) -> list[Figure]:
-    places = [{str(name): place for place, name in enumerate(one["ids"])} for one in held]
-    of_run = dict(zip(dict.fromkeys(entry.run.label for entry in entries), zip(held, places, strict=True), strict=True))
-    figures = []
-    for name, place in places[0].items():
-        if not all(name in others for others in places):
-            continue
-        reasons = [str(one["why"][where[name]]).split(", ") for one, where in zip(held, places, strict=True)]
-        shared = [why for why in reasons[0] if all(why in others for others in reasons)]
-        why = shared or list(dict.fromkeys(one for others in reasons for one in others))
-        masks = {}
-        for entry in entries:
-            one, where = of_run[entry.run.label]
-            masks[entry.label] = one["masks"][one["networks"].tolist().index(entry.name), where[name]]
-        title = ", ".join(why)
-        figures.append(
-            overlay(f"{title[0].upper()}{title[1:]}: {name}", held[0]["images"][place], held[0]["truth"][place], masks)
-        )
-    return figures
+def _image(kept: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of a JPEG file, or as older files hold it."""
+    return kept if isinstance(kept, np.ndarray) else np.asarray(Image.open(io.BytesIO(kept)).convert("RGB"))
 
 
-def overlay(title: str, image: ArrayLike, truth: ArrayLike, said: Mapping[str, ArrayLike]) -> Figure:
-    """One image alone, then once for each network with the outlines of the truth and of what that network said.
-
-    Where all masks lie close together the networks' panels show that part larger, and a frame says which. The image is
-    held once, as a PNG in the first panel. Outlines run between pixels, so that they show masks as they are.
-
-    Args:
-        title: which image it is, and why it is shown.
-        image: (H, W, 3) uint8.
-        truth: (H, W) class indices, 0 the background.
-        said: the same of each network (students, ensemble, teacher), in the order wanted.
-
-    Raises:
-        ValueError: shapes that differ.
-    """
-    pixels, mask = np.asarray(image), np.asarray(truth)
-    masks = {name: np.asarray(one) for name, one in said.items()}
-    if pixels.dtype != np.uint8 or pixels.shape != (*mask.shape, 3):
-        raise ValueError(f"an image {pixels.shape} of {pixels.dtype}; expected {(*mask.shape, 3)} of uint8")
-    for name, one in masks.items():
-        if one.shape != mask.shape:
-            raise ValueError(f"the mask of {name} is {one.shape}, the truth {mask.shape}")
-    size = int((mask != 0).sum())
-    note = f"truth: {size} of {mask.size} pixels" if size else "truth: nothing here"
-    return Figure(_panels(title, pixels, mask, masks), title, note)
-
-
-def window(masks: Sequence[NDArray[np.int64]]) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the part of an image that holds all masks, with a margin, in its proportions.
-
-    At least a quarter of each side; the whole image where nothing would be gained or no mask holds anything.
-    """
-    rows, columns = np.nonzero(np.any([mask != 0 for mask in masks], axis=0))
-    height, width = masks[0].shape
-    if not len(rows):
-        return 0, 0, width, height
-    share = max(np.ptp(rows) / height, np.ptp(columns) / width)
-    share = max(_MARGIN * float(share), _LEAST_SHARE)
-    if share > _MOST_SHARE:
-        return 0, 0, width, height
-    wide, tall = round(share * width), round(share * height)
-    left = int(np.clip((columns.min() + columns.max() + 1 - wide) // 2, 0, width - wide))
-    top = int(np.clip((rows.min() + rows.max() + 1 - tall) // 2, 0, height - tall))
-    return left, top, wide, tall
-
-
-def outline(mask: NDArray[np.int64]) -> str:
-    """SVG path data along the borders between pixels of different classes, and around those at the edge, in pixels."""
-    padded = np.pad(mask, 1)
-    across = _runs(padded[1:, 1:-1] != padded[:-1, 1:-1])  # between a row and the next
-    down = _runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T)
-    return "".join(f"M{start} {at}H{end}" for at, start, end in across) + "".join(
-        f"M{at} {start}V{end}" for at, start, end in down
-    )
-
-
-def _runs(border: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """(line, start, end) of each unbroken stretch of a border, line by line."""
-    ends = np.diff(np.pad(border, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    lines, starts = np.nonzero(ends == 1)
-    return list(zip(lines.tolist(), starts.tolist(), np.nonzero(ends == -1)[1].tolist(), strict=True))
-
-
-def _iou(truth: NDArray[np.int64], said: NDArray[np.int64]) -> float:
-    """Mean over the foreground classes of either; 1 where neither holds any."""
-    classes = np.union1d(np.unique(truth), np.unique(said))
-    shares = [
-        np.sum((truth == one) & (said == one)) / np.sum((truth == one) | (said == one)) for one in classes if one != 0
-    ]
-    return float(np.mean(shares)) if shares else 1.0
-
-
-def _panels(title: str, pixels: NDArray[np.uint8], truth: NDArray[Any], masks: Mapping[str, NDArray[Any]]) -> Markup:
-    height, width = truth.shape
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG", optimize=True)
-    key = f"i{hashlib.sha256(data.getvalue() + title.encode()).hexdigest()[:10]}"
-    left, top, wide, tall = window([truth, *masks.values()])
-    panel = Markup(
-        '<li><svg role="img" aria-label="{}" viewBox="{} {} {} {}">{}</svg><b>{}</b><span>{}</span></li>'
-    ).format
-    image = Markup('<image id="{}" width="{}" height="{}" href="data:image/png;base64,{}"/>').format(
-        key, width, height, base64.b64encode(data.getvalue()).decode()
-    )
-    frame = _stroke(f"M{left} {top}h{wide}v{tall}h{-wide}Z", "#fff", 0.8) if wide < width else Markup()
-    drawn = [panel(title, 0, 0, width, height, image + frame, "image", "frame: shown on the right" if frame else "")]
-    for name, mask in masks.items():
-        lines = _stroke(outline(truth), TRUTH) + _stroke(outline(mask), SAID)
-        content = Markup('<use href="#{}"/>').format(key) + lines
-        words = f"outlines of truth and {name}: {title}"
-        drawn.append(panel(words, left, top, wide, tall, content, name, f"IoU {_iou(truth, mask):.2f}"))
-    columns, few = _COLUMNS.get(len(drawn), (6, 3))
-    opening = Markup('<ul class="panels" style="--columns: {}; --few: {}">').format(columns, few)
-    return opening + Markup("").join(drawn) + Markup("</ul>")
-
-
-def _stroke(path: str, colour: str, width: float = 1.5) -> Markup:
-    """A line with a dark rim, so that it can be seen on bright and dark skin alike."""
-    common = 'fill="none" stroke-linecap="square" vector-effect="non-scaling-stroke"'
-    return Markup(
-        f'<path d="{path}" {common} stroke="#000" stroke-opacity=".35" stroke-width="{2 * width:g}"/>'
-        f'<path d="{path}" {common} stroke="{colour}" stroke-width="{width:g}"/>'
-    )
+def _foreign(path: Path) -> PreceptorError:
+    return PreceptorError(f"{path} does not fit the run", remedy=again(path))

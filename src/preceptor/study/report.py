@@ -22,7 +22,8 @@ from preceptor.report.build import templates
 from preceptor.report.canvas import Figure
 from preceptor.report.gallery import galleries
 from preceptor.report.layers import layer_sections
-from preceptor.report.overlays import SAID, TRUTH, overlay_sections
+from preceptor.report.outlines import SAID, TRUTH
+from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.run import Entry
 from preceptor.report.words import duration

@@ -1,14 +1,12 @@
-"""What a run keeps of its test part for a report to draw: masks on a few images, and how alike its layers are."""
+"""What a run keeps of its test part for a report to draw: masks on its images, and how alike its layers are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from preceptor.data.batches import Loader
-from preceptor.evaluation.cases import cases_to_keep
+from preceptor.evaluation.cases import ids_to_keep
 from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.evaluate_masks import MaskEvaluation
 from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
@@ -45,8 +43,6 @@ def keep_pictures(
         write_layers(alike, folder / LAYERS)
         written.append(LAYERS)
     if isinstance(found, MaskEvaluation) and OVERLAYS not in kept:
-        cases = cases_to_keep(pd.concat(found.predictions))
-        if cases:
-            write_overlays(folder / OVERLAYS, cases, networks, loader, ids, recipe.ensembles)
-            written.append(OVERLAYS)
+        write_overlays(folder / OVERLAYS, ids_to_keep(ids), networks, loader, ids, recipe.ensembles)
+        written.append(OVERLAYS)
     return written
