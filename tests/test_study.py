@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from preceptor.errors import PreceptorError
 from preceptor.evidence import NOT_EVIDENCE
+from preceptor.study import timing
 from preceptor.study.conduct import Study, conduct, open_study, threads_before
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
@@ -287,6 +289,26 @@ def _workers_of(out: Path) -> list[int]:
     return found
 
 
+def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path: Path) -> None:
+    """Seeds and budgets of epochs share a timing, and nothing is left behind."""
+    made = []
+
+    def times(budget: float = 60.0, **changes: Any) -> dict[str, float]:
+        study = open_study(settle(plan(**changes), Asked(root=phantom_root)), tmp_path / "study")
+        with pytest.MonkeyPatch.context() as patch:
+            pace = timing._pace
+            patch.setattr(timing, "_pace", lambda *said: made.append(1) or pace(*said))
+            return timing.time_jobs(study.matrix.jobs.values(), study.catalog, 1, budget)
+
+    rows = [*PLAN["rows"], {"name": "longer", "recipe": "student", "set": {"epochs": 2}}]
+    found = times(rows=rows, seeds=[0, 1])
+    assert len(found) == 8
+    assert len(made) == 3  # student, kd, teacher
+    assert all(seconds > 0 for seconds in found.values())
+    assert times(budget=0.0) == {}
+    assert not (tmp_path / "study").exists()
+
+
 def test_command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """``--dry-run`` shows the matrix and does nothing."""
     from preceptor.cli import app
@@ -297,5 +319,7 @@ def test_command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     app([*words, "seeds=[0,1]"], standalone_mode=False)
     said = capsys.readouterr().out
     assert "4 cells, 0 done; 6 runs in all, 2 of them shared" in said
-    assert "left: unknown until the first cell is done" in said
+    assert re.search(
+        r"left: about .* of work.* \(from 3 timed steps of each recipe on this machine, one at a time", said
+    )
     assert not out.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -18,10 +19,12 @@ from preceptor.study.cells import Cell, Job
 from preceptor.study.conduct import Study
 from preceptor.study.engines import Engine
 from preceptor.study.statistics import spread
+from preceptor.study.timing import STEPS, time_jobs
 from preceptor.study.words import figure
 from preceptor.study.work import Outcome, epochs_done, seconds_so_far
 from preceptor.training.run import Run
 
+TIMED = f"{STEPS} timed steps of each recipe on this machine, one at a time"
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
 
 
@@ -47,8 +50,9 @@ class Estimate:
         return f"about {duration(self.seconds)} of work{shared} ({self.grounds}){rest}"
 
 
-def estimate(study: Study) -> Estimate:
-    """Of each job that is left: the mean of finished ones of its row, else its own epochs so far, else other rows'."""
+def estimate(study: Study, timed: Mapping[str, float] | None = None) -> Estimate:
+    """Of each job that is left: the mean of finished ones of its row, else its own epochs so far, else other rows',
+    else what was ``timed`` (identity → seconds)."""
     finished: dict[str, list[float]] = {}
     for key, job in study.matrix.jobs.items():
         if study.outcomes[key].state == "done":
@@ -68,6 +72,9 @@ def estimate(study: Study) -> Estimate:
         elif finished:
             seconds += statistics.fmean(one for some in finished.values() for one in some)
             grounds.add("finished cells of other rows")
+        elif timed and key in timed:
+            seconds += timed[key]
+            grounds.add(TIMED)
         else:
             unknown += 1
     return Estimate(seconds, unknown, "from " + " and ".join(sorted(grounds)))
@@ -132,7 +139,11 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
         f"{len(cells)} cells, {study.count('done')} done; {len(jobs)} runs in all, {len(study.parts())} of them shared",
     )
     _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
-    _line(console, f"left: {estimate(study).said(workers)}")
+    left = estimate(study)
+    if left.unknown:
+        pending = [job for key, job in jobs.items() if study.outcomes[key].state == "pending"]
+        left = estimate(study, time_jobs(pending, study.catalog, threads))
+    _line(console, f"left: {left.said(workers)}")
 
 
 class Watcher:
