@@ -12,6 +12,8 @@ from PIL import Image, ImageFilter
 from preceptor.data.images import read_mask
 from preceptor.data.smear import further_classes, may_be_cut
 from preceptor.errors import PreceptorError
+from preceptor.training.api import train
+from small_networks import CNN
 
 SIDES = (8, 12, 20, 32, 64, 200)
 
@@ -98,7 +100,7 @@ def test_values_that_fill_areas_are_refused(name: str, tmp_path: Path) -> None:
     levels, filling = THREE[name]
     path = tmp_path / "odd.png"
     Image.fromarray(levels).save(path)
-    with pytest.raises(PreceptorError, match=f"of which {filling}.* fill areas") as caught:
+    with pytest.raises(PreceptorError, match=f"with whole areas of {filling}[,;]") as caught:
         read_mask(path)
     values = ", ".join(map(str, np.unique(levels)[:3]))
     assert f"odd.png has the values {values}" in caught.value.what
@@ -109,3 +111,17 @@ def test_values_that_fill_areas_are_refused(name: str, tmp_path: Path) -> None:
 def test_masks_too_small_for_a_square_have_no_areas() -> None:
     for shape in ((1, 1), (1, 9), (2, 40)):
         assert further_classes(np.full(shape, 128, np.uint8)) == []
+
+
+def test_a_run_notes_how_many_masks_were_cut(tmp_path: Path) -> None:
+    rows = ["image,label,mask"]
+    for number in range(24):
+        Image.fromarray(np.full((32, 32, 3), number * 9, np.uint8)).save(tmp_path / f"{number}.png")
+        name = f"{number}m.{'jpg' if number < 5 else 'png'}"
+        Image.fromarray(discs(32, 255)).save(tmp_path / name)
+        rows.append(f"{number}.png,{'ab'[number % 2]},{name}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    small = {"task": "segmentation", "backbone": CNN, "pretrained": "none", "image_size": 32, "epochs": 1}
+    run = train("student", data="table", root=tmp_path, out=tmp_path / "run", cache=tmp_path / "c", overrides=small)
+    assert run.metrics["masks_cut_at_half"] == 5
+    assert "5 masks have grey values at the border" in run.report.read_text(encoding="utf-8")

@@ -142,7 +142,7 @@ def mask_classes_of(path: Path, levels: np.ndarray, classes: int) -> np.ndarray:
     further = further_classes(levels) if classes == 2 else []
     if further:  # what gathers errors of many files keeps the first sentence alone, so the way out is in it
         raise PreceptorError(
-            f"{path} has the values {some_of(_values(levels))}, of which {some_of(further)} fill areas as classes do; "
+            f"{path} has the values {some_of(_values(levels))}, with whole areas of {some_of(further)}; "
             "more than two classes are written as 0, 1, 2 … and named in data.mask_classes",
             expected=_expected_mask(classes),
             remedy="write the index of its class into each pixel (what is to be ignored is one, too), save the masks "
