@@ -18,6 +18,7 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.check import check
 from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
+from preceptor.data.split import parts_of
 from preceptor.deploy import profile as cost
 from preceptor.deploy.predict import image_files, predict_files, refuse_failures, write_masks
 from preceptor.errors import PreceptorError, did_you_mean
@@ -111,7 +112,7 @@ def evaluate(
         if part not in ("test", "validation"):
             raise PreceptorError(f"--part {part}", expected="test or validation")
         catalog = run.catalog()
-        rows = np.flatnonzero(run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == part)
+        rows = np.flatnonzero(parts_of(run.split, catalog.table["id"]) == part)
         if not len(rows):
             raise PreceptorError(f"{path}: has no {part} part", expected="test, under protocol: paper")
     recipe = run.recipe

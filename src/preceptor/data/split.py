@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from preceptor.data.catalog import Catalog
@@ -82,6 +83,11 @@ def split_hash(split: pd.DataFrame) -> str:
 def write_split(split: pd.DataFrame, path: Path) -> None:
     """Write ``split.csv``."""
     split[list(COLUMNS)].to_csv(path, index=False)
+
+
+def parts_of(split: pd.DataFrame, ids: pd.Series) -> NDArray[np.object_]:
+    """(N,) the part of each of these images, in their order; NaN of those that the split does not know."""
+    return split.set_index("id")["part"].reindex(ids).to_numpy()
 
 
 def read_split(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from preceptor.data.batches import LEAST, Loader
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import make_split
+from preceptor.data.split import parts_of
 from preceptor.deploy.cost import evaluating
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks
@@ -28,6 +28,7 @@ from preceptor.training.classroom import Classroom
 from preceptor.training.devices import precision_of, warm_up
 from preceptor.training.loop import Parts, Training
 from preceptor.training.objectives import build_banks, build_terms
+from preceptor.training.prepare import split_of
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 
@@ -89,15 +90,7 @@ def _kind(recipe: Recipe) -> str:
 
 def _parts(catalog: Catalog, recipe: Recipe, fold: int) -> tuple[dict[str, int], np.ndarray]:
     """How many images each part has, and the labels of the training part."""
-    split = make_split(
-        catalog,
-        folds=recipe.split.folds,
-        fold=fold,
-        seed=recipe.split.seed,
-        validation=recipe.split.validation,
-        protocol=recipe.protocol,
-    )
-    part = split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
+    part = parts_of(split_of(catalog, recipe, fold), catalog.table["id"])
     return {name: int((part == name).sum()) for name in _PARTS}, np.asarray(catalog.labels)[part == "train"]
 
 

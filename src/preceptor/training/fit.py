@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
+from preceptor.data.split import parts_of
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import Network, Recipe
@@ -89,7 +90,7 @@ def load_parts(
 ) -> dict[str, Loader]:
     """A loader for each part of the run's split, or for those named."""
     pixels = open_pixels(catalog, recipe.image_size, masks=recipe.task == "segmentation", directory=cache)
-    part = run.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
+    part = parts_of(run.split, catalog.table["id"])
     names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
     return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
 

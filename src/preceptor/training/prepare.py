@@ -12,12 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from preceptor.atomic import remove_halves
 from preceptor.data.catalog import Catalog
 from preceptor.data.readers import read
-from preceptor.data.split import make_split
+from preceptor.data.split import make_split, parts_of
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks, find_network
 from preceptor.recipe import Network, Recipe, TrainedBy
@@ -89,17 +90,10 @@ def prepare(
     check_objectives(recipe)
     catalog = data.catalog()
     classes = target_classes(catalog, recipe.task)
-    split = make_split(
-        catalog,
-        folds=recipe.split.folds,
-        fold=data.fold,
-        seed=recipe.split.seed,
-        validation=recipe.split.validation,
-        protocol=recipe.protocol,
-    )
+    split = split_of(catalog, recipe, data.fold)
     for name, network in recipe.networks.items():
         if network.run is not None:
-            refuse_leak(f"networks.{name}.run", Path(network.run), data.name, split)
+            refuse_leak(f"networks.{name}.run", Run(Path(network.run).parent), data.name, split)
     if not tested:
         unseen = split.loc[split["part"] == "test", "id"].tolist()
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
@@ -107,13 +101,25 @@ def prepare(
     expected = {name: _as_trained(recipe, name) for name in recipe.networks}  # what is wrong is better known now
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, recipe.task)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
-    of_part = split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy()
-    build_terms(recipe, networks, torch.from_numpy(catalog.labels[of_part == "train"]), len(catalog.classes))
+    rows = torch.from_numpy(catalog.labels[parts_of(split, catalog.table["id"]) == "train"])
+    build_terms(recipe, networks, rows, len(catalog.classes))
     if decode is not None:
         decode(catalog, recipe)
     run = Run(out)
     run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
     return run
+
+
+def split_of(catalog: Catalog, recipe: Recipe, fold: int) -> pd.DataFrame:
+    """The parts that a recipe makes of a data set, with this fold as its test part."""
+    return make_split(
+        catalog,
+        folds=recipe.split.folds,
+        fold=fold,
+        seed=recipe.split.seed,
+        validation=recipe.split.validation,
+        protocol=recipe.protocol,
+    )
 
 
 def prepare_stages(run: Run, devices: int = 1) -> list[Run]:
