@@ -292,7 +292,8 @@ def test_a_run_without_the_network_is_named(tmp_path: Path) -> None:
         find_network(both, "tutor", "networks.tutor.run")
     with pytest.raises(PreceptorError) as caught:
         find_network(both, "tutor", "networks.tutor.run")
-    assert caught.value.remedy == f"name one of the files, as in networks.tutor.run={both / 'student.safetensors'}"
+    ways = [f"networks.tutor.run={both / name}.safetensors" for name in ("student", "teacher")]
+    assert caught.value.remedy == f"name one of them: {' or '.join(ways)}"
     (tmp_path / "unfinished").mkdir()
     with pytest.raises(PreceptorError, match="holds no finished network") as caught:
         find_network(tmp_path / "unfinished", "student", "key")

@@ -161,13 +161,13 @@ def _at_size(network: Trained, image_size: int, key: str) -> Trained:
     return resized
 
 
-def find_network(run: Path, name: str, key: str, *, choose: str = "") -> Path:
+def find_network(run: Path, name: str, key: str, *, choose: str | None = None) -> Path:
     """The file of network ``name`` in a finished run, or its only network; ``run`` may be the file itself.
 
     Args:
         key: what named the run, for messages: an override such as ``networks.teacher.run``, or an argument.
-        choose: how another network is asked for, with ``{}`` for its name (``--network {}``), where naming its file as
-            in ``key=FILE`` is not the way.
+        choose: how another network is asked for, with ``{}`` for its name, as in ``--network {}``; ``key=FILE`` if
+            None.
 
     Raises:
         PreceptorError: no such run, one that is not finished, or one of several networks with other names.
@@ -185,10 +185,9 @@ def find_network(run: Path, name: str, key: str, *, choose: str = "") -> Path:
         )
     named = [path for path in found if path.stem == name]
     if not named and len(found) > 1:
+        ways = [choose.format(path.stem) if choose else f"{key}={path}" for path in found]
         raise PreceptorError(
             f"{key}: {run} holds {', '.join(path.stem for path in found)}, none called {name!r}",
-            remedy=f"name one of them: {' or '.join(choose.format(path.stem) for path in found)}"
-            if choose
-            else f"name one of the files, as in {key}={found[0]}",
+            remedy=f"name one of them: {' or '.join(ways)}",
         )
     return (named or found)[0]
