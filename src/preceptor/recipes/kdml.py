@@ -13,7 +13,6 @@ first decoder block's of a U-Net. Whoever is learned from gets no gradient by it
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -68,9 +67,10 @@ def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _variant(technique: str, style: str) -> None:
+    """Registers one of the twelve, with the arguments that it has a use for."""
     said, role = TECHNIQUES[technique]
 
-    def build(
+    def _recipe(
         task: Task = "classification",
         backbone: str = "mobilenetv2_050",
         pretrained: str = "none",
@@ -84,33 +84,22 @@ def _variant(technique: str, style: str) -> None:
         gamma: Pair = [1.0, 1.0],  # noqa: B006
         temperature: Temperature = 2.0,
     ) -> Recipe:
-        if channels is not None and (teacher is not None or task == "segmentation"):
-            why = "teacher=… is as it was trained" if teacher is not None else "all U-Nets have as many at that point"
-            raise PreceptorError(f"recipe {technique}_{style}: channels={channels} changes nothing: {why}")
         networks = {name: Network(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
         if technique != "ml":
-            block = None if task == "segmentation" or teacher is not None else channels or _channels(backbone)
-            start = Network(backbone=teacher_backbone, pretrained=teacher_pretrained, map_channels=block)
-            networks["teacher"] = _teacher(start, teacher, online)
-        weights = dict(zip(STUDENTS, zip(beta, gamma, strict=True), strict=True))
-        terms = [
-            one
-            for number, student in enumerate(STUDENTS)
-            for one in task_terms(task, student, alpha[number], f"_{number + 1}")
-        ]
+            start = Network(backbone=teacher_backbone, pretrained=teacher_pretrained)
+            networks["teacher"] = _teacher(start, teacher, online, _block(task, backbone, teacher, channels))
+        terms = [one for k, name in enumerate(STUDENTS) for one in task_terms(task, name, alpha[k], f"_{k + 1}")]
         if online:
             terms += task_terms(task, "teacher", called="_teacher")
         for source, student, kind in edges(technique, style):
-            of_teacher, of_peer = weights[student]
-            terms.append(_edge(source, student, kind, of_teacher if source == "teacher" else of_peer, temperature))
+            weight = (beta if source == "teacher" else gamma)[STUDENTS.index(student)]
+            terms.append(_edge(source, student, kind, weight, temperature))
         return Recipe(
             name="kdml",
             task=task,
             batch_size=32,
             networks=networks,
-            views={
-                name: View(policy=POLICY) if name == "student_1" else View(same_as="student_1") for name in networks
-            },
+            views={one: View(policy=POLICY) if one == STUDENTS[0] else View(same_as=STUDENTS[0]) for one in networks},
             objectives=[Objective.model_validate(term) for term in terms],
             optimiser=Adam(lr=1e-3, weight_decay=1e-4),
             schedule=OneCycle(),
@@ -118,27 +107,40 @@ def _variant(technique: str, style: str) -> None:
             ensembles={"ensemble": list(STUDENTS)},
         )
 
-    build.__doc__ = f"""{said[0].upper()}{said[1:]}; style {style.upper()}: {_in_words(technique, style)}.
+    _recipe.__doc__ = f"""{said[0].upper()}{said[1:]}; style {style.upper()}: {_in_words(technique, style)}.
 
     alpha, beta and gamma weigh, for each student, its own loss, what it learns from the teacher and from its peer; the
     paper's are not known, nor are its rates. online=true lets the teacher of kd_ml learn beside the students, from its
     own loss alone. A classifier that teaches has an extra block that brings its map to the students' channels.
     teacher=DIR is a finished teacher that has one; without it it is trained first, under the students' views.
     """
-    signature, idle = inspect.signature(build), _idle(technique, style)
-    taken = [one for name, one in signature.parameters.items() if name not in idle]
-    build.__signature__ = signature.replace(parameters=taken)  # type: ignore[attr-defined]
-    register_recipe(paper=f"{PAPER}, {_TITLES[technique]} {style.upper()}", name=f"{technique}_{style}")(build)
+    paper = f"{PAPER}, {_TITLES[technique]} {style.upper()}"
+    register_recipe(paper, name=f"{technique}_{style}", without=_idle(technique, style))(_recipe)
 
 
-def _teacher(start: Network, run: str | None, online: bool) -> Network:
+def _teacher(start: Network, run: str | None, online: bool, block: int | None) -> Network:
     if run is not None:
         return Network(run=run, frozen=not online)
+    start = start.model_copy(update={"map_channels": block})
     if online:
         return start
     # Under the views that it teaches under, which the online teacher sees too.
     stage = TrainedBy(recipe="teacher", set={"views.teacher.policy": POLICY})
     return start.model_copy(update={"frozen": True, "trained_by": stage})
+
+
+def _block(task: Task, backbone: str, run: str | None, channels: int | None) -> int | None:
+    """Channels of the extra block of a teacher that is trained here; None where it has no such block.
+
+    Raises:
+        PreceptorError: channels are asked for where they change nothing.
+    """
+    if task == "classification" and run is None:
+        return channels or _channels(backbone)
+    if channels is not None:
+        why = "teacher=… is as it was trained" if run is not None else "all U-Nets have as many at that point"
+        raise PreceptorError(f"channels={channels} changes nothing: {why}", remedy="leave it out")
+    return None
 
 
 def _idle(technique: str, style: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
@@ -25,6 +25,7 @@ class RecipeSpec:
     name: str
     function: RecipeFunction
     paper: str
+    without: frozenset[str] = frozenset()
 
     @property
     def summary(self) -> str:
@@ -37,7 +38,8 @@ class RecipeSpec:
 
     @property
     def arguments(self) -> dict[str, inspect.Parameter]:
-        return dict(inspect.signature(self.function).parameters)
+        said = inspect.signature(self.function).parameters
+        return {name: argument for name, argument in said.items() if name not in self.without}
 
     def __call__(self, **given: Any) -> Recipe:
         """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
@@ -61,12 +63,18 @@ def _load_ours() -> None:
 RECIPES: Registry[RecipeSpec] = Registry("recipe", "preceptor.recipes", _load_ours)
 
 
-def register_recipe(paper: str, name: str | None = None) -> Callable[[RecipeFunction], RecipeFunction]:
-    """Decorator: the function becomes a recipe under its own name (or ``name``), from ``paper``."""
+def register_recipe(
+    paper: str, name: str | None = None, without: Iterable[str] = ()
+) -> Callable[[RecipeFunction], RecipeFunction]:
+    """Decorator: the function becomes a recipe under its own name (or ``name``), from ``paper``.
+
+    Args:
+        without: arguments of the function that this recipe has no use for, and therefore does not take.
+    """
 
     def decorate(function: RecipeFunction) -> RecipeFunction:
         known_as = name or function.__name__
-        RECIPES.add(known_as, RecipeSpec(known_as, function, paper))
+        RECIPES.add(known_as, RecipeSpec(known_as, function, paper, frozenset(without)))
         return function
 
     return decorate

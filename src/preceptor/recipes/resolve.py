@@ -144,7 +144,7 @@ def _check_place(key: str, plain: dict[str, Any], where: str) -> None:
 
 
 def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
-    """A network that comes from a run drops what said where it came from and how it is built; so does a view."""
+    """A network from a run drops what said where it came from and how it is built; a view with a new origin all."""
     here = plain
     for part in path[:-1]:
         here[part] = _opened(part, here.get(part))
