@@ -155,7 +155,7 @@ def test_maps_that_cannot_be_compared_are_found_before_a_teacher_is_trained(phan
 
 def test_maps_are_compared_where_both_see_the_same_places() -> None:
     apart = resolve("ml_v2", {"views.student_2.policy": "kdml"})
-    with pytest.raises(PreceptorError, match="see an image in different positions"):
+    with pytest.raises(PreceptorError, match="see an image in different places"):
         check_objectives(apart)
     check_objectives(resolve("ml_v1", {"views.student_2.policy": "kdml"}))
 

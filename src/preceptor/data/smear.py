@@ -38,10 +38,7 @@ def further_classes(levels: np.ndarray) -> list[int]:
     smeared = bool((other & (squares == 0)).any())
     filling = _squares(levels, _BLOCK + 1) if smeared else squares.copy()
     filling[_NEAR:-_NEAR] = squares[_NEAR:-_NEAR]
-    for extreme, first in (
-        (0, 0),
-        (255, 256 - _NEAR),
-    ):  # the two classes are black and white, or what JPEG made of them
+    for extreme, first in ((0, 0), (255, 256 - _NEAR)):  # the two classes: black and white, or what JPEG made of them
         sharp = present[extreme] and not smeared
         filling[extreme if sharp else first + int(squares[first : first + _NEAR].argmax())] = 0
     return np.flatnonzero(filling).tolist()

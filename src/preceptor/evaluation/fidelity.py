@@ -18,10 +18,9 @@ class FidelityMeter:
         self._cases = 0
         self._agreed: Tensor | None = None
         self._divergence: Tensor | None = None
-        self._decided = False  # the student gave classes without probabilities
 
     def update(self, student: Tensor, teacher: Tensor) -> None:
-        """Counts the cases of a batch.
+        """Counts the cases of a batch; all batches are of one kind.
 
         Args:
             student: logits (B, C) or (B, C, H, W), or class indices (B,) or (B, H, W), of which there is no divergence.
@@ -37,7 +36,6 @@ class FidelityMeter:
         said = student if decided else student.argmax(1)
         self._cases += said.numel()
         self._agreed = _more(self._agreed, (said == teacher.argmax(1)).sum())
-        self._decided |= decided
         if not decided:
             s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
             self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
@@ -52,8 +50,7 @@ class FidelityMeter:
         """
         if self._agreed is None:
             raise ValueError("there is no case to measure")
-        known = None if self._decided else self._divergence
-        kl = None if known is None else known.item() / self._cases
+        kl = None if self._divergence is None else self._divergence.item() / self._cases
         return {"agreement": self._agreed.item() / self._cases, "kl": kl}
 
 

@@ -179,12 +179,6 @@ class Recipe(Section):
         for name, network in self.networks.items():
             if network.bottleneck is not None:
                 raise ValueError(f"networks.{name}.bottleneck: a U-Net has no layer before its classifier")
-        for one in self.objectives:
-            if one.source is not None and self.draw(one.source) != self.draw(one.learner):
-                raise ValueError(
-                    f"objectives.{one.name}: {one.source!r} and {one.learner!r} see an image in different places, and "
-                    f"masks are compared place by place; set views.{one.source}.same_as={one.learner}"
-                )
         if self.resample != "none":
             raise ValueError("resample: masks have no classes of images to balance; set it to none")
 

@@ -14,7 +14,7 @@ from preceptor.errors import PreceptorError
 from preceptor.networks.build import find_network
 from preceptor.recipe import Network, Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.study.comparable import check_comparable
+from preceptor.study.comparable import alike, check_comparable
 from preceptor.study.plan import Plan, Row, Teacher
 from preceptor.training.checks import check_objectives
 from preceptor.training.prepare import stage_recipe
@@ -89,11 +89,7 @@ class Matrix:
 
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells: nothing that decides on results differs."""
-        rows: dict[str, dict[str, None]] = {}
-        for cell in self.cells:
-            rows.setdefault(cell.job.identity, {})[cell.row.name] = None
-        found = dict.fromkeys(tuple(names) for names in rows.values() if len(names) > 1)
-        return [list(names) for names in found]
+        return alike((cell.job.identity, cell.row.name) for cell in self.cells)
 
 
 def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
@@ -165,6 +161,11 @@ def _job(recipe: Recipe, plan: Plan, fold: int, fingerprint: str) -> Job:
     }
     text = json.dumps(said, sort_keys=True, ensure_ascii=False)
     return Job(hashlib.sha256(text.encode()).hexdigest(), recipe, fold, parts)
+
+
+def same_run(one: Recipe, other: Recipe, plan: Plan) -> bool:
+    """Whether a study takes two recipes for one: what they differ in decides on no result."""
+    return _job(one, plan, 0, "").identity == _job(other, plan, 0, "").identity
 
 
 def _part(recipe: Recipe, name: str, plan: Plan) -> Recipe:

@@ -59,3 +59,11 @@ def check_comparable(baseline: str, recipes: Iterable[tuple[str, Recipe]]) -> No
                     "the same test images",
                     remedy=f"say {key} once, in the plan's set, or make two plans",
                 )
+
+
+def alike(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Rows that are one run, in all or some of their cells, by (what the run is known by, name of the row)."""
+    rows: dict[str, dict[str, None]] = {}
+    for run, row in cells:
+        rows.setdefault(run, {})[row] = None
+    return [list(names) for names in dict.fromkeys(map(tuple, rows.values())) if len(names) > 1]

@@ -14,6 +14,7 @@ import yaml
 
 from preceptor.errors import PreceptorError
 from preceptor.report.run import Run, load_run
+from preceptor.study.comparable import alike
 from preceptor.study.conduct import PLAN, TABLE
 from preceptor.study.plan import Plan, Row, validate
 
@@ -162,10 +163,7 @@ class Study:
     @property
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells."""
-        rows: dict[str, dict[str, None]] = {}
-        for cell in self.of("done"):
-            rows.setdefault(cell.path, {})[cell.row] = None
-        return [list(names) for names in dict.fromkeys(tuple(names) for names in rows.values()) if len(names) > 1]
+        return alike((cell.path, cell.row) for cell in self.of("done"))
 
     def of(self, *states: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.state in states]

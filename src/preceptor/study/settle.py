@@ -11,9 +11,9 @@ from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
+from preceptor.study.cells import same_run
 from preceptor.study.comparable import check_figures
 from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
-from preceptor.study.replaced import in_vain
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
         recipe=base.teacher.recipe,
         set=layers.of(base.teacher.recipe, base.teacher.set | ({} if quick is None else quick.teacher)),
     )
-    found = [_row(row, layers, teacher) for row in base.rows]
+    taught = base.model_copy(update={"teacher": teacher})
+    found = [_row(row, layers, taught) for row in base.rows]
     rows = [row for row, _ in found]
     for row in [row for row in plan.rows if row.recipe is not None and row.name not in [one.name for one in rows]]:
         layers.of(str(row.recipe), row.set)  # left out by quick; what only it knows is no mistake
@@ -106,17 +107,17 @@ def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
     )
 
 
-def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> tuple[Row, Recipe]:
+def _row(row: Row, layers: _Layers, plan: Plan) -> tuple[Row, Recipe]:
     try:
         if row.teacher:
-            assert teacher is not None
-            settings, source = {}, teacher.recipe
-            recipe = resolve(source, teacher.set)
+            assert plan.teacher is not None
+            settings, source = {}, plan.teacher.recipe
+            recipe = resolve(source, plan.teacher.set)
         else:
             source = str(row.recipe)
             settings = layers.of(source, row.set)
-            if teacher is not None:
-                settings = _without_vain(row, source, settings)
+            if plan.teacher is not None:
+                settings = _without_vain(row, source, settings, plan)
             recipe = resolve(source, settings)
         networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
         for name in networks:
@@ -128,23 +129,33 @@ def _row(row: Row, layers: _Layers, teacher: Teacher | None) -> tuple[Row, Recip
     return row.model_copy(update={"set": settings, "networks": networks}), recipe
 
 
-def _without_vain(row: Row, source: str, settings: Settings) -> Settings:
+def _without_vain(row: Row, source: str, settings: Settings, plan: Plan) -> Settings:
     """A row's settings, less what the plan says for all rows of a network that its teacher replaces.
+
+    Such a key changes the recipe, and not what the study knows its run by.
 
     Raises:
         PreceptorError: the row itself says such a thing: it would be called what it is not.
     """
     kept = dict(settings)
-    while vain := [key for key in kept if in_vain(key, source, kept)]:  # one may have hidden another
-        for key in vain:
-            if key in row.set:
-                raise PreceptorError(
-                    f"set.{key}: the plan's teacher takes the place of that network, so that this changes nothing",
-                    expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
-                    remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
-                )
-            del kept[key]
+    while key := next((one for one in kept if _in_vain(one, source, kept, plan)), None):  # one may have hidden another
+        if key in row.set:
+            raise PreceptorError(
+                f"set.{key}: the plan's teacher takes the place of that network, so that this changes nothing",
+                expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
+                remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
+            )
+        del kept[key]
     return kept
+
+
+def _in_vain(key: str, source: str, settings: Settings, plan: Plan) -> bool:
+    recipe = resolve(source, settings)
+    try:
+        without = resolve(source, {one: value for one, value in settings.items() if one != key})
+    except PreceptorError:
+        return False  # other settings stand on it
+    return without != recipe and same_run(without, recipe, plan)
 
 
 class _Layers:

@@ -125,11 +125,12 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 
 def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place = f"objectives.{objective.name}"
-    if spec.compares_places and objective.source and recipe.draw(objective.source) != recipe.draw(objective.learner):
+    by_place = spec.compares_places or recipe.task == "segmentation"  # a mask is said place by place
+    if by_place and objective.source and recipe.draw(objective.source) != recipe.draw(objective.learner):
         raise PreceptorError(
-            f"{place}: {objective.source} and {objective.learner} see an image in different positions, and the loss "
-            f"{spec.name} compares their maps place by place",
-            remedy=f"set views.{objective.learner}.same_as={recipe.draw(objective.source)}",
+            f"{place}: {objective.source} and {objective.learner} see an image in different places, and are compared "
+            "place by place",
+            remedy=f"set views.{objective.source}.same_as={objective.learner}, or the reverse",
         )
     several = bool(recipe.transforms(objective.learner))
     if spec.tells_views_apart:
