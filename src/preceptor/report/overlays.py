@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import Case, choose_cases
+from preceptor.evaluation.cases import Case, choose_cases, ids_to_keep
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.outlines import COLUMNS, overlay
@@ -24,10 +24,6 @@ from preceptor.report.words import count, listed
 
 FILE = "overlays.npz"
 PARTS = ("ids", "images", "truth", "networks", "masks")
-OLD = "why"  # in files from before runs kept the masks of all test images
-OLDER = """\
-an older version wrote these runs, and each kept few masks, chosen by what it drew itself. To show all: remove
-overlays.npz, then preceptor evaluate RUN."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,6 @@ class _File:
     run: Run
     ids: list[str]
     networks: list[str]
-    old: bool
 
     @property
     def path(self) -> Path:
@@ -68,27 +63,26 @@ def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
     """One for each test part (and image size) of which some runs hold ``overlays.npz``.
 
     Images are chosen by the mean IoU over all networks shown (:func:`preceptor.evaluation.cases.choose_cases`) among
-    those that these runs keep. Runs from before they kept them all have a section of their own.
+    those that these runs keep.
 
     Raises:
         PreceptorError: a run's file is broken or not its own.
     """
-    sharers: dict[tuple[str, Any, bool], list[_File]] = {}
+    sharers: dict[tuple[str, Any], list[_File]] = {}
     for run in {entry.run.label: entry.run for entry in entries}.values():
         if file := _open(run):
-            part = run.split_hash or run.label
-            sharers.setdefault((part, run.recipe.get("image_size"), file.old), []).append(file)
+            sharers.setdefault((run.split_hash or run.label, run.recipe.get("image_size")), []).append(file)
     return [section for files in sharers.values() if (section := _section(files, entries))]
 
 
 def _open(run: Run) -> _File | None:
     path = run.path / FILE
-    found = read_arrays(path, PARTS, only=("ids", "networks", OLD))
+    found = read_arrays(path, PARTS, only=("ids", "networks"))
     if found is None:
         return None
-    file = _File(run, found["ids"].tolist(), found["networks"].tolist(), OLD in found)
-    tested = run.predictions.loc[run.predictions["part"] == "test", "id"]
-    if not set(file.networks) >= set(run.metrics["networks"]) or not set(file.ids) <= set(tested):
+    file = _File(run, found["ids"].tolist(), found["networks"].tolist())
+    tested = run.predictions.loc[run.predictions["part"] == "test", "id"].unique().tolist()
+    if not set(file.networks) >= set(run.metrics["networks"]) or file.ids != ids_to_keep(tested):
         raise _foreign(path)
     return file
 
@@ -97,17 +91,12 @@ def _section(files: Sequence[_File], of_page: Sequence[Entry]) -> OverlaySection
     """None where there is nothing to show: no target, no false alarm."""
     runs = [file.run for file in files]
     entries = [entry for entry in of_page if entry.run.label in {run.label for run in runs}]
-    kept = set.intersection(*(set(file.ids) for file in files))
+    kept = files[0].ids  # one test part, one choice
     rows = pd.concat([entry.predictions for entry in entries])
-    old = files[0].old
-    chosen = choose_cases(rows if old else rows[rows["id"].isin(kept)])
-    if not chosen:
+    cases = choose_cases(rows[rows["id"].isin(kept)])
+    if not cases:
         return None
-    cases = [case for case in chosen if case.id in kept]
-    tested = rows["id"].nunique()
-    about = _about(chosen, len(entries)) + _among(tested if old else len(kept), tested)
-    if old:
-        about += f" {len(cases)} of these {len(chosen)} are shown: {OLDER}"
+    about = _about(cases, len(entries)) + _among(len(kept), rows["id"].nunique())
     return OverlaySection(runs, about, _figures(files, entries, cases), len(entries))
 
 
@@ -142,7 +131,7 @@ def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[C
         found = _pixels(file)
         rows = [file.ids.index(case.id) for case in cases]
         if not place:
-            images, truth = [_image(found["images"][row]) for row in rows], found["truth"][rows]
+            images, truth = [_decoded(found["images"][row]) for row in rows], found["truth"][rows]
         for entry in entries:
             if entry.run.label == file.run.label:
                 masks[entry.index] = found["masks"][file.networks.index(entry.name)][rows]
@@ -167,9 +156,8 @@ def _pixels(file: _File) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _image(kept: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Of a JPEG file, or as older files hold it."""
-    return kept if isinstance(kept, np.ndarray) else np.asarray(Image.open(io.BytesIO(kept)).convert("RGB"))
+def _decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 
 def _foreign(path: Path) -> PreceptorError:
