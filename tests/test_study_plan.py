@@ -184,9 +184,10 @@ def test_shipped_plans_expand(name: str) -> None:
         if quick:
             assert settled.is_quick
             assert settled.data.reader == "phantom"
-            for job in matrix.jobs.values():
-                own = [one for name, one in job.recipe.networks.items() if name not in job.parts]
-                assert {one.pretrained for one in own} <= {"none"}
+            networks = [
+                (name in job.parts, one) for job in matrix.jobs.values() for name, one in job.recipe.networks.items()
+            ]
+            assert {one.pretrained for shared, one in networks if not shared} == {"none"}
             knobs = Phantom(**settled.data.options)
             catalog = Catalog("phantom", Path("nowhere"), _phantom_rows(knobs), CLASSES)
             for fold in read_plan(name).quick.folds:  # type: ignore[union-attr]

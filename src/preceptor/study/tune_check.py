@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks
-from preceptor.recipe import Network, Recipe
+from preceptor.recipe import Recipe
 from preceptor.study.space import Dimension
 from preceptor.training.checks import check_objectives
+from preceptor.training.paths import absolute
 from preceptor.training.prepare import Data, stage_recipe
 from preceptor.training.targets import target_classes
 
@@ -77,19 +77,13 @@ def check_networks(recipes: Iterable[Recipe], data: Data) -> None:
     """
     catalog, built = data.catalog(), set()
     for recipe in chain.from_iterable(map(with_stages, recipes)):
-        for name, network in recipe.networks.items():
+        for name, network in absolute(recipe).networks.items():
             if network.mean_of is None and network.trained_by is None:
                 key = (name, network, recipe.image_size, recipe.task)
                 if key not in built:
                     classes = target_classes(catalog, recipe.task)
-                    build_networks({name: _at_home(network)}, classes, recipe.image_size, recipe.seed, recipe.task)
+                    build_networks({name: network}, classes, recipe.image_size, recipe.seed, recipe.task)
                     built.add(key)
-
-
-def _at_home(network: Network) -> Network:
-    """With ~ in its paths read as a run reads it."""
-    paths = {key: path for key in ("run", "pretrained") if (path := getattr(network, key))}
-    return network.model_copy(update={key: str(Path(path).expanduser()) for key, path in paths.items()})
 
 
 def with_stages(recipe: Recipe) -> Iterator[Recipe]:

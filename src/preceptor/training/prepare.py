@@ -20,13 +20,14 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.readers import read
 from preceptor.data.split import make_split, parts_of
 from preceptor.errors import PreceptorError
-from preceptor.networks.build import build_networks, find_network
-from preceptor.recipe import Network, Recipe, TrainedBy
+from preceptor.networks.build import build_networks
+from preceptor.recipe import Network, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.training.checks import check_objectives
 from preceptor.training.devices import precision_of
 from preceptor.training.leak import refuse_leak
 from preceptor.training.objectives import build_terms
+from preceptor.training.paths import absolute
 from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 from preceptor.version import __version__
@@ -86,7 +87,7 @@ def prepare(
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
     """
     _refuse_occupied(out)
-    recipe = _absolute(recipe)
+    recipe = absolute(recipe)
     check_objectives(recipe)
     catalog = data.catalog()
     classes = target_classes(catalog, recipe.task)
@@ -181,7 +182,7 @@ def _as_trained(recipe: Recipe, name: str) -> Network:
     network = recipe.networks[name]
     if network.trained_by is None:
         return network
-    stage = _absolute(stage_recipe(recipe, name))
+    stage = absolute(stage_recipe(recipe, name))
     learning = [one for one, said in stage.networks.items() if said.learns]
     trained = name if name in learning else learning[0]
     return _as_trained(stage, trained).model_copy(update={"pretrained": "none"})
@@ -201,38 +202,6 @@ def _refuse_occupied(out: Path) -> None:
     strange = [one.name for one in out.iterdir() if one.name not in _FIRST] if out.is_dir() else []
     if strange:
         raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")
-
-
-def _absolute(recipe: Recipe) -> Recipe:
-    """Paths that still hold when the run is resumed from another folder, or on its own."""
-    networks = {}
-    for name, network in recipe.networks.items():
-        changes: dict[str, str] = {}
-        if network.run is not None:
-            file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
-            changes["run"] = str(file.resolve())
-        if network.pretrained not in ("none", "imagenet"):
-            changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
-        said = network.model_dump()
-        if network.trained_by is not None:
-            said["trained_by"] = _absolute_stage(network.trained_by)
-        networks[name] = Network.model_validate({**said, **changes})
-    return recipe.model_copy(update={"networks": networks})
-
-
-def _absolute_stage(stage: TrainedBy) -> dict[str, Any]:
-    """Its recipe's file, and the runs and weights that it starts from."""
-
-    def whole(path: str) -> str:
-        return str(Path(path).expanduser().resolve())
-
-    named = stage.recipe.endswith((".yaml", ".yml"))
-    paths = {key for key in stage.set if key == "teacher" or key.endswith(".run")}
-    paths |= {key for key in stage.set if key.endswith("pretrained") and stage.set[key] not in ("none", "imagenet")}
-    return {
-        "recipe": whole(stage.recipe) if named else stage.recipe,
-        "set": {key: whole(value) if key in paths else value for key, value in stage.set.items()},
-    }
 
 
 def _environment(
