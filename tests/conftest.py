@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 import torch
+from torch import nn
 
 from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.training.devices import warm_up
 
 torch.set_num_threads(1)
@@ -36,3 +40,18 @@ def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PRECEPTOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def register() -> Iterator[Any]:
+    """Registers a loss for the length of a test."""
+    added = []
+
+    def add(name: str, module: type[nn.Module], **said: Any) -> None:
+        plain = {"feeds": {"logits": "to.logits"}, "trains": ("logits",), "facts": {}, "relates_images": False}
+        LOSSES.add(name, LossSpec(name, module, example=lambda g, b: ({}, {}), **{**plain, **said}))
+        added.append(name)
+
+    yield add
+    for name in added:
+        del LOSSES._entries[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +222,24 @@ def _recipe(run: FakeRun) -> dict[str, Any]:
 
 def _sides(loss: str) -> dict[str, str]:
     return {"of": "student"} if loss == "cross_entropy" else {"from": "teacher", "to": "student"}
+
+
+THREE = ("bkl", "mel", "nv")
+ALONE = FakeRun(classes=THREE, images=160, epochs=6)
+TAUGHT = replace(
+    ALONE,
+    recipe="kd",
+    networks={
+        "teacher": Taught("frozen teacher", "mobilenetv2_100", 3.0, "run runs/teacher"),
+        "student": Taught(skill=2.6),
+    },
+    objectives=("cross_entropy", "kl"),
+)
+
+
+def write_two(folder: Path, **noted: Any) -> list[Path]:
+    """A student alone and the same taught by a teacher."""
+    return [
+        write_fake_run(folder / "student", replace(ALONE, **noted)),
+        write_fake_run(folder / "kd", replace(TAUGHT, **noted)),
+    ]

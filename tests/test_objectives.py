@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -14,60 +13,15 @@ from torch import Tensor, nn
 from preceptor.errors import PreceptorError
 from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.kl import KLDivergence
-from preceptor.losses.registry import LOSSES, LossSpec
-from preceptor.networks.build import build_networks
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
 from preceptor.randomness import generator
-from preceptor.recipe import Recipe
-from preceptor.recipes.registry import RECIPES
-from preceptor.recipes.resolve import resolve, validate
 from preceptor.training.checks import check_objectives
 from preceptor.training.classroom import Classroom
-from preceptor.training.objectives import Scene, build_banks, build_terms
-
-CLASSES = ("mel", "nv", "bcc")
-LABELS = torch.tensor([0, 1, 2, 1, 1, 0])  # of the training part
-BATCH = torch.tensor([1, 0, 2, 1])
-CE = {"loss": "cross_entropy", "of": "student"}
-KL = {"loss": "kl", "from": "teacher", "to": "student"}
-STUDENT = {"backbone": "test_resnet"}
-PAIR = {"student": STUDENT, "teacher": {"mean_of": "student"}}
-
-
-def recipe(objectives: list[dict[str, Any]], networks: dict[str, Any] | None = None, **changes: Any) -> Recipe:
-    networks = networks or PAIR
-    said = {"name": "t", "networks": networks, "views": dict.fromkeys(networks, "plain"), "objectives": objectives}
-    return validate({**said, "image_size": 32, **changes}, "t")
-
-
-def classroom(objectives: list[dict[str, Any]], networks: dict[str, Any] | None = None, **changes: Any) -> Classroom:
-    whole = recipe(objectives, networks, **changes)
-    check_objectives(whole)
-    built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed, whole.task)
-    terms = build_terms(whole, built, LABELS, 3)
-    return Classroom(whole, built, terms, build_banks(whole, built, terms, LABELS, 3))
-
-
-def views(room: Classroom, seed: int = 0) -> dict[str, Tensor]:
-    """Each network sees something else."""
-    return {name: torch.rand(4, 3, 32, 32, generator=generator(seed, name)) for name in room.networks}
-
-
-def losses(room: Classroom, epoch: int = 0, step: int = 0, seen: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    return room(seen or views(room), BATCH, torch.arange(4), (room.recipe.seed, epoch, step), [4])[0]
-
-
-def refused(objectives: list[dict[str, Any]], networks: Any, *said: str) -> PreceptorError:
-    """The error that these objectives end in before any network is built."""
-    whole = recipe(objectives, networks)
-    with pytest.raises(PreceptorError) as caught:
-        check_objectives(whole)
-    for part in said:
-        assert part in str(caught.value), str(caught.value)
-    return caught.value
+from preceptor.training.objectives import Scene
+from small_classroom import BATCH, CE, CLASSES, KL, PAIR, STUDENT, classroom, losses, recipe, refused, views
 
 
 @pytest.fixture
@@ -76,21 +30,6 @@ def teacher_run(tmp_path: Path) -> str:
     network = Classifier(Architecture("test_resnet", CLASSES, 32, (0.5,) * 3, (0.5,) * 3))
     save_network(network, tmp_path / "teacher.safetensors")
     return str(tmp_path)
-
-
-@pytest.fixture
-def register() -> Iterator[Any]:
-    """Registers a loss for the length of a test."""
-    added = []
-
-    def add(name: str, module: type[nn.Module], **said: Any) -> None:
-        plain = {"feeds": {"logits": "to.logits"}, "trains": ("logits",), "facts": {}, "relates_images": False}
-        LOSSES.add(name, LossSpec(name, module, example=lambda g, b: ({}, {}), **{**plain, **said}))
-        added.append(name)
-
-    yield add
-    for name in added:
-        del LOSSES._entries[name]
 
 
 # --- the same values as by hand -----
@@ -124,34 +63,6 @@ def test_each_process_weighs_as_many_images_as_it_holds() -> None:
     whole, first, second = loss(slice(4), [4]), loss(slice(3), [3, 1]), loss(slice(3, 4), [3, 1])
     torch.testing.assert_close((first + second) / 2, whole)
     assert (loss(slice(3), [3]) - loss(slice(3, 4), [1])).abs() > 0.1  # or any share would do
-
-
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_the_objectives_of_every_shipped_recipe_pass_their_check(name: str) -> None:
-    check_objectives(resolve(name))
-
-
-@pytest.mark.parametrize("loss", list(LOSSES))
-def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
-    """Its settings have defaults, and the engine has all that it feeds on: classes or masks, one view or several."""
-    spec = LOSSES[loss]
-    networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
-    sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
-    tried = {"loss": loss, "name": "tried", **sides}
-    seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
-    if "masks" in spec.feeds.values() or loss == "cwd":
-        own = {"loss": "cross_entropy_masks", "of": "student"}
-        room = classroom([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
-        masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32, 32), generator=generator(0)))
-        found = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
-    elif spec.tells_views_apart:
-        seen["student"] = {"policy": "plain", "also": ["rot90"]}
-        room = classroom([CE, tried], networks, views=seen)
-        found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
-    else:
-        found = losses(classroom([CE, tried], networks, views=seen))["tried"]
-    assert found.shape == ()
-    assert found.isfinite()
 
 
 # --- who gets gradient -----
@@ -358,141 +269,6 @@ def test_learned_parts_of_losses_start_from_seed_and_name() -> None:
     assert torch.equal(weight(), weight(before=(KL, {**fitnet, "name": "other"})))
     assert not torch.equal(weight(), weight(seed=1))
     assert not torch.equal(weight(), weight(name="other"))
-
-
-# --- facts and settings -----
-
-
-def test_facts_are_filled_from_the_training_part_and_the_networks(register: Any) -> None:
-    asked = {}
-
-    class Asks(nn.Module):
-        def __init__(self, counts: Tensor, rows: Tensor, k: int, d: int, p: int, tk: int, td: int, tp: int) -> None:
-            super().__init__()
-            asked.update(counts=counts.tolist(), rows=rows.tolist(), k=k, d=d, p=p, tk=tk, td=td, tp=tp)
-
-        def forward(self, logits: Tensor) -> Tensor:
-            return logits.mean()
-
-    facts = {
-        "counts": "class_counts", "rows": "row_labels", "k": "to.channels", "d": "to.embedding", "p": "to.projection",
-        "tk": "from.channels", "td": "from.embedding", "tp": "from.projection",
-    }  # fmt: skip
-    register("asks", Asks, facts=facts)
-    networks = {
-        "student": {"backbone": "mobilenetv3_small_050", "projection": 6},
-        "other": {"backbone": "test_resnet", "projection": 8},
-    }
-    classroom([CE, {**CE, "of": "other", "name": "b"}, {"loss": "asks", "from": "other", "to": "student"}], networks)
-    assert asked == {
-        "counts": [2, 3, 1], "rows": LABELS.tolist(), "k": 288, "d": 1024, "p": 6, "tk": 96, "td": 96, "tp": 8,
-    }  # fmt: skip
-
-
-def test_a_class_without_training_images_is_an_error_of_the_objective() -> None:
-    whole = recipe([{**CE, "class_weights": "inverse_frequency"}], {"student": STUDENT})
-    built, _ = build_networks(whole.networks, CLASSES, 32, 0)
-    with pytest.raises(PreceptorError, match=r"objectives\.cross_entropy: class_weights"):
-        build_terms(whole, built, torch.tensor([0, 0, 1]), 3)
-
-
-def test_settings_reach_the_loss(register: Any) -> None:
-    class Settings(nn.Module):
-        def __init__(self, kind: Literal["a", "b"] = "a", scale: float = 1.0, many: list[float] | None = None) -> None:
-            super().__init__()
-            self.said = (kind, scale, many)
-
-        def forward(self, logits: Tensor) -> Tensor:
-            return logits.mean()
-
-    register("settings", Settings)
-    said = {"kind": "b", "scale": 2, "many": [1, 2.5]}
-    room = classroom([{"loss": "settings", "of": "student", **said}], {"student": STUDENT})
-    assert room.terms["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
-    room = classroom([{"loss": "settings", "of": "student"}], {"student": STUDENT})
-    assert room.terms["settings"].loss.said == ("a", 1.0, None)
-
-
-def test_a_loss_of_few_words_works(register: Any) -> None:
-    """No ``__init__`` of its own, or one without type hints: a plug-in owes us neither."""
-
-    class Bare(nn.Module):
-        def forward(self, logits: Tensor) -> Tensor:
-            return logits.square().mean()
-
-    class NoHints(Bare):
-        def __init__(self, scale=2.0):
-            super().__init__()
-            self.scale = scale
-
-        def forward(self, logits):
-            return self.scale * logits.square().mean()
-
-    register("bare", Bare)
-    register("no_hints", NoHints)
-    room = classroom([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
-                     {"student": STUDENT}).eval()  # fmt: skip
-    found = losses(room)
-    torch.testing.assert_close(found["no_hints"], 3 * found["bare"])
-
-
-def test_a_setting_that_has_no_default_must_be_given(register: Any) -> None:
-    class Needs(nn.Module):
-        def __init__(self, margin: float) -> None:
-            super().__init__()
-
-        def forward(self, logits: Tensor) -> Tensor:
-            return logits.mean()
-
-    register("needs", Needs)
-    refused([{"loss": "needs", "of": "student"}], {"student": STUDENT}, "'objectives.needs.margin' is missing")
-
-
-@pytest.mark.parametrize(
-    ("objective", "said"),
-    [
-        ({**CE, "loss": "cross_entrpy"}, ["cross_entrpy", "Did you mean 'cross_entropy'"]),
-        ({**KL, "temprature": 3.0}, ["'objectives.kl.temprature'", "Did you mean 'temperature'"]),
-        ({**KL, "temperature": "hot"}, ["'objectives.kl.temperature' is 'hot'", "number"]),
-        ({**KL, "temperature": True}, ["'objectives.kl.temperature' is True"]),
-        ({**KL, "name": "distil", "temperature": "hot"}, ["'objectives.distil.temperature'"]),
-        ({**CE, "name": "ce", "class_weights": "inverse"}, ["'objectives.ce.class_weights'", "'inverse_frequency'"]),
-        ({**CE, "name": "ce", "class_weights": [1.0, "x", 1.0]}, ["'objectives.ce.class_weights", "'x'", "number"]),
-        ({**CE, "name": "ce", "class_counts": [1, 2]}, ["'objectives.ce.class_counts'"]),  # a fact is not a setting
-        ({"loss": "kl", "of": "student"}, ["objectives.kl", "from: NAME and to: NAME"]),
-        ({"loss": "cross_entropy", "name": "ce", "from": "teacher", "to": "student"}, ["objectives.ce", "of: NAME"]),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
-def test_a_wrong_objective_is_one_error_that_names_its_key(objective: dict[str, Any], said: list[str]) -> None:
-    check_objectives(recipe([CE]))
-    refused([CE, objective] if objective["loss"] == "kl" else [objective], None, *said)
-
-
-@pytest.mark.parametrize("setting", [{"label_smoothing": 1.5}, {"class_weights": [1.0, 2.0]}])
-def test_a_value_that_the_loss_refuses_is_placed(setting: dict[str, Any]) -> None:
-    with pytest.raises(PreceptorError, match=rf"objectives\.cross_entropy: {next(iter(setting))}"):
-        classroom([{**CE, **setting}], {"student": STUDENT})
-
-
-@pytest.mark.parametrize(
-    ("networks", "named"),
-    [
-        ({"student": STUDENT, "teacher": {"mean_of": "student"}}, "networks.student.projection"),
-        (
-            {"student": {**STUDENT, "projection": 8}, "teacher": {"run": "dir", "frozen": True}},
-            "networks.teacher.projection",
-        ),
-    ],
-)
-def test_a_loss_that_needs_projections_says_where_to_put_them(register: Any, networks: Any, named: str) -> None:
-    register("pull", CrossEntropy, feeds={"logits": "to.projection", "labels": "from.projection"})
-    pull = {"loss": "pull", "from": "teacher", "to": "student"}
-    refused([CE, pull], networks, "objectives.pull", "projection", named)
-
-
-def test_an_average_cannot_be_taught_by_what_would_not_reach_it() -> None:
-    refused([CE, {"loss": "kl", "from": "student", "to": "teacher"}], PAIR, "objectives.kl", "teacher")
 
 
 @pytest.mark.parametrize("name", ["train", "keys", "type"])

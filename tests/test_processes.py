@@ -24,7 +24,7 @@ from preceptor.training.devices import _in_process
 from preceptor.training.fit import build_classroom
 from preceptor.training.prepare import Data, prepare
 from preceptor.training.run import Run
-from test_resume import wait_for
+from waiting import wait_for
 
 SETTINGS = {
     **TINY,

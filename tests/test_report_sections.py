@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fake_run import write_fake_run
+from fake_run import ALONE, TAUGHT, write_fake_run
+from page import Page
 from preceptor.errors import PreceptorError
 from preceptor.report import figures
 from preceptor.report.build import write_explanation, write_report
@@ -19,7 +20,6 @@ from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode, 
 from preceptor.report.relations import relation_section
 from preceptor.report.run import entries_of, load_runs
 from preceptor.report.tables import area_table, distinct
-from test_report import ALONE, TAUGHT, _Page
 
 GREY = encode(Image.new("RGB", (TILE, TILE), (90, 90, 90)))
 GALLERY = Gallery(
@@ -61,7 +61,7 @@ def test_relations_stand_side_by_side(runs: list[Path], page: str) -> None:
     for entry in entries_of(load_runs(runs)):
         assert f"{entry.label}: R<sub>d</sub> {entry.facts['relations']['r_d']:.2f}" in section
         assert f">{entry.run.classes[0]}<title>" in section
-    parsed = _Page(page)
+    parsed = Page(page)
     assert parsed.open == []
     assert all(value[0] == "#" or value.startswith("data:") for _, name, value in parsed.attributes if name == "href")
     assert "://" not in page
@@ -98,7 +98,7 @@ def test_matrices_that_are_broken_or_foreign_are_named(runs: list[Path], tmp_pat
 
 
 def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> None:
-    said = _Page(page).said
+    said = Page(page).said
     alone, _, taught = entries_of(load_runs(runs))
     table = alone.predictions.merge(taught.predictions, on=["id", "target"], suffixes=("_alone", "_taught"))
     wrong = table["predicted_alone"] != table["target"]
@@ -141,7 +141,7 @@ def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, 
     path, report = explained
     assert read_gallery(path) == GALLERY
     for page in ((path / "explain.html").read_text(encoding="utf-8"), report):
-        parsed = _Page(page)
+        parsed = Page(page)
         assert parsed.open == []
         assert "nv 0.61, wrong" in parsed.said
         assert "<small> " in parsed.said, "a name is no markup"

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from preceptor.recipes.resolve import resolve
 from preceptor.training.api import carry_on, train
 from preceptor.training.checkpoint import load_state, save_state
 from preceptor.training.run import Run
+from waiting import epochs_done, wait_for
 
 SETTINGS = {
     **TINY,
@@ -100,19 +100,6 @@ def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, 
     process.wait()
     assert epochs_done(out) < 4, "the run was over before it was killed"
     assert compare(unstopped, carry_on(Run(out))) == []
-
-
-def epochs_done(out: Path) -> int:
-    history = out / "history.csv"
-    return len(history.read_text().splitlines()) - 1 if history.is_file() else 0
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 600  # a busy machine is slow; the test that waits has its own limit
-    while not condition():
-        assert process.poll() is None, "the run ended by itself"
-        assert time.monotonic() < until, "the run did not come so far"
-        time.sleep(0.002)
 
 
 class PowerCut(BaseException):

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from conftest import TINY
-from fake_run import write_fake_run
+from fake_run import ALONE, write_fake_run
+from page import Page
 from preceptor import commands
 from preceptor.data.batches import Batch, Loader
 from preceptor.data.cache import open_pixels
@@ -36,7 +37,6 @@ from preceptor.training.api import train
 from preceptor.training.finished import finished_networks
 from preceptor.training.run import Run
 from preceptor.training.show import show
-from test_report import ALONE, _Page
 
 HALF = (0.5,) * 3
 SMALL = {**TINY, "epochs": 1, "task": "segmentation", "backbone": "test_efficientnet"}
@@ -63,7 +63,7 @@ def pair(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def said_by(page: Path) -> str:
-    parsed = _Page(page.read_text(encoding="utf-8"))
+    parsed = Page(page.read_text(encoding="utf-8"))
     assert parsed.open == []
     assert len(parsed.ids) == len(set(parsed.ids))
     assert {value[1:] for _, name, value in parsed.attributes if name == "href" and value[0] == "#"} <= set(parsed.ids)

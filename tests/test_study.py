@@ -31,7 +31,7 @@ from preceptor.study.work import Outcome, Task, _prepared, work
 from preceptor.training.api import train
 from preceptor.training.prepare import Data
 from small_study import PLAN, SETTINGS, plan
-from test_resume import epochs_done, wait_for
+from waiting import epochs_done, wait_for
 
 
 class InThisProcess:

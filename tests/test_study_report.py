@@ -14,6 +14,7 @@ import pytest
 
 from browser import CHROMIUM, look
 from fake_study import PAPER, FakeStudy, write_fake_study
+from page import Page
 from preceptor.errors import PreceptorError
 from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, compare
 from preceptor.study.figures import costs_of, forest, unbeaten
@@ -22,7 +23,6 @@ from preceptor.study.results import read_study
 from preceptor.study.statistics import corrected_t_test, holm
 from preceptor.study.text import as_latex, as_markdown
 from preceptor.study.words import warnings
-from test_report import _Page
 
 THREE = ("bkl", "mel", "nv")
 SMALL = FakeStudy(classes=THREE, images=160, epochs=4)
@@ -37,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> _Page:
-    return _Page((folder / "report.html").read_text(encoding="utf-8"))
+def page(folder: Path) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
 def test_table_holds_the_runs_own_figures(folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     assert (one.verdict, one.test.p) == (UNTESTED, None)
     assert one.pooled is not None  # other lesions, which is another question
     write_study_report(folder)
-    said = _Page((folder / "report.html").read_text()).said
+    said = Page((folder / "report.html").read_text()).said
     assert "not testable: one fold in common; its 3 seeds share their images" in said
     assert "There is one fold, so no difference can be tested" in said
     assert pd.read_csv(folder / "table.csv")["std"].notna().all()
@@ -148,7 +148,7 @@ def test_rows_of_different_splits_are_no_pairs(tmp_path: Path) -> None:
     for one in (folder / "cells").glob("resnet50-*/environment.json"):
         one.write_text(one.read_text().replace("split-", "other-"))
     write_study_report(folder)
-    said = _Page((folder / "report.html").read_text()).said
+    said = Page((folder / "report.html").read_text()).said
     assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in said
 
 
@@ -169,13 +169,13 @@ def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     found = compare(read_study(folder), samples=50)
     assert {one.verdict for one in found.versus["accuracy"]} == {UNTESTED}
     write_study_report(folder)
-    said = _Page((folder / "report.html").read_text()).said
+    said = Page((folder / "report.html").read_text()).said
     assert "not testable: one fold in common" in said
     assert "There is one fold" in said
     assert "Not testable: ResNet50 and KD (one fold in common)." in said
 
 
-def test_page_says_what_must_be_said(folder: Path, page: _Page) -> None:
+def test_page_says_what_must_be_said(folder: Path, page: Page) -> None:
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= set(page.ids)
@@ -189,7 +189,7 @@ def test_page_says_what_must_be_said(folder: Path, page: _Page) -> None:
     assert "not evidence" not in (folder / "report.html").read_text().split("</style>")[1]
 
 
-def test_page_needs_nothing_from_elsewhere(folder: Path, page: _Page) -> None:
+def test_page_needs_nothing_from_elsewhere(folder: Path, page: Page) -> None:
     text = (folder / "report.html").read_text()
     assert not [tag for tag, _, _ in page.attributes if tag in {"script", "link", "iframe", "object"}]
     assert "://" not in text
@@ -208,7 +208,7 @@ def test_quick_is_no_evidence_anywhere(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", study)
     write_study_report(folder)
     page = (folder / "report.html").read_text()
-    body = _Page(page).said
+    body = Page(page).said
     assert body.count("quick: not evidence") >= 2
     assert "(quick: not evidence)" in page[: page.index("</title>")]
     assert ".quick h2" in page  # which writes it beside every heading, and under every figure
@@ -223,7 +223,7 @@ def test_masks_have_no_classes(tmp_path: Path) -> None:
     study = replace(SMALL, masks=True, rows=("ResNet50", "Student alone", "KD"))
     folder = write_fake_study(tmp_path / "s", study)
     write_study_report(folder)
-    page = _Page((folder / "report.html").read_text())
+    page = Page((folder / "report.html").read_text())
     assert not {"classes", "calibration", "relations"} & set(page.ids)
     assert {"results", "differences", "cost", "overlays", "layers", "fidelity", "training", "cells"} <= set(page.ids)
     assert "IoU of all pixels, against Student alone" in page.said

@@ -1,0 +1,183 @@
+"""What a recipe says of an objective: settings, facts that the engine fills in, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from preceptor.errors import PreceptorError
+from preceptor.losses.cross_entropy import CrossEntropy
+from preceptor.losses.registry import LOSSES
+from preceptor.networks.build import build_networks
+from preceptor.randomness import generator
+from preceptor.recipes.registry import RECIPES
+from preceptor.recipes.resolve import resolve
+from preceptor.training.checks import check_objectives
+from preceptor.training.objectives import build_terms
+from small_classroom import BATCH, CE, CLASSES, KL, LABELS, PAIR, STUDENT, classroom, losses, recipe, refused, views
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_objectives_of_every_shipped_recipe_pass_their_check(name: str) -> None:
+    check_objectives(resolve(name))
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
+    """Its settings have defaults, and the engine has all that it feeds on: classes or masks, one view or several."""
+    spec = LOSSES[loss]
+    networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
+    sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
+    tried = {"loss": loss, "name": "tried", **sides}
+    seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
+    if "masks" in spec.feeds.values() or loss == "cwd":
+        own = {"loss": "cross_entropy_masks", "of": "student"}
+        room = classroom([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
+        masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32, 32), generator=generator(0)))
+        found = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+    elif spec.tells_views_apart:
+        seen["student"] = {"policy": "plain", "also": ["rot90"]}
+        room = classroom([CE, tried], networks, views=seen)
+        found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
+    else:
+        found = losses(classroom([CE, tried], networks, views=seen))["tried"]
+    assert found.shape == ()
+    assert found.isfinite()
+
+
+# --- facts and settings -----
+
+
+def test_facts_are_filled_from_the_training_part_and_the_networks(register: Any) -> None:
+    asked = {}
+
+    class Asks(nn.Module):
+        def __init__(self, counts: Tensor, rows: Tensor, k: int, d: int, p: int, tk: int, td: int, tp: int) -> None:
+            super().__init__()
+            asked.update(counts=counts.tolist(), rows=rows.tolist(), k=k, d=d, p=p, tk=tk, td=td, tp=tp)
+
+        def forward(self, logits: Tensor) -> Tensor:
+            return logits.mean()
+
+    facts = {
+        "counts": "class_counts", "rows": "row_labels", "k": "to.channels", "d": "to.embedding", "p": "to.projection",
+        "tk": "from.channels", "td": "from.embedding", "tp": "from.projection",
+    }  # fmt: skip
+    register("asks", Asks, facts=facts)
+    networks = {
+        "student": {"backbone": "mobilenetv3_small_050", "projection": 6},
+        "other": {"backbone": "test_resnet", "projection": 8},
+    }
+    classroom([CE, {**CE, "of": "other", "name": "b"}, {"loss": "asks", "from": "other", "to": "student"}], networks)
+    assert asked == {
+        "counts": [2, 3, 1], "rows": LABELS.tolist(), "k": 288, "d": 1024, "p": 6, "tk": 96, "td": 96, "tp": 8,
+    }  # fmt: skip
+
+
+def test_a_class_without_training_images_is_an_error_of_the_objective() -> None:
+    whole = recipe([{**CE, "class_weights": "inverse_frequency"}], {"student": STUDENT})
+    built, _ = build_networks(whole.networks, CLASSES, 32, 0)
+    with pytest.raises(PreceptorError, match=r"objectives\.cross_entropy: class_weights"):
+        build_terms(whole, built, torch.tensor([0, 0, 1]), 3)
+
+
+def test_settings_reach_the_loss(register: Any) -> None:
+    class Settings(nn.Module):
+        def __init__(self, kind: Literal["a", "b"] = "a", scale: float = 1.0, many: list[float] | None = None) -> None:
+            super().__init__()
+            self.said = (kind, scale, many)
+
+        def forward(self, logits: Tensor) -> Tensor:
+            return logits.mean()
+
+    register("settings", Settings)
+    said = {"kind": "b", "scale": 2, "many": [1, 2.5]}
+    room = classroom([{"loss": "settings", "of": "student", **said}], {"student": STUDENT})
+    assert room.terms["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
+    room = classroom([{"loss": "settings", "of": "student"}], {"student": STUDENT})
+    assert room.terms["settings"].loss.said == ("a", 1.0, None)
+
+
+def test_a_loss_of_few_words_works(register: Any) -> None:
+    """No ``__init__`` of its own, or one without type hints: a plug-in owes us neither."""
+
+    class Bare(nn.Module):
+        def forward(self, logits: Tensor) -> Tensor:
+            return logits.square().mean()
+
+    class NoHints(Bare):
+        def __init__(self, scale=2.0):
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, logits):
+            return self.scale * logits.square().mean()
+
+    register("bare", Bare)
+    register("no_hints", NoHints)
+    room = classroom([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
+                     {"student": STUDENT}).eval()  # fmt: skip
+    found = losses(room)
+    torch.testing.assert_close(found["no_hints"], 3 * found["bare"])
+
+
+def test_a_setting_that_has_no_default_must_be_given(register: Any) -> None:
+    class Needs(nn.Module):
+        def __init__(self, margin: float) -> None:
+            super().__init__()
+
+        def forward(self, logits: Tensor) -> Tensor:
+            return logits.mean()
+
+    register("needs", Needs)
+    refused([{"loss": "needs", "of": "student"}], {"student": STUDENT}, "'objectives.needs.margin' is missing")
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ({**CE, "loss": "cross_entrpy"}, ["cross_entrpy", "Did you mean 'cross_entropy'"]),
+        ({**KL, "temprature": 3.0}, ["'objectives.kl.temprature'", "Did you mean 'temperature'"]),
+        ({**KL, "temperature": "hot"}, ["'objectives.kl.temperature' is 'hot'", "number"]),
+        ({**KL, "temperature": True}, ["'objectives.kl.temperature' is True"]),
+        ({**KL, "name": "distil", "temperature": "hot"}, ["'objectives.distil.temperature'"]),
+        ({**CE, "name": "ce", "class_weights": "inverse"}, ["'objectives.ce.class_weights'", "'inverse_frequency'"]),
+        ({**CE, "name": "ce", "class_weights": [1.0, "x", 1.0]}, ["'objectives.ce.class_weights", "'x'", "number"]),
+        ({**CE, "name": "ce", "class_counts": [1, 2]}, ["'objectives.ce.class_counts'"]),  # a fact is not a setting
+        ({"loss": "kl", "of": "student"}, ["objectives.kl", "from: NAME and to: NAME"]),
+        ({"loss": "cross_entropy", "name": "ce", "from": "teacher", "to": "student"}, ["objectives.ce", "of: NAME"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_objective_is_one_error_that_names_its_key(objective: dict[str, Any], said: list[str]) -> None:
+    check_objectives(recipe([CE]))
+    refused([CE, objective] if objective["loss"] == "kl" else [objective], None, *said)
+
+
+@pytest.mark.parametrize("setting", [{"label_smoothing": 1.5}, {"class_weights": [1.0, 2.0]}])
+def test_a_value_that_the_loss_refuses_is_placed(setting: dict[str, Any]) -> None:
+    with pytest.raises(PreceptorError, match=rf"objectives\.cross_entropy: {next(iter(setting))}"):
+        classroom([{**CE, **setting}], {"student": STUDENT})
+
+
+@pytest.mark.parametrize(
+    ("networks", "named"),
+    [
+        ({"student": STUDENT, "teacher": {"mean_of": "student"}}, "networks.student.projection"),
+        (
+            {"student": {**STUDENT, "projection": 8}, "teacher": {"run": "dir", "frozen": True}},
+            "networks.teacher.projection",
+        ),
+    ],
+)
+def test_a_loss_that_needs_projections_says_where_to_put_them(register: Any, networks: Any, named: str) -> None:
+    register("pull", CrossEntropy, feeds={"logits": "to.projection", "labels": "from.projection"})
+    pull = {"loss": "pull", "from": "teacher", "to": "student"}
+    refused([CE, pull], networks, "objectives.pull", "projection", named)
+
+
+def test_an_average_cannot_be_taught_by_what_would_not_reach_it() -> None:
+    refused([CE, {"loss": "kl", "from": "student", "to": "teacher"}], PAIR, "objectives.kl", "teacher")
