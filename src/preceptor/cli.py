@@ -246,7 +246,7 @@ def tune(
     cache: Cache = None,
 ) -> None:
     """Search for weights on the validation part; the test part is not read. The same command again goes on."""
-    from preceptor.study.tune_command import tune as run_it
+    from preceptor.search.command import tune as run_it
 
     run_it(recipe, data, overrides or [], root, trials, fold, seed, out, devices or 1, exclude, cache)
 

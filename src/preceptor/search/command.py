@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.table import Table
 
 from preceptor.commands import read_ids, split_overrides, wide_console
-from preceptor.study.space import split_space
-from preceptor.study.tune import BEST, TABLE, Search, Trial
-from preceptor.study.tune import tune as run_search
+from preceptor.search.record import BEST, TABLE, Search, Trial
+from preceptor.search.space import split_space
+from preceptor.search.tune import tune as run_search
 from preceptor.training.prepare import Data
 
 _SHOWN = 10

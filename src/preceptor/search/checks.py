@@ -8,7 +8,7 @@ from itertools import chain
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
-from preceptor.study.space import Dimension
+from preceptor.search.space import Dimension
 from preceptor.training.checks import check_objectives
 from preceptor.training.paths import absolute
 from preceptor.training.prepare import Data, stage_recipe

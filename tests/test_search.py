@@ -22,10 +22,11 @@ from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe, Select
 from preceptor.recipes.registry import RECIPES, RecipeSpec
 from preceptor.recipes.resolve import resolve
-from preceptor.study import tune as tuning
-from preceptor.study import tune_check
-from preceptor.study.space import Dimension, split_space
-from preceptor.study.tune import Search, tune
+from preceptor.search import checks, trial
+from preceptor.search import tune as tuning
+from preceptor.search.record import Search
+from preceptor.search.space import Dimension, split_space
+from preceptor.search.tune import tune
 from preceptor.training.api import carry_on
 from preceptor.training.prepare import Data
 from preceptor.training.run import Run
@@ -110,7 +111,7 @@ def test_the_hint_tests_what_was_not_searched(poisoned: tuple[Path, set[str]], t
     command = ["tune", "student", "--data", "phantom", "--trials", "1", "--out", str(out), *options]
     settings = [f"{key}={value}" for key, value in SMALL.items()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "_train", lambda *_: {"value": 0.5, "epoch": 1})
+        patch.setattr(trial, "_train", lambda *_: {"value": 0.5, "epoch": 1})
         result = CliRunner().invoke(app, [*command, *settings, "optimiser.lr=log(0.001,0.1)"], catch_exceptions=False)
     hint = re.search(r"^train it: (.*)$", result.output, re.MULTILINE)
     assert hint
@@ -140,8 +141,8 @@ def test_a_search_that_was_stopped_ends_as_it_would_have(
             raise KeyboardInterrupt
         return launch(*args)  # type: ignore[arg-type]
 
-    launch = tuning.launch
-    monkeypatch.setattr(tuning, "launch", stopped)
+    launch = trial.launch
+    monkeypatch.setattr(trial, "launch", stopped)
     with pytest.raises(KeyboardInterrupt):
         tune(_search(phantom_root, tmp_path / "cut"), 2)
     cut = tune(_search(phantom_root, tmp_path / "cut"), 2)
@@ -157,11 +158,11 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
     def broken(*_: object) -> None:
         raise PreceptorError("objectives.kl: the loss became nan")
 
-    launch = tuning.launch
-    monkeypatch.setattr(tuning, "launch", broken)
+    launch = trial.launch
+    monkeypatch.setattr(trial, "launch", broken)
     with pytest.raises(PreceptorError, match=r"all 1 trials failed; the first: objectives\.kl"):
         tune(_search(phantom_root, tmp_path / "out"), 1)
-    monkeypatch.setattr(tuning, "launch", launch)
+    monkeypatch.setattr(trial, "launch", launch)
     ranked = tune(_search(phantom_root, tmp_path / "out"), 2)
     assert [one.number for one in ranked] == [1, 0]
     table = pd.read_csv(tmp_path / "out/trials.csv")
@@ -178,13 +179,13 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    launch = tuning.launch
-    monkeypatch.setattr(tuning, "launch", full)
+    launch = trial.launch
+    monkeypatch.setattr(trial, "launch", full)
     with pytest.raises(PreceptorError, match="all 3 trials failed; the first: OutOfMemoryError: CUDA out of memory"):
         tune(_search(phantom_root, tmp_path / "out"), 10)
     assert "Traceback" in capsys.readouterr().err
     assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
-    monkeypatch.setattr(tuning, "launch", launch)
+    monkeypatch.setattr(trial, "launch", launch)
     assert [one.number for one in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
 
 
@@ -194,7 +195,7 @@ def test_a_failure_that_was_noted_and_not_yet_told_is_told(
     """Killed between the two, a search goes on all the same."""
 
     def noted_only(search: Search, study: object, number: int, values: dict[str, object]) -> None:
-        tuning._note(search, number, error="CUDA out of memory", seconds=1.0)
+        search.note(number, error="CUDA out of memory", seconds=1.0)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -209,7 +210,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
-    launch = tuning.launch
+    launch = trial.launch
 
     def sometimes(*arguments: object) -> object:
         calls.append(arguments)
@@ -217,7 +218,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
             raise PreceptorError("objectives.kl: the loss became nan")
         return launch(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tuning, "launch", sometimes)
+    monkeypatch.setattr(trial, "launch", sometimes)
     broken = 2
     assert [one.value is None for one in tune(_search(phantom_root, tmp_path / "two"), 3)] == [False, True, True]
     broken, calls[:] = 99, []
@@ -269,7 +270,7 @@ def test_weights_that_no_trial_starts_from_need_not_be_had(
     """The recipe's own are not asked for where others are to be chosen from; what many trials share is built once."""
     built: list[str] = []
     monkeypatch.setattr(
-        tune_check, "build_networks", lambda wanted, *_: built.extend(one.pretrained for one in wanted.values())
+        checks, "build_networks", lambda wanted, *_: built.extend(one.pretrained for one in wanted.values())
     )
     assert resolve("teacher").networks["teacher"].pretrained == "imagenet"
     space, _ = split_space(["networks.teacher.pretrained=choice(none,mine.pth)", "optimiser.lr=log(0.001,0.1)"])

@@ -1,0 +1,1 @@
+"""A search for weights and other settings on the validation part."""
