@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -301,7 +302,7 @@ def _plan_before(folder: Path) -> dict[str, Any] | None:
 
 def _environment(study: Study) -> dict[str, Any]:
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"preceptor": __version__, "python": platform.python_version()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": study.catalog.fingerprint(),
