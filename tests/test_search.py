@@ -21,7 +21,7 @@ from preceptor.data.split import make_split
 from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe, Select
 from preceptor.recipes.registry import RECIPES, RecipeSpec
-from preceptor.recipes.resolve import resolve
+from preceptor.recipes.resolve import parse_override, resolve
 from preceptor.search import checks, trial
 from preceptor.search import tune as tuning
 from preceptor.search.record import Search
@@ -345,6 +345,14 @@ def test_ranges_are_told_from_settings() -> None:
     assert not space[1].holds(2.5)
     assert space[2].holds(True)
     assert not space[2].holds(1)
+
+
+def test_choices_are_read_as_overrides_are() -> None:
+    """YAML alone takes 1e-3 for a word, and 2020-01-02 for a day."""
+    space, _ = split_space(["optimiser.lr=choice(1e-3,1e-4,0.01)", "a=choice(2020-01-02,null,no)"])
+    assert space[0].values == (0.001, 0.0001, 0.01)
+    assert space[0].holds(0.0001)
+    assert space[1].values == (parse_override("a=2020-01-02")[1], None, parse_override("a=no")[1])
 
 
 @pytest.mark.parametrize(

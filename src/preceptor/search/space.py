@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.recipes.resolve import parse_override
 
 KINDS = {
     "log": "log(a,b): numbers from a to b, evenly over their logarithms",
@@ -81,8 +79,8 @@ def _dimension(key: str, kind: str, inside: str) -> Dimension:
             f"{said}: there is no {kind}.{did_you_mean(kind, KINDS)}", expected="; ".join(KINDS.values())
         )
     try:
-        values = tuple(yaml.safe_load(f"[{inside}]"))
-    except yaml.YAMLError:
+        values = tuple(parse_override(f"{key}=[{inside}]")[1])  # as overrides are read: 1e-3 is a number
+    except PreceptorError:
         raise PreceptorError(f"{said}: cannot be read", expected=KINDS[kind]) from None
     if kind == "choice":
         return Dimension(key, kind, _choices(said, values))
@@ -107,9 +105,6 @@ def _choices(said: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
 
 
 def _number(said: str, kind: str, value: Any) -> float | int:
-    if isinstance(value, str):  # 1e-3, which YAML takes for a word
-        with suppress(ValueError):
-            value = float(value)
     wanted = int if kind == "int" else float | int
     if (
         isinstance(value, bool)
