@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.search.space import Dimension
 from preceptor.training.checks import check_objectives
 from preceptor.training.paths import absolute
-from preceptor.training.prepare import Data, stage_recipe
+from preceptor.training.prepare import stage_recipe
 from preceptor.training.targets import target_classes
 
 _LUCK = "the best of several seeds is the luckiest, not a better setting"
@@ -69,13 +70,13 @@ def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
             )
 
 
-def check_networks(recipes: Iterable[Recipe], data: Data) -> None:
+def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
     """Builds each network once that trials start from, also those that are trained first; one at a time.
 
     Raises:
         PreceptorError: an unknown backbone, weights that cannot be had, a run of other classes, data without labels.
     """
-    catalog, built = data.catalog(), set()
+    built = set()
     for recipe in chain.from_iterable(map(with_stages, recipes)):
         for name, network in absolute(recipe).networks.items():
             if network.mean_of is None and network.trained_by is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -20,7 +21,7 @@ def tune(
     recipe: str, data: str, overrides: list[str], root: Path | None, trials: int, fold: int, seed: int | None,
     out: Path | None, devices: int, exclude: Path | None, cache: Path | None,
 ) -> None:  # fmt: skip
-    """Searches, and prints the best trials."""
+    """Searches, and prints the best trials. Exits with 130 when it is interrupted."""
     space, rest = split_space(overrides)
     settings, options = split_overrides(rest)
     if seed is not None:
@@ -31,12 +32,20 @@ def tune(
         out or Path("tunes") / data / Path(recipe).stem, seed or 0, devices, cache,
         say=lambda text: console.print(text, markup=False, soft_wrap=True),
     )  # fmt: skip
-    ranked = run_search(search, trials)
+    ranked = _run(search, trials)
     console.print(_table(search, ranked))
     console.print(f"best: {search.out / BEST} (all: {search.out / TABLE}); the test part was not read")
     given = [one for one in rest if one.startswith("data.")]
     said = f"train it: {_train_command(search, given, exclude)}"
     console.print(said, markup=False, emoji=False, soft_wrap=True)
+
+
+def _run(search: Search, trials: int) -> list[Trial]:
+    try:
+        return run_search(search, trials)
+    except KeyboardInterrupt:  # preceptor resume, which the command line names otherwise, refuses trials
+        print("stopped; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
 
 
 def _train_command(search: Search, options: list[str], exclude: Path | None) -> str:

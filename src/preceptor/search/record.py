@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.atomic import write_text
+from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve, to_yaml
 from preceptor.search.space import Dimension, Value
@@ -62,9 +63,31 @@ class Search:
         return said
 
     def noted(self, number: int) -> dict[str, Any]:
-        """How a trial ended; nothing of one that did not."""
+        """How a trial ended; nothing of one that did not.
+
+        Raises:
+            PreceptorError: the note is damaged.
+        """
         path = self.folder(number) / NOTE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # no JSON, or no UTF-8
+            found = None
+        if not _tells_an_end(found):
+            raise PreceptorError(
+                f"{path}: is damaged, and does not say how trial {number} ended",
+                remedy=f"remove {path.parent}: the trial is trained again, unless {STORE} knows its value, which stays",
+            )
+        return found
+
+
+def _tells_an_end(noted: object) -> bool:
+    """Whether this is what :meth:`Search.note` writes of a failed trial, or of one with a value."""
+    if not isinstance(noted, dict):
+        return False
+    return isinstance(noted.get("error"), str) or (isinstance(noted.get("value"), float) and "epoch" in noted)
 
 
 @dataclass(frozen=True)
@@ -75,7 +98,7 @@ class Trial:
         number: from 0 on.
         values: of the searched keys.
         value: of the selection metric in its best epoch; None of one that failed.
-        epoch: the best one, from 1.
+        epoch: the best one, from 1; None where nobody noted it.
         epochs: how many there were.
         seconds: that it took.
         error: why it failed.
@@ -111,8 +134,9 @@ def _best(search: Search, best: Trial, trials: int) -> str:
     fold = search.data.fold
     judged = f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}"
     said = ", ".join(f"{key}={value}" for key, value in best.values.items())
+    when = f" in epoch {best.epoch}" if best.epoch is not None else ""
     return (
-        f"# The best of {trials} trials: {judged} {best.value:.4f} in epoch {best.epoch}.\n"
+        f"# The best of {trials} trials: {judged} {best.value:.4f}{when}.\n"
         f"# Trial {best.number}: {said}\n"
         "# That figure was searched for and is too good; preceptor train finds the one to report.\n"
         f"# Searched on fold {fold}; train it with --fold {fold}. The search trained on the test images of the other\n"

@@ -24,13 +24,23 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
         first: values that a new search begins with.
 
     Raises:
-        PreceptorError: Optuna is not installed.
+        PreceptorError: Optuna is not installed, or the file is damaged.
     """
-    study = _optuna().create_study(
-        storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
-    )
-    if not study.trials and first is not None:
-        study.enqueue_trial(dict(first))
+    optuna = _optuna()
+    from sqlalchemy.exc import SQLAlchemyError  # comes with Optuna
+
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
+        )
+        if not study.trials and first is not None:
+            study.enqueue_trial(dict(first))
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+        raise PreceptorError(
+            f"{path}: cannot be read as the trials of a search ({getattr(cause, 'orig', cause)})",
+            remedy="put back a copy of it, or search anew with another --out",
+        ) from None
     return study
 
 

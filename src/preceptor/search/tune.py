@@ -12,6 +12,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from preceptor.atomic import write_text
+from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
@@ -40,14 +41,15 @@ def tune(search: Search, trials: int) -> list[Trial]:
 
     Raises:
         PreceptorError: wrong keys or ranges, before anything is trained; a recipe without a validation part or a
-            metric to select by; a folder of another search, or one in use; all trials failed, or
-            the first three.
+            metric to select by; a folder of another search, of data that have changed, with a damaged file, or one in
+            use; all trials failed, or the first three.
     """
-    base = _check(search)
+    base, catalog = _check(search)
     search.out.mkdir(parents=True, exist_ok=True)
     with _alone(search.out):
-        _same_search(search, base)
+        _same_search(search, base, catalog)
         study = open_study(search.stored, _first(search, base))
+        write_trials(search, ended(study))  # finds a damaged note before there is work that it would undo
         _go_on(search, study)
         while len(ended(study)) < trials:
             _try(search, study, *ask(study, search.space, search.seed))
@@ -57,8 +59,8 @@ def tune(search: Search, trials: int) -> list[Trial]:
         return ranked
 
 
-def _check(search: Search) -> Recipe:
-    """The recipe as it is; what can be wrong with keys, values and networks is found here."""
+def _check(search: Search) -> tuple[Recipe, Catalog]:
+    """The recipe and the data as they are; what can be wrong with keys, values and networks is found here."""
     if not search.space:
         raise PreceptorError(
             "there is nothing to search", expected="a key with a range, as in 'objectives.kl.weight=log(0.01,10)'"
@@ -69,8 +71,9 @@ def _check(search: Search) -> Recipe:
     tried = [*_tried(search, base)]
     for said, recipe in tried:
         check_trial(said, recipe, base)
-    check_networks([recipe for _, recipe in tried], search.data)
-    return base
+    catalog = search.data.catalog()
+    check_networks([recipe for _, recipe in tried], catalog)
+    return base, catalog
 
 
 def _tried(search: Search, base: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -109,7 +112,7 @@ def _alone(out: Path):  # type: ignore[no-untyped-def]
         ) from None
 
 
-def _same_search(search: Search, base: Recipe) -> None:
+def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
     """Writes down what is searched, or compares it with what was."""
     data = search.data
     said = {
@@ -121,6 +124,7 @@ def _same_search(search: Search, base: Recipe) -> None:
             "options": dict(data.options),
             "exclude": sorted(data.exclude),
             "fold": data.fold,
+            "fingerprint": catalog.fingerprint(),
         },
         "seed": search.seed,
     }
@@ -129,13 +133,33 @@ def _same_search(search: Search, base: Recipe) -> None:
     if not path.is_file():
         write_text(path, text)
         return
-    before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    changed = [key for key in said if before.get(key) != yaml.safe_load(text)[key]]
+    before, now = _written_before(path), yaml.safe_load(text)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed == ["data"] and before["data"] == {**now["data"], "fingerprint": before["data"].get("fingerprint")}:
+        raise PreceptorError(
+            f"--out {search.out}: the images or labels of {data.root or data.name} have changed since this search "
+            "began, and trials on different data cannot be compared",
+            remedy="restore the data to go on with it, or choose another --out",
+        )
     if changed:
         raise PreceptorError(
             f"--out {search.out}: holds a search with another {' and '.join(changed)}; see {path}",
             remedy="give the same recipe, ranges and data to go on with it, or choose another --out",
         )
+
+
+def _written_before(path: Path) -> dict[str, Any]:
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        before = None
+    if not isinstance(before, dict) or not isinstance(before.get("data"), dict):
+        raise PreceptorError(
+            f"{path}: is damaged, and does not say what was searched here",
+            remedy="put back a copy of it, or remove it if this is the search that it held (it is written again); or "
+            "choose another --out",
+        )
+    return before
 
 
 def _go_on(search: Search, study: Study) -> None:

@@ -1,0 +1,132 @@
+"""A search that is started again: over other data, over damaged files, after Ctrl-C."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from conftest import TINY
+from preceptor.cli import app
+from preceptor.errors import PreceptorError
+from preceptor.search import trial
+from preceptor.search.record import NOTE, SEARCH, STORE, Search
+from preceptor.search.space import split_space
+from preceptor.search.tune import tune
+from preceptor.training.prepare import Data
+
+SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_efficientnet"}
+ENDED = {"value": 0.5, "epoch": 1, "epochs": 1}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the trials that are trained, which here takes no time."""
+    numbers: list[int] = []
+
+    def train(search: Search, number: int, values: object) -> dict[str, Any]:
+        numbers.append(number)
+        return search.note(number, **ENDED, seconds=1.0)
+
+    monkeypatch.setattr(trial, "_train", train)
+    return numbers
+
+
+def _search(root: Path, out: Path) -> Search:
+    space, _ = split_space(["optimiser.lr=log(0.0001,0.1)"])
+    return Search("student", SMALL, space, Data("phantom", root), out)
+
+
+def test_data_that_changed_end_a_search(phantom_root: Path, tmp_path: Path, trained: list[int]) -> None:
+    root, out = shutil.copytree(phantom_root, tmp_path / "data"), tmp_path / "out"
+    tune(_search(root, out), 1)
+    image = next(root.rglob("*.png"))
+    whole = image.read_bytes()
+    image.write_bytes(whole + b"more")
+    with pytest.raises(PreceptorError, match=re.escape(f"the images or labels of {root} have changed")):
+        tune(_search(root, out), 2)
+    image.write_bytes(whole)
+    tune(_search(root, out), 2)
+    assert trained == [0, 1]
+    with pytest.raises(PreceptorError, match="another data; see"):  # not the same data changed
+        tune(_search(phantom_root, out), 3)
+
+
+@pytest.mark.parametrize("text", [b"", b"a: [", b"- 1", b"data: 3", b"\xff\xfe\xfa"])
+def test_a_damaged_description_is_named(text: bytes, phantom_root: Path, tmp_path: Path, trained: list[int]) -> None:
+    tune(_search(phantom_root, tmp_path), 1)
+    path = tmp_path / SEARCH
+    path.write_bytes(text)
+    with pytest.raises(PreceptorError, match=re.escape(f"{path}: is damaged")):
+        tune(_search(phantom_root, tmp_path), 2)
+    path.unlink()  # as the message says
+    tune(_search(phantom_root, tmp_path), 2)
+    assert trained == [0, 1]
+    assert yaml.safe_load(path.read_text())["seed"] == 0
+
+
+@pytest.mark.parametrize(("start", "reason"), [(0, "file is not a database"), (4096, "disk image is malformed")])
+def test_damaged_trials_are_named(
+    start: int, reason: str, phantom_root: Path, tmp_path: Path, trained: list[int]
+) -> None:
+    tune(_search(phantom_root, tmp_path), 1)
+    path = tmp_path / STORE
+    path.write_bytes(path.read_bytes()[:start] + b"junk" * 5000)
+    said = re.escape(f"{path}: cannot be read as the trials of a search (")
+    with pytest.raises(PreceptorError, match=rf"{said}[a-z ]*{reason}\)\n"):
+        tune(_search(phantom_root, tmp_path), 2)
+
+
+@pytest.mark.parametrize("text", [b"", b'{"value": 0.', b"[]", b"{}", b'{"value": "much"}', b"\xff"])
+def test_a_damaged_note_is_named_before_anything_is_trained(
+    text: bytes, phantom_root: Path, tmp_path: Path, trained: list[int]
+) -> None:
+    tune(_search(phantom_root, tmp_path), 1)
+    path = tmp_path / "trials/0000" / NOTE
+    path.write_bytes(text)
+    with pytest.raises(PreceptorError, match=re.escape(f"{path}: is damaged")):
+        tune(_search(phantom_root, tmp_path), 2)
+    assert trained == [0]
+    shutil.rmtree(path.parent)  # as the message says: the value is in trials.db
+    tune(_search(phantom_root, tmp_path), 2)
+    assert trained == [0, 1]
+    assert pd.read_csv(tmp_path / "trials.csv")["value"].tolist() == [0.5, 0.5]
+    assert "0.5000.\n" in (tmp_path / "best.yaml").read_text()  # nobody knows the epoch
+
+
+def test_a_trial_without_a_value_whose_note_is_damaged_is_trained_again(
+    phantom_root: Path, tmp_path: Path, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(search: Search, number: int, values: object) -> None:
+        (search.folder(number)).mkdir(parents=True)
+        (search.folder(number) / NOTE).write_text('{"value"')
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "_train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(_search(phantom_root, tmp_path), 1)
+    with pytest.raises(PreceptorError, match="does not say how trial 0 ended"):
+        tune(_search(phantom_root, tmp_path), 1)
+    shutil.rmtree(tmp_path / "trials/0000")
+    assert [one.value for one in tune(_search(phantom_root, tmp_path), 1)] == [0.5]
+    assert trained == [0]
+
+
+def test_ctrl_c_says_how_a_search_goes_on(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trial, "_train", stopped)
+    settings = [f"{key}={value}" for key, value in SMALL.items()]
+    command = ["tune", "student", "--data", "phantom", "--root", str(phantom_root), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*command, "optimiser.lr=log(0.001,0.1)", *settings])
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+    assert "resume" not in result.stderr
