@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from preceptor.data.batches import LEAST, Loader
+from preceptor.data.batches import LEAST, Loader, resampled
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import parts_of
@@ -38,7 +38,6 @@ BUDGET = 60.0
 #: Seconds for the steps of one recipe; where whole batches would take longer, small ones stand for them.
 TURN = 3.0
 _BATCH = 64  # images at a time in evaluation, as a run has them at least
-_PARTS = ("train", "validation", "test")
 #: What changes nothing of how long a step takes.
 _IDLE = {"name", "paper", "seed", "epochs", "split", "select", "early_stop", "optimiser", "schedule"}
 
@@ -89,9 +88,11 @@ def _kind(recipe: Recipe) -> str:
 
 
 def _parts(catalog: Catalog, recipe: Recipe, fold: int) -> tuple[dict[str, int], np.ndarray]:
-    """How many images each part has, and the labels of the training part."""
+    """How many images a look at each part takes, or an epoch of training; and the labels of the training part."""
     part = parts_of(split_of(catalog, recipe, fold), catalog.table["id"])
-    return {name: int((part == name).sum()) for name in _PARTS}, np.asarray(catalog.labels)[part == "train"]
+    labels = np.asarray(catalog.labels)[part == "train"]
+    drawn = len(resampled(labels, recipe.resample, recipe.seed, 0))  # every epoch draws as many
+    return {"train": drawn, **{name: int((part == name).sum()) for name in ("validation", "test")}}, labels
 
 
 def _pace(recipe: Recipe, catalog: Catalog, labels: np.ndarray) -> tuple[float, float] | None:
