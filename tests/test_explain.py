@@ -12,13 +12,15 @@ import pytest
 from conftest import TINY
 from preceptor import commands
 from preceptor.errors import PreceptorError
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.explain import explain, pick
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
+from preceptor.networks.files import load_network, save_network
 from preceptor.report.gallery import read_gallery
 from preceptor.report.run import Entry, entries_of, load_run
 from preceptor.training import api
 from preceptor.training.api import train
+from preceptor.training.finish import save_networks
 from preceptor.training.finished import finished_networks
 from preceptor.training.prepare import Data
 from preceptor.training.run import Run
@@ -108,6 +110,26 @@ def test_gallery_of_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert len({case.picture, *(seen.picture for seen in case.seen)}) > 1
     assert (runs / "kd" / "explain.html").is_file()
     assert (runs / "kd" / "explain.png").is_file()
+
+
+@pytest.mark.parametrize("quick", ["kd", "alone"])
+def test_a_gallery_names_its_runs_of_a_quick_study(quick: str, runs: Path, tmp_path: Path) -> None:
+    marked = shutil.copytree(runs, tmp_path / "runs")
+    path = marked / quick / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "marked": NOT_EVIDENCE}))
+    assert explain(marked / "kd", per_class=1).quick == (quick,)
+    assert explain(runs / "kd", per_class=1, out=tmp_path).quick == ()
+
+
+def test_the_mark_of_a_run_stands_beside_the_figures_in_its_networks(runs: Path, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(runs / "alone", tmp_path / "alone"))
+    networks, _ = finished_networks(run)
+    for said in ({}, {"marked": NOT_EVIDENCE}):
+        run.write_json("environment.json", {**run.environment, **said})
+        save_networks(run, run.recipe, networks, {"student": {"accuracy": 0.5}})
+        header = load_network(run.network_file("student"))[1]
+        assert header["test"] == {"accuracy": 0.5}
+        assert {key: header[key] for key in header if key == "marked"} == said
 
 
 def test_what_is_refused(runs: Path, tmp_path: Path) -> None:

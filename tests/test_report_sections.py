@@ -153,6 +153,24 @@ def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, 
         assert sheet.getpixel((sheet.width - TILE, sheet.height - TILE)) == pytest.approx((90, 90, 90), abs=3)
 
 
+def test_a_gallery_of_quick_runs_says_that_it_is_no_evidence(tmp_path: Path) -> None:
+    """On the page, and on the picture in a band of its own."""
+    for name, gallery in (("plain", GALLERY), ("quick", replace(GALLERY, quick=("kd", "student")))):
+        (tmp_path / name).mkdir()
+        write_explanation(gallery, tmp_path / name)
+        assert read_gallery(tmp_path / name) == gallery
+    plain, quick = ((tmp_path / name / "explain.html").read_text(encoding="utf-8") for name in ("plain", "quick"))
+    assert "evidence" not in Page(plain).said.replace("found evidence", "")
+    said = Page(quick).said
+    assert "kd beside student (quick: not evidence)" in said
+    assert "Quick: not evidence From a quick study: kd and student." in re.sub(r"\s+", " ", said)
+    bare, marked = (np.asarray(Image.open(tmp_path / name / "explain.png")) for name in ("plain", "quick"))
+    band = len(marked) - len(bare)
+    assert band > 0
+    assert (marked[band:] == bare).all()
+    assert (marked[:band] != 255).any()
+
+
 def test_broken_gallery_is_named(runs: list[Path], tmp_path: Path) -> None:
     path = shutil.copytree(runs[0], tmp_path / "run")
     (path / "explain.json").write_text('{"format": 1}')

@@ -20,6 +20,7 @@ from preceptor.data.images import read_image, resize
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.networks.classifier import Classifier
 from preceptor.report import run as finished
 from preceptor.report.build import write_explanation
@@ -77,6 +78,7 @@ def explain(
         story=(*picked.story, _legend(looks["distilled"].network)),
         lookers=tuple(Looker(title, one.backbone, one.source) for title, one in looks.items()),
         cases=tuple(_case(one, catalog, list(looks.values())) for one in picked.ids),
+        quick=tuple(one.run.label for one in (distilled, single) if one.run.mark == NOT_EVIDENCE),
     )
     write_explanation(gallery, out or path)
     return gallery

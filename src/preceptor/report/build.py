@@ -13,6 +13,7 @@ from markupsafe import Markup
 from preceptor.atomic import write_text
 from preceptor.errors import PreceptorError
 from preceptor.evaluation.names import OF_TASK
+from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report import figures, masks, tables, words
 from preceptor.report.flow import SHOWN_ROWS, flows
 from preceptor.report.gallery import NAME, Gallery, galleries, write_gallery, write_sheet
@@ -62,7 +63,8 @@ def write_explanation(gallery: Gallery, folder: Path) -> None:
     Raises:
         PreceptorError: the folder cannot be written to.
     """
-    page = templates().get_template(PAGE).render(found=gallery, style=_style())
+    warning = words.quick_warning(gallery.quick) if gallery.quick else None
+    page = templates().get_template(PAGE).render(found=gallery, warning=warning, mark=NOT_EVIDENCE, style=_style())
     try:
         write_gallery(gallery, folder)
         write_text(folder / f"{NAME}.html", page)

@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from preceptor.atomic import write_bytes, write_text
 from preceptor.errors import PreceptorError
+from preceptor.evidence import NOT_EVIDENCE
 
 FORMAT = 1
 NAME = "explain"  # .json, .html and .png in a run's folder
 TILE = 168  # pixels of a picture
 _QUALITY = 85
-_GAP, _MARGIN, _HEAD, _CAPTION = 8, 132, 68, 26
+_GAP, _MARGIN, _HEAD, _CAPTION, _BAND = 8, 132, 68, 26, 32
 _PAPER, _INK, _PALE = (255, 255, 255), (29, 35, 41), (95, 104, 114)
 _RIGHT, _WRONG = (45, 106, 62), (156, 47, 29)
 
@@ -73,12 +74,14 @@ class Gallery:
         story: sentences on which images these are.
         lookers: the networks.
         cases: the images.
+        quick: the runs among them that are of a quick study, so that nothing follows from the pictures.
     """
 
     title: str
     story: tuple[str, ...]
     lookers: tuple[Looker, ...]
     cases: tuple[Case, ...]
+    quick: tuple[str, ...] = ()
 
 
 def encode(picture: Image.Image) -> str:
@@ -110,7 +113,8 @@ def read_gallery(folder: Path) -> Gallery | None:
             Case(one["id"], one["target"], one["picture"], tuple(Seen(**seen) for seen in one["seen"]))
             for one in said["cases"]
         )
-        return Gallery(said["title"], tuple(said["story"]), tuple(Looker(**one) for one in said["lookers"]), cases)
+        lookers = tuple(Looker(**one) for one in said["lookers"])
+        return Gallery(said["title"], tuple(said["story"]), lookers, cases, tuple(said.get("quick", ())))
     except (ValueError, TypeError, KeyError) as error:
         raise PreceptorError(
             f"{path} is no gallery: {error}", remedy=f"write it again with preceptor explain {folder}, or remove it"
@@ -118,20 +122,26 @@ def read_gallery(folder: Path) -> Gallery | None:
 
 
 def write_sheet(gallery: Gallery, path: Path) -> None:
-    """Writes the gallery as one PNG: a row an image, in its columns the image and where each network looked."""
+    """Writes the gallery as one PNG: a row an image, in its columns the image and where each network looked.
+
+    Above the columns stands that it is no evidence, where it is none.
+    """
     titles = [Looker("image", "", ""), *gallery.lookers]
     line = TILE + _CAPTION + _GAP
+    band = _BAND if gallery.quick else 0
     width = _MARGIN + len(titles) * (TILE + _GAP)
-    sheet = Image.new("RGB", (width, _HEAD + line * len(gallery.cases)), _PAPER)
+    sheet = Image.new("RGB", (width, band + _HEAD + line * len(gallery.cases)), _PAPER)
     pen = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(16), ImageFont.load_default(13)
+    if band:
+        pen.text((8, 8), NOT_EVIDENCE.capitalize(), fill=_WRONG, font=large)
     for column, one in enumerate(titles):
         left = _MARGIN + column * (TILE + _GAP)
-        pen.text((left, 6), _fitted(one.title, large, TILE), fill=_INK, font=large)
-        pen.text((left, 27), _fitted(one.backbone, small, TILE), fill=_PALE, font=small)
-        pen.text((left, 44), _fitted(one.source, small, TILE), fill=_PALE, font=small)
+        pen.text((left, band + 6), _fitted(one.title, large, TILE), fill=_INK, font=large)
+        pen.text((left, band + 27), _fitted(one.backbone, small, TILE), fill=_PALE, font=small)
+        pen.text((left, band + 44), _fitted(one.source, small, TILE), fill=_PALE, font=small)
     for row, case in enumerate(gallery.cases):
-        top = _HEAD + row * line
+        top = band + _HEAD + row * line
         pen.text((8, top + TILE // 2 - 20), _fitted(case.target, large, _MARGIN - 16), fill=_INK, font=large)
         pen.text((8, top + TILE // 2 + 2), _fitted(case.id, small, _MARGIN - 16), fill=_PALE, font=small)
         sheet.paste(_decode(case.picture), (_MARGIN, top))

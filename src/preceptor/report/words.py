@@ -56,12 +56,17 @@ def warnings(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """What must be known before any figure is read: (heading, sentences)."""
     said = []
     if quick := [run.label for run in runs if run.mark == NOT_EVIDENCE]:
-        said.append((NOT_EVIDENCE.capitalize(), QUICK_RUNS.format(listed(quick))))
+        said.append(quick_warning(quick))
     if optimistic := [run.label for run in runs if run.paper_protocol]:
         said.append(("Optimistic figures: protocol “paper”", PAPER_PROTOCOL.format(listed(optimistic))))
     if len({(run.split_hash, run.metrics.get("protocol")) for run in runs}) > 1:
         said.append(("Different test images", DIFFERENT_SPLITS))
     return said
+
+
+def quick_warning(labels: Sequence[str]) -> tuple[str, str]:
+    """That runs are of a quick study: heading, sentences."""
+    return NOT_EVIDENCE.capitalize(), QUICK_RUNS.format(listed(labels))
 
 
 def notes(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

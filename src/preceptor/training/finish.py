@@ -125,11 +125,12 @@ def _plain(network: AnyNetwork, headed: bool = False) -> Trained:
 def save_networks(
     run: Run, recipe: Recipe, networks: Mapping[str, AnyNetwork], tested: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Writes the file of each network, with its figures on the test part where there are some.
+    """Writes the file of each network, with its figures on the test part where there are some, and the run's mark.
 
     Frozen networks have a file in the run that trained them.
     """
-    data = run.environment["data"]
+    said = run.environment
+    data, mark = said["data"], said.get("marked", "")
     for name, network in networks.items():
         if recipe.networks[name].frozen is not True:
             about = {
@@ -138,6 +139,7 @@ def save_networks(
                 "paper": recipe.paper,
                 "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
                 "test": {key: value for key, value in tested.get(name, {}).items() if isinstance(value, float)},
+                **({"marked": mark} if mark else {}),
             }
             headed = recipe.networks[name].frozen == "backbone"  # its head is what this run is about
             save_network(_plain(network, headed), run.network_file(name), about)
