@@ -139,7 +139,8 @@ class Plan(Section):
         folds = value.get("folds")
         if isinstance(folds, int) and not isinstance(folds, bool) and folds >= 2:
             value["folds"] = list(range(folds))
-            value["set"] = {**(value.get("set") or {}), "split.folds": folds}
+            said = value.get("set") or {}
+            value["set"] = {**said, "split.folds": folds} if isinstance(said, dict) else said  # refused below
         seeds = value.get("seeds")
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
             value["seeds"] = list(range(seeds))
@@ -160,6 +161,11 @@ class Plan(Section):
         self._once("paper.data", [table.data for table in self.paper])
         if self.teacher is None and any(row.teacher for row in self.rows):
             raise ValueError("rows: one is the plan's teacher, and the plan has none; give teacher: {recipe: …}")
+        if self.row(self.baseline).teacher and self.teacher_seed is not None and self.teacher_seed not in self.seeds:
+            raise ValueError(
+                f"baseline: {self.baseline!r} is the teacher, of seed {self.teacher_seed} alone, and no other row has "
+                "that seed to be paired with it; add it to seeds, or take another baseline"
+            )
         for where, settings in self._settings():
             for key in settings:
                 if key in OWN:

@@ -9,10 +9,10 @@ from typing import Any
 
 from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe import Recipe
-from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
 from preceptor.study.cells import same_run
 from preceptor.study.comparable import check_figures
+from preceptor.study.layers import Layers
 from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
 
 
@@ -41,8 +41,9 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
     """The plan with the command line and, if asked for, its ``quick`` section worked into rows, data and folds.
 
     Raises:
-        PreceptorError: an override that no row knows or one of a wrong type, a row that names a network that it lacks,
-            a column that is no figure of the rows' task, a plan without a quick section that is to be quick.
+        PreceptorError: an override that no row knows or that changes nothing, or one of a wrong type; a row that names
+            a network that it lacks, a column that is no figure of the rows' task, a plan without a quick section that
+            is to be quick.
     """
     asked = asked or Asked()
     if asked.quick and plan.quick is None and not plan.is_quick:
@@ -60,17 +61,14 @@ def settle(plan: Plan, asked: Asked | None = None) -> Plan:
         said["paper"] = []  # not evidence: nothing to set beside published figures
     shrunk = {} if quick is None else quick.set
     base = validate({**said, **own}, f"plan {plan.name}")
-    layers = _Layers(base, (base.set, None, shrunk, _folds(own), given))
+    layers = Layers(base, base.set, shrunk, _folds(own) | given)
     data = _data(plan, quick.data if quick is not None else None, asked)
-    teacher = base.teacher and Teacher(
-        recipe=base.teacher.recipe,
-        set=layers.of(base.teacher.recipe, base.teacher.set | ({} if quick is None else quick.teacher)),
-    )
+    teacher = base.teacher and _teacher(base.teacher, layers, {} if quick is None else quick.teacher)
     taught = base.model_copy(update={"teacher": teacher})
     found = [_row(row, layers, taught) for row in base.rows]
     rows = [row for row, _ in found]
     for row in [row for row in plan.rows if row.recipe is not None and row.name not in [one.name for one in rows]]:
-        layers.of(str(row.recipe), row.set)  # left out by quick; what only it knows is no mistake
+        layers.used(layers.of(str(row.recipe), row.set))  # left out by quick; what only it knows is no mistake
     layers.refuse_idle()
     check_figures(base, {recipe.task for _, recipe in found})
     tables = [_rows_of(table.model_dump(), base) for table in base.paper if table.data == data.reader]
@@ -107,7 +105,21 @@ def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
     )
 
 
-def _row(row: Row, layers: _Layers, plan: Plan) -> tuple[Row, Recipe]:
+def _teacher(said: Teacher, layers: Layers, quickly: Settings) -> Teacher:
+    settings = layers.of(said.recipe, said.set, quickly)
+    try:
+        layers.refuse_beaten(said.recipe, settings)
+    except PreceptorError as error:
+        raise _within("teacher", error) from None
+    layers.used(settings)
+    return Teacher(recipe=said.recipe, set=settings)
+
+
+def _within(where: str, error: PreceptorError) -> PreceptorError:
+    return PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy)
+
+
+def _row(row: Row, layers: Layers, plan: Plan) -> tuple[Row, Recipe]:
     try:
         if row.teacher:
             assert plan.teacher is not None
@@ -119,94 +131,52 @@ def _row(row: Row, layers: _Layers, plan: Plan) -> tuple[Row, Recipe]:
             if plan.teacher is not None:
                 settings = _without_vain(row, source, settings, plan)
             recipe = resolve(source, settings)
+            layers.refuse_beaten(source, settings)
+            layers.used(settings)
         networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
         for name in networks:
             known = [*recipe.networks, *recipe.ensembles]
             if name not in known:
                 raise PreceptorError(f"networks: {source} has no {name!r}.{did_you_mean(name, known)}")
     except PreceptorError as error:
-        raise PreceptorError(f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy) from None
+        raise _within(f"row {row.name}", error) from None
     return row.model_copy(update={"set": settings, "networks": networks}), recipe
 
 
 def _without_vain(row: Row, source: str, settings: Settings, plan: Plan) -> Settings:
     """A row's settings, less what the plan says for all rows of a network that its teacher replaces.
 
-    Such a key changes the recipe, and not what the study knows its run by.
-
     Raises:
         PreceptorError: the row itself says such a thing: it would be called what it is not.
     """
-    kept = dict(settings)
-    while key := next((one for one in kept if _in_vain(one, source, kept, plan)), None):  # one may have hidden another
+    vain = _in_vain(source, settings, plan)
+    for key in vain:
         if key in row.set:
             raise PreceptorError(
                 f"set.{key}: the plan's teacher takes the place of that network, so that this changes nothing",
                 expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
                 remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
             )
-        del kept[key]
-    return kept
+    return {key: value for key, value in settings.items() if key not in vain}
 
 
-def _in_vain(key: str, source: str, settings: Settings, plan: Plan) -> bool:
-    recipe = resolve(source, settings)
+def _in_vain(source: str, settings: Settings, plan: Plan) -> set[str]:
+    """The keys that change the recipe, and not what the study knows its run by."""
+    recipe, rest = resolve(source, settings), dict(settings)
+
+    def needless(key: str) -> bool:
+        without = _resolved(source, {one: value for one, value in rest.items() if one != key})
+        return without is not None and same_run(without, recipe, plan)
+
+    while key := next(filter(needless, rest), None):  # two that say the same hide each other while both are there
+        del rest[key]
+    bare = resolve(source, rest)
+    return {key for key in settings.keys() - rest if _resolved(source, {**rest, key: settings[key]}) != bare}
+
+
+def _resolved(source: str, settings: Settings) -> Recipe | None:
+    """None where some settings stand on others that are not there."""
     try:
-        without = resolve(source, {one: value for one, value in settings.items() if one != key})
+        return resolve(source, settings)
     except PreceptorError:
-        return False  # other settings stand on it
-    return without != recipe and same_run(without, recipe, plan)
-
-
-class _Layers:
-    """Settings of all rows, some below and some above each row's own (None marks its place)."""
-
-    def __init__(self, plan: Plan, layers: Sequence[Settings | None]) -> None:
-        self._plan, self._layers = plan, layers
-        self._idle = {key for layer in layers for key in layer or ()}
-
-    def of(self, source: str, own: Settings) -> Settings:
-        """What holds for a row, or the teacher, with this recipe."""
-        wanted = {**{k: v for layer in self._layers for k, v in (own if layer is None else layer).items()}}
-        base = _base(source, {key: value for key, value in wanted.items() if key in _arguments(source)})
-        settings: Settings = {}
-        for layer in self._layers:
-            for key, value in (own if layer is None else layer).items():
-                if layer is not None and not _knows(source, base, key):
-                    continue
-                settings.pop(key, None)  # so that a later word comes later: order decides between a key and its parts
-                settings[key] = value
-                self._idle.discard(key)
-        return settings
-
-    def refuse_idle(self) -> None:
-        """Raises for a key that no row knew; the first recipe says what is wrong with it."""
-        for key in sorted(self._idle):
-            for source in (row.recipe for row in self._plan.rows if row.recipe is not None):
-                resolve(source, {key: next(layer[key] for layer in self._layers if layer and key in layer)})
-            raise PreceptorError(f"plan {self._plan.name}: {key!r} means nothing to any of its rows")
-
-
-def _arguments(source: str) -> set[str]:
-    return set(RECIPES[source].arguments) if not _is_file(source) else set()
-
-
-def _base(source: str, arguments: Settings) -> Recipe:
-    return resolve(source, arguments)
-
-
-def _is_file(source: str) -> bool:
-    return source.endswith((".yaml", ".yml")) or "/" in source
-
-
-def _knows(source: str, recipe: Recipe, key: str) -> bool:
-    """Whether a key is an argument of the recipe, a setting of all recipes, or of something that this one has."""
-    if key in _arguments(source):
-        return True
-    section, _, rest = key.partition(".")
-    name = rest.partition(".")[0]
-    if section in ("networks", "views"):
-        return name in getattr(recipe, section)
-    if section == "objectives":
-        return name in [one.name for one in recipe.objectives]
-    return section in Recipe.model_fields
+        return None

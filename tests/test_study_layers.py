@@ -1,0 +1,84 @@
+"""Which word holds where a plan, its rows, ``quick`` and the command line say the same, and which is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from preceptor.errors import PreceptorError
+from preceptor.study.plan import read_plan, validate
+from preceptor.study.settle import Asked, settle
+from small_study import PLAN, plan
+
+EXACT = {"networks.student.backbone": "test_efficientnet"}
+
+
+def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The rows' settings; ``teacher`` is that of the plan."""
+    found = settle(plan(**changes), Asked(quick="quick" in changes, overrides=overrides))
+    teacher = {} if found.teacher is None else {"teacher": found.teacher.set}
+    return {row.name: row.set for row in found.rows} | teacher
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "where", "remedy"),
+    [
+        ("crckd_table1", {"backbone": "resnet18"}, "row B1", "networks.student.backbone=resnet18"),
+        ("crckd_table1", {"pretrained": "none"}, "row B1", "networks.student.pretrained=none"),
+        ("ssdkd_table2", {"backbone": "resnet18"}, "teacher", "networks.teacher.backbone=resnet18"),
+    ],
+)
+def test_a_word_for_all_rows_that_one_of_them_would_not_hear_is_refused(
+    name: str, said: dict[str, Any], where: str, remedy: str
+) -> None:
+    """Else the baseline would be of another network than what it is compared with."""
+    with pytest.raises(PreceptorError) as caught:
+        settle(read_plan(name), Asked(overrides=said))
+    assert caught.value.what.startswith(f"{where}: ")
+    assert caught.value.remedy == f"say {remedy} instead"
+
+
+def test_the_remedy_reaches_every_row() -> None:
+    key = "networks.student.backbone"
+    for row in settle(read_plan("crckd_table1"), Asked(overrides={key: "resnet18"})).rows:
+        assert row.set[key] == "resnet18"
+
+
+def test_a_rows_own_word_holds_over_the_plans() -> None:
+    rows = [{"name": "alone", "recipe": "student", "set": EXACT}, PLAN["rows"][1]]
+    found = settled({}, rows=rows, set={"backbone": "test_resnet", "pretrained": "none"})
+    assert found["alone"].items() >= EXACT.items()
+    same = settled({"backbone": EXACT["networks.student.backbone"]}, rows=rows)  # and agrees with it
+    assert same["alone"].items() >= EXACT.items()
+
+
+def test_what_quick_says_of_the_teacher_holds_over_what_it_says_of_all() -> None:
+    teacher = {"recipe": "teacher", "set": {"epochs": 30}}
+    quick = {"set": {"epochs": 8}, "teacher": {"epochs": 20}}
+    assert settled({}, teacher=teacher, quick=quick)["teacher"]["epochs"] == 20
+    assert settled({"epochs": 2}, teacher=teacher, quick=quick)["teacher"]["epochs"] == 2
+    assert settled({}, teacher=teacher, quick=quick)["alone"]["epochs"] == 8
+
+
+def test_a_word_about_what_the_plans_teacher_replaces_is_refused() -> None:
+    rows = [*PLAN["rows"], {"name": "KD off", "recipe": "kd_off_v1"}]
+    settle(plan(rows=rows), Asked(overrides={"teacher_backbone": "test_resnet"}))
+    with pytest.raises(PreceptorError, match="teacher_backbone: changes nothing in any row") as caught:
+        settle(plan(rows=rows, teacher={"recipe": "teacher"}), Asked(overrides={"teacher_backbone": "test_resnet"}))
+    assert "networks.teacher.backbone" in caught.value.remedy
+    with pytest.raises(PreceptorError, match=r"unknown key 'epoch'\. Did you mean 'epochs'"):
+        settle(plan(rows=rows, teacher={"recipe": "teacher"}), Asked(overrides={"epoch": 3}))
+
+
+def test_a_baseline_that_nothing_is_paired_with_is_refused() -> None:
+    rows = [*PLAN["rows"], {"name": "T", "teacher": True}]
+    said = {"rows": rows, "teacher": {"recipe": "teacher"}, "baseline": "T", "seeds": [0, 1]}
+    plan(**said, teacher_seed=1)
+    with pytest.raises(PreceptorError, match="no other row has that seed"):
+        plan(**said, teacher_seed=7)
+
+
+def test_settings_that_are_no_mapping_are_named() -> None:
+    with pytest.raises(PreceptorError, match="'set'"):
+        validate({**PLAN, "folds": 5, "set": [1]}, "plan")
