@@ -21,7 +21,8 @@ from rich.console import Console
 from preceptor.errors import PreceptorError
 from preceptor.evidence import NOT_EVIDENCE
 from preceptor.study import timing
-from preceptor.study.conduct import Study, conduct, open_study, threads_before
+from preceptor.study.before import threads_before
+from preceptor.study.conduct import Study, conduct, open_study
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.plan import to_yaml
@@ -101,7 +102,7 @@ def test_each_run_once(once: tuple[Path, InThisProcess], phantom_root: Path) -> 
     assert yaml.safe_load((out / "study.yaml").read_text())["threads"] == 1
     rendered = result_table(study)
     assert [column.header for column in rendered.columns] == ["row", "network", "cells", "ACC"]
-    with pytest.raises(PreceptorError, match=r"threads is 2; the finished cells in .* had 1"):
+    with pytest.raises(PreceptorError, match=r"threads is 2; the cells in .* had 1"):
         threads_before(out, plan(threads=2))
 
 
@@ -136,7 +137,7 @@ def test_failures_are_written_down_while_others_go_on(phantom_root: Path, tmp_pa
     engine = InThisProcess(dies_after=0)
     with pytest.raises(KeyboardInterrupt):
         run(engine, phantom_root, tmp_path / "study")
-    assert [cell["state"] for cell in table(tmp_path / "study")] == ["done", "pending"]
+    assert [cell["state"] for cell in table(tmp_path / "study")] == ["done", "failed"]  # until it has been tried
 
 
 def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
 def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
     """Those too that an older version has left without a mark."""
     (tmp_path / "environment.json").write_text('{"seed": 0}')
-    task = Task("a", tmp_path, {}, Data("phantom"), 1, 1, None)
+    task = Task("a", tmp_path, {}, Data("phantom"), 1, 1, None, tmp_path / "log")
     assert _prepared(task).environment == {"seed": 0}
     assert _prepared(replace(task, mark=NOT_EVIDENCE)).environment == {"seed": 0, "marked": NOT_EVIDENCE}
 
@@ -211,8 +212,8 @@ def results(out: Path) -> dict[str, bytes]:
     return found
 
 
-def local(out: Path, workers: int) -> LocalEngine:
-    return LocalEngine(workers, 1, 1, out / "logs")
+def local(workers: int) -> LocalEngine:
+    return LocalEngine(workers, 1, 1)
 
 
 def test_any_number_of_workers_gives_the_same(
@@ -221,7 +222,7 @@ def test_any_number_of_workers_gives_the_same(
     """Two processes at once, against one after another in this process; and a recipe that cannot work fails alone."""
     broken = {"name": "broken", "recipe": "student", "set": {"optimiser.lr": 1e30, "optimiser.name": "sgd"}}
     out = tmp_path / "study"
-    study = run(local(out, 2), phantom_root, out, rows=[broken, *PLAN["rows"]])
+    study = run(local(2), phantom_root, out, rows=[broken, *PLAN["rows"]])
     assert study.count("failed") == 1
     failed, *_ = table(out)
     assert "became" in failed["error"]
@@ -248,10 +249,10 @@ def test_a_cell_has_room_on_one_node_or_none() -> None:
     assert _room([small, large], 2, 0) == 2
     assert _room([large, fast], 1, 2) == 1
     assert _room([fast, fast], 4, 1) == 4
-    with pytest.raises(PreceptorError, match="the largest node has 1 CPUs, a cell takes threads=2"):
+    with pytest.raises(PreceptorError, match="the largest node has 1 CPUs, a cell takes 2"):
         _room([small, small], 2, 0)
-    with pytest.raises(PreceptorError, match="8 CPUs and 3 GPUs, a cell takes threads=1 and devices=4"):
-        _room([large, fast], 1, 4)
+    with pytest.raises(PreceptorError, match="8 CPUs and 3 GPUs, a cell takes 4 and 4"):
+        _room([large, fast], 4, 4)
 
 
 def test_killed_and_asked_again(phantom_root: Path, tmp_path: Path) -> None:

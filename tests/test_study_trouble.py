@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import sys
@@ -10,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from preceptor.atomic import write_text
+from preceptor.errors import PreceptorError
+from preceptor.study.before import refuse_other_data, threads_before
 from preceptor.study.conduct import Study, conduct, open_study
+from preceptor.study.engines.local import bearable
 from preceptor.study.settle import Asked, settle
+from preceptor.study.show import matrix_table, result_table
 from preceptor.study.work import Outcome, Task, work
 from small_study import PLAN, plan
 
@@ -63,3 +69,136 @@ def test_the_command_can_be_given_again_as_it_is_told(
     work(task)
     for folder in (tmp_path / "study", task.path):
         assert shlex.split(json.loads((folder / "environment.json").read_text())["command"]) == words
+
+
+def test_a_folder_of_other_data_is_refused_before_anything_is_written_over(phantom_root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    (task,) = stop(opened(phantom_root, out)).tasks
+    opened(phantom_root, out, data={"reader": "phantom", "exclude": ["phantom_0000159"]})  # nothing was trained yet
+    begun(task.path)
+    opened(phantom_root, out)
+    with pytest.raises(PreceptorError, match=r"other images .* of phantom: 160 then, 159 now") as refused:
+        opened(phantom_root, out, data={"reader": "phantom", "exclude": ["phantom_0000159"]})
+    assert "choose another --out" in refused.value.remedy
+    with pytest.raises(PreceptorError, match="holds a study of phantom, and this is one of folder"):
+        refuse_other_data(out, plan(data={"reader": "folder"}), "", 0)
+
+
+def test_threads_are_fixed_as_soon_as_a_cell_is_begun(phantom_root: Path, tmp_path: Path) -> None:
+    """A cell that went on with another number would end with other last bits."""
+    out = tmp_path / "study"
+    (task,) = stop(opened(phantom_root, out)).tasks
+    assert threads_before(out, plan(threads=2)) == 2
+    begun(task.path)
+    with pytest.raises(PreceptorError, match=r"threads is 2; the cells in .* done or begun had 1"):
+        threads_before(out, plan(threads=2))
+
+
+def begun(run: Path) -> None:
+    """As a run stands after its first epoch."""
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints" / "last.pt").touch()
+
+
+def test_processes_of_a_cell_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share the cell's threads; with fewer threads than processes, each still has one."""
+    monkeypatch.setattr("preceptor.study.engines.local.cores", lambda: 8)
+    monkeypatch.setattr("preceptor.study.engines.local._free_memory", lambda: 2**50)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert [bearable(10, *said) for said in ((None, 1), (1, 2), (2, 2), (4, 2), (3, 1))] == [8, 4, 4, 2, 2]
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_clear_error(phantom_root: Path) -> None:
+    with pytest.raises(PreceptorError, match=r"--out /proc/nowhere/study: cannot be written to \(No such file"):
+        conduct(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
+
+
+def test_a_full_disk_loses_nothing_that_is_done(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "study"
+    engine = Works()
+
+    def full(path: Path, content: str) -> None:
+        if engine.done:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_text(path, content)
+
+    monkeypatch.setattr("preceptor.study.conduct.write_text", full)
+    with pytest.raises(PreceptorError, match=r"cells\.json: cannot be written \(No space left") as stopped:
+        conduct(opened(phantom_root, out), lambda: engine, 1)
+    assert "the same command goes on" in stopped.value.remedy
+    assert engine.closed
+    monkeypatch.undo()
+    assert opened(phantom_root, out).count("done") == 1
+
+
+class Works(Stopped):
+    """An engine in this process."""
+
+    done = 0
+
+    def results(self, seconds: float) -> list[Outcome]:
+        outcome = work(self.tasks.pop(0))
+        self.done += 1
+        return [outcome]
+
+
+def test_the_engine_starts_before_images_are_decoded_and_is_closed_if_they_cannot_be(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, order = Stopped(), []
+
+    def decode(*_: Any) -> None:
+        order.append("decode")
+        raise PreceptorError("an image is broken")
+
+    def start() -> Stopped:
+        order.append("engine")
+        return engine
+
+    monkeypatch.setattr("preceptor.study.conduct._decode", decode)
+    with pytest.raises(PreceptorError, match="an image is broken"):
+        conduct(opened(phantom_root, tmp_path / "study"), start, 1)
+    assert (order, engine.closed) == (["engine", "decode"], True)
+
+
+@pytest.mark.parametrize(
+    "history", ["", "junk", "epoch,loss\n1,2\n", "seconds\nx\n", "a,seconds\n1\n", "seconds\nnan\n"]
+)
+def test_a_damaged_history_is_none(phantom_root: Path, tmp_path: Path, history: str) -> None:
+    (task,) = stop(opened(phantom_root, tmp_path / "study")).tasks
+    task.path.mkdir(parents=True)
+    (task.path / "history.csv").write_text(history)
+    study = opened(phantom_root, tmp_path / "study")
+    assert [outcome.state for outcome in study.outcomes.values()] == ["pending"]
+    assert matrix_table(study).row_count == 1
+
+
+@pytest.mark.parametrize("figures", ["", "{", "{}", "[]", '{"training_seconds": 1, "networks": {"student": {}}}'])
+def test_damaged_figures_are_a_failure_that_names_the_file(phantom_root: Path, tmp_path: Path, figures: str) -> None:
+    (task,) = stop(opened(phantom_root, tmp_path / "study")).tasks
+    task.path.mkdir(parents=True)
+    (task.path / "metrics.json").write_text(figures)
+    (outcome,) = opened(phantom_root, tmp_path / "study").outcomes.values()
+    assert (outcome.state, outcome.error.split(": cannot be read")[0]) == ("failed", str(task.path / "metrics.json"))
+
+
+def test_a_cell_with_damaged_figures_fails_alone(phantom_root: Path, tmp_path: Path) -> None:
+    """The other one runs; with the file removed, as the error says, the cell is measured again and is the same."""
+    out = tmp_path / "study"
+    rows = [PLAN["rows"][0], {"name": "longer", "recipe": "student", "set": {"networks.student.dropout": 0.2}}]
+    conduct(opened(phantom_root, out), Works, 1)
+    (file,) = out.glob("cells/*/metrics.json")
+    before = {name: (file.parent / name).read_bytes() for name in ("predictions.csv", "student.safetensors")}
+    file.write_text("{")
+    study = opened(phantom_root, out, rows=rows)
+    conduct(study, Works, 1)
+    assert [study.outcome(cell).state for cell in study.matrix.cells] == ["failed", "done"]
+    assert f"{file}: cannot be read" in study.outcome(study.matrix.cells[0]).error
+    assert result_table(study).row_count == 2
+    file.unlink()
+    study = opened(phantom_root, out, rows=rows)
+    conduct(study, Works, 1)
+    assert study.count("done") == 2
+    assert before == {name: (file.parent / name).read_bytes() for name in before}

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from preceptor.commands import read_ids, split_overrides, wide_console
 from preceptor.errors import PreceptorError
-from preceptor.study.conduct import Study, conduct, open_study, threads_before
+from preceptor.study.before import threads_before
+from preceptor.study.conduct import Study, conduct, open_study
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine, bearable, cores
 from preceptor.study.plan import read_plan
@@ -77,7 +78,7 @@ def _engine(
     devices = opened.plan.devices
 
     def local() -> Engine:
-        return LocalEngine(at_once, threads, devices, opened.folder / "logs")
+        return LocalEngine(at_once, threads, devices)
 
     def on_ray() -> Engine:
         from preceptor.study.engines.ray import RayEngine

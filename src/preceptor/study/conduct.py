@@ -12,23 +12,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from preceptor.atomic import write_text
 from preceptor.data.catalog import Catalog
 from preceptor.errors import PreceptorError
 from preceptor.evidence import NOT_EVIDENCE
+from preceptor.study.before import (
+    ENVIRONMENT,
+    PARTS,
+    PLAN,
+    TABLE,
+    refuse_other_data,
+    refuse_other_study,
+    stands,
+    told_before,
+)
 from preceptor.study.cells import Cell, Job, Matrix, expand
 from preceptor.study.engines import Engine
 from preceptor.study.plan import DataSet, Plan, to_yaml
-from preceptor.study.work import Outcome, Task, seconds_so_far
+from preceptor.study.work import Outcome, Task
 from preceptor.training.api import decoder
 from preceptor.training.prepare import Data
-from preceptor.training.run import Run
 from preceptor.version import __version__
 
-PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
+LOGS = "logs"
 
 
 @dataclass
@@ -65,7 +73,11 @@ class Study:
         return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.with_parts()}]
 
     def write(self) -> None:
-        """``cells.json`` and ``shared.json`` as things stand."""
+        """``cells.json`` and ``shared.json`` as things stand.
+
+        Raises:
+            PreceptorError: they cannot be written.
+        """
         _write_json(self.folder / TABLE, [self._cell(cell) for cell in self.matrix.cells])
         _write_json(self.folder / PARTS, [self._part(job) for job in self.parts()])
 
@@ -89,7 +101,7 @@ class Study:
     def _stands(self, job: Job) -> dict[str, Any]:
         outcome = self.outcomes[job.identity]
         return {
-            "state": outcome.state,
+            "state": "failed" if outcome.error else outcome.state,  # until another try has ended, the last one counts
             "run": self.matrix.paths[job.identity].relative_to(self.folder).as_posix(),
             "error": outcome.error,
             "seconds": round(outcome.seconds, 2) if outcome.seconds else None,
@@ -104,27 +116,14 @@ def open_study(plan: Plan, folder: Path) -> Study:
         PreceptorError: wrong recipes or data, or the folder is a file, holds another study or damaged tables.
     """
     folder = folder.expanduser().resolve()
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    if not there.is_dir():
-        raise PreceptorError(f"--out {folder}: {there} is a file", expected="a folder, new or one of this study")
-    before = _plan_before(folder)
-    if before is not None and before["name"] != plan.name:
-        raise PreceptorError(
-            f"--out {folder}: holds the study {before['name']!r}", expected=f"a new folder, or one of {plan.name!r}"
-        )
-    if before is not None and bool(before.get("quick")) != plan.is_quick:
-        kinds = ("a quick study", "a study at full size")
-        held, asked = kinds if not plan.is_quick else kinds[::-1]
-        raise PreceptorError(
-            f"--out {folder}: holds {held}, and this is {asked}",
-            expected="a folder for each: what is quick is no evidence, and must not stand beside what is",
-            remedy="choose another --out",
-        )
+    refuse_other_study(folder, plan)
     data = data_of(plan.data)
     catalog = data.catalog()
-    matrix = expand(plan, catalog.fingerprint(), folder)
-    seconds = _seconds_before(folder)
-    outcomes = {key: _stands(key, matrix.paths[key], seconds.get(key)) for key in matrix.jobs}
+    fingerprint = catalog.fingerprint()
+    refuse_other_data(folder, plan, fingerprint, len(catalog))
+    matrix = expand(plan, fingerprint, folder)
+    told = told_before(folder)
+    outcomes = {key: stands(key, matrix.paths[key], told.get(key)) for key in matrix.jobs}
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
 
@@ -133,21 +132,12 @@ def data_of(said: DataSet) -> Data:
     return Data(said.reader, root, said.options, tuple(said.exclude))
 
 
-def threads_before(folder: Path, plan: Plan) -> int | None:
-    """How many threads the cells of a study in ``folder`` have worked with, whatever the plan leaves open.
-
-    Raises:
-        PreceptorError: the plan wants another number than cells that are done already had.
-    """
-    before = _plan_before(folder) or {}
-    known = before.get("threads")
-    if known is not None and plan.threads not in (None, known) and any(folder.glob("*/*/metrics.json")):
-        raise PreceptorError(
-            f"threads is {plan.threads}; the finished cells in {folder} had {known}",
-            expected="one number of threads for all cells: the last bits of their figures depend on it",
-            remedy=f"leave threads at {known}, or choose another --out",
-        )
-    return plan.threads or known
+def tried_again(study: Study) -> Study:
+    """The study with what has failed before it, and is tried again, among what is left; the errors stay known."""
+    again = {
+        key: replace(one, state="pending") if one.state == "failed" else one for key, one in study.outcomes.items()
+    }
+    return replace(study, outcomes=again)
 
 
 def conduct(
@@ -171,32 +161,41 @@ def conduct(
         watch: told once a second, and at the end, how things stand and what has just ended.
 
     Raises:
-        PreceptorError: another process is at work on this study.
+        PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
+            start. What is done stays done, and the same command goes on.
     """
-    study.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(study.folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise PreceptorError(f"{study.folder}: another preceptor study is at work there") from None
+    lock = _lock(study.folder)
     try:
         study.plan = study.plan.model_copy(update={"threads": threads})
-        for key, outcome in study.outcomes.items():
-            if outcome.state == "failed":
-                study.outcomes[key] = replace(outcome, state="pending", error="")
-        write_text(study.folder / PLAN, to_yaml(study.plan))
-        _write_json(study.folder / ENVIRONMENT, _environment(study))
-        study.write()
+        study.outcomes = tried_again(study).outcomes
         todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
-        if todo:
-            _decode(study, todo, cache, quiet)
-            started = engine()
-            try:
+        started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
+        try:
+            _write(study.folder / PLAN, to_yaml(study.plan))
+            _write_json(study.folder / ENVIRONMENT, _environment(study))
+            study.write()
+            if started is not None:
+                _decode(study, todo, cache, quiet)
                 _run(study, started, todo, threads, cache, watch)
-            finally:
+        finally:
+            if started is not None:
                 started.close()
     finally:
         lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise PreceptorError(f"{folder}: another preceptor study is at work there") from None
+    except OSError as error:
+        raise PreceptorError(
+            f"--out {folder}: cannot be written to ({error.strerror})", remedy="choose another --out"
+        ) from None
+    return lock
 
 
 def _run(
@@ -236,6 +235,7 @@ def _start(study: Study, engine: Engine, todo: dict[str, Job], threads: int, cac
                     threads=threads,
                     devices=study.plan.devices,
                     cache=cache and cache.expanduser().resolve(),
+                    log=study.folder / LOGS / f"{study.matrix.paths[key].name}.log",
                     mark=NOT_EVIDENCE if study.plan.is_quick else "",
                 )
             )
@@ -263,43 +263,6 @@ def _decode(study: Study, todo: Mapping[str, Job], cache: Path | None, quiet: bo
         decoder(cache, quiet)(catalog, recipe)
 
 
-def _stands(identity: str, path: Path, seconds: float | None) -> Outcome:
-    run = Run(path)
-    if run.finished:
-        return Outcome(identity, "done", "", seconds or run.metrics["training_seconds"])
-    return Outcome(identity, "pending", "", seconds_so_far(path))
-
-
-def _seconds_before(folder: Path) -> dict[str, float]:
-    found = {}
-    for path in (folder / TABLE, folder / PARTS):
-        if path.is_file():
-            try:
-                found.update({one["identity"]: one["seconds"] for one in json.loads(path.read_text())})
-            except (ValueError, KeyError, TypeError) as error:
-                raise PreceptorError(
-                    f"{path}: cannot be read ({error!r})",
-                    remedy="remove it; it is written again from what the runs are",
-                ) from None
-    return found
-
-
-def _plan_before(folder: Path) -> dict[str, Any] | None:
-    path = folder / PLAN
-    if not path.is_file():
-        return None
-    try:
-        said = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
-        raise PreceptorError(
-            f"{path}: cannot be read ({' '.join(str(error).split())})",
-            remedy="mend it, or remove it if this is the plan that it held; it is written again",
-        ) from None
-    if not isinstance(said, dict) or "name" not in said:
-        raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
-    return said
-
-
 def _environment(study: Study) -> dict[str, Any]:
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -313,4 +276,14 @@ def _environment(study: Study) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    _write(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        write_text(path, content)
+    except OSError as error:
+        raise PreceptorError(
+            f"{path}: cannot be written ({error.strerror})",
+            remedy="make room for it; the same command goes on with what is done and from the last finished epochs",
+        ) from None

@@ -14,8 +14,8 @@ import yaml
 
 from preceptor.errors import PreceptorError
 from preceptor.report.run import Run, load_run
+from preceptor.study.before import PLAN, TABLE
 from preceptor.study.comparable import alike
-from preceptor.study.conduct import PLAN, TABLE
 from preceptor.study.plan import Plan, Row, validate
 
 #: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import time
 import traceback
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 class Task:
     """All that a worker needs; plain enough to travel to another process or machine that sees the same folders.
 
-    ``mark`` is what the run must say of itself wherever it is shown.
+    ``log`` is where its process prints; ``mark`` is what the run must say of itself wherever it is shown.
     """
 
     identity: str
@@ -36,17 +39,33 @@ class Task:
     threads: int
     devices: int
     cache: Path | None
+    log: Path
     mark: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task; ``seconds`` includes what earlier sessions of the same run took."""
+    """What became of a task; ``seconds`` includes what earlier sessions of the same run took.
+
+    One that is pending may have an error too: of its last try, until this one has ended.
+    """
 
     identity: str
     state: State
     error: str = ""
     seconds: float = 0.0
+
+
+def work_logged(task: Task) -> Outcome:
+    """:func:`work` in a process that is for this task alone: whatever it prints goes to the end of the task's log."""
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("a") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+    except OSError as error:
+        return Outcome(task.identity, "failed", f"{task.log}: cannot be written to ({error.strerror})")
+    return work(task)
 
 
 def work(task: Task) -> Outcome:
@@ -59,6 +78,7 @@ def work(task: Task) -> Outcome:
     torch.set_num_threads(task.threads)
     try:
         with _alone(task.path):
+            figures_of(task.path)  # damaged ones would pass for a finished run
             carry_on(_prepared(task), devices=task.devices, cache=task.cache)
     except PreceptorError as error:
         return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
@@ -74,6 +94,11 @@ def environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREADS, str(threads))
 
 
+def cores_taken(threads: int, devices: int) -> int:
+    """How many CPU cores a task keeps busy: its processes share its threads, but each has one of its own at least."""
+    return max(threads, devices)
+
+
 def seconds_so_far(path: Path) -> float:
     """What the epochs of a run took that are done already."""
     return sum(_epoch_seconds(path))
@@ -84,12 +109,37 @@ def epochs_done(path: Path) -> int:
 
 
 def _epoch_seconds(path: Path) -> list[float]:
+    """Of a history that cannot be read, none: it is written anew from the run's checkpoint."""
     try:
         head, *rows = (path / "history.csv").read_text().splitlines()
-    except (OSError, ValueError):
+        column = head.split(",").index("seconds")
+        seconds = [float(row.split(",")[column]) for row in rows]
+    except (OSError, ValueError, IndexError):
         return []
-    column = head.split(",").index("seconds")
-    return [float(row.split(",")[column]) for row in rows]
+    return seconds if all(map(math.isfinite, seconds)) else []
+
+
+def figures_of(path: Path) -> dict[str, Any] | None:
+    """``metrics.json`` of a run, as far as a study needs it; None where there is none yet.
+
+    Raises:
+        PreceptorError: it is damaged.
+    """
+    file = path / "metrics.json"
+    if not file.is_file():
+        return None
+    try:
+        said = json.loads(file.read_text())
+        float(said["training_seconds"])
+        for one in said["networks"].values():
+            one["test"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(
+            f"{file}: cannot be read ({error!r})",
+            expected="the figures of a finished run",
+            remedy="remove it: the same command then measures the run again, from its checkpoint",
+        ) from None
+    return said
 
 
 def _prepared(task: Task) -> Run:

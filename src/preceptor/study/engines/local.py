@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from preceptor.parent import end_with_parent
-from preceptor.study.work import Outcome, Task, environment, work
+from preceptor.study.work import Outcome, Task, cores_taken, environment, work_logged
 
 #: Memory to count on for a cell; a U-Net at 224 px takes about this.
 _MEMORY = 3 * 2**30
@@ -33,7 +33,7 @@ def cores() -> int:
 def bearable(jobs: int, threads: int | None, devices: int) -> int:
     """How many of ``jobs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
     gpus = torch.cuda.device_count()
-    most = gpus // devices if gpus else min(cores() // (threads or devices), _free_memory() // _MEMORY)
+    most = gpus // devices if gpus else min(cores() // cores_taken(threads or 1, devices), _free_memory() // _MEMORY)
     return max(1, min(jobs, most))
 
 
@@ -47,14 +47,13 @@ class LocalEngine:
         workers: tasks at once.
         threads: CPU threads of each.
         devices: GPUs of each, where there are some; with more workers than that allows, workers share GPUs.
-        logs: folder for what tasks print.
     """
 
-    def __init__(self, workers: int, threads: int, devices: int, logs: Path) -> None:
-        self.workers, self._logs = workers, logs
+    def __init__(self, workers: int, threads: int, devices: int) -> None:
+        self.workers = workers
         self._context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         if hasattr(os, "fork"):
-            self._context.set_forkserver_preload([work.__module__])
+            self._context.set_forkserver_preload([work_logged.__module__])
             with _with_environment(environment(threads)):
                 forkserver.ensure_running()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -96,19 +95,16 @@ class LocalEngine:
         while self._queue and self._free:
             task, gpus = self._queue.popleft(), self._free.pop()
             receive, send = self._context.Pipe(duplex=False)
-            self._logs.mkdir(parents=True, exist_ok=True)
-            log = self._logs / f"{task.path.name}.log"
-            process = self._context.Process(target=_serve, args=(task, gpus, log, send))
+            process = self._context.Process(target=_serve, args=(task, gpus, send))
             process.start()
             send.close()
-            self._at_work[task.identity] = _Worker(task, gpus, log, process, receive)
+            self._at_work[task.identity] = _Worker(task, gpus, process, receive)
 
 
 @dataclass
 class _Worker:
     task: Task
     gpus: list[str]
-    log: Path
     process: BaseProcess
     receive: Connection
 
@@ -125,19 +121,16 @@ class _Worker:
         code = self.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         hint = "; perhaps memory was short: use fewer --workers" if code == -signal.SIGKILL else ""
-        return Outcome(self.task.identity, "failed", f"its process ended with {how}{hint} (log: {self.log})")
+        return Outcome(self.task.identity, "failed", f"its process ended with {how}{hint} (log: {self.task.log})")
 
 
-def _serve(task: Task, gpus: list[str], log: Path, send: Connection) -> None:
+def _serve(task: Task, gpus: list[str], send: Connection) -> None:
     """What a worker's process does: its task, and nothing after its parent has gone."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    with log.open("a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    send.send(work(task))
+    send.send(work_logged(task))
 
 
 @contextmanager

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from preceptor.errors import PreceptorError
-from preceptor.study.work import Outcome, Task, environment, work
+from preceptor.study.work import Outcome, Task, cores_taken, environment, work_logged
 
 #: A node that goes away takes its tasks with it; Ray starts them elsewhere, where they go on from their checkpoint.
 _RETRIES = 3
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class RayEngine:
-    """Each task in a Ray worker of its own that reserves ``threads`` CPUs and, where the cluster has GPUs, ``devices``.
+    """Each task in a Ray worker of its own that reserves the CPUs it keeps busy and, where the cluster has GPUs,
+    ``devices`` of them.
 
     Args:
-        address: of the cluster, from one of its nodes (``auto``, or ``HOST:6379``); None starts Ray on this machine for
-            as long as the study takes.
+        address: of the cluster, from one of its nodes (``auto``, or ``HOST:6379``); None is ``$RAY_ADDRESS``, and
+            without that starts Ray on this machine for as long as the study takes, beside any cluster that runs here.
         workers: tasks at once, at most; None leaves it to the cluster's CPUs and GPUs.
         threads: CPU threads of each task.
         devices: processes of each task, a GPU each where there are some.
@@ -39,25 +43,23 @@ class RayEngine:
         self._ray: Any = ray
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, and warns of
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is studied here
-        local: dict[str, Any] = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+        told = os.environ.get("RAY_ADDRESS")
+        where = address or told or "local"
+        local: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise PreceptorError(
-                f"--address {address}: no Ray cluster ({error})",
-                expected="auto or HOST:6379 of a cluster that runs, on one of its nodes",
-                remedy="start one: ray start --head",
-            ) from None
+            raise _unreachable(where, "--address " if address else "RAY_ADDRESS=" if told else "", error) from None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = devices if any(node.get("GPU", 0) for node in nodes) else 0
         try:
-            room = _room(nodes, threads, gpus)
+            room = _room(nodes, cores_taken(threads, devices), gpus)
         except PreceptorError:
             ray.shutdown()
             raise
         self.workers = min(room, workers or room)
         self._remote = ray.remote(
-            num_cpus=threads,
+            num_cpus=cores_taken(threads, devices),
             num_gpus=gpus,
             max_calls=1,
             max_retries=_RETRIES,
@@ -81,8 +83,7 @@ class RayEngine:
             try:
                 outcomes.append(self._ray.get(one))
             except self._ray.exceptions.RayError as error:
-                lines = str(error).strip().splitlines()
-                outcomes.append(Outcome(identity, "failed", f"{type(error).__name__}: {lines[0] if lines else ''}"))
+                outcomes.append(Outcome(identity, "failed", _in_words(error)))
         self._fill()
         return outcomes
 
@@ -100,7 +101,26 @@ class RayEngine:
             self._at_work[self._remote.remote(task, sys.argv, os.getcwd())] = task.identity
 
 
-def _room(nodes: Sequence[Mapping[str, float]], threads: int, gpus: int) -> int:
+def _unreachable(where: str, said_by: str, error: Exception) -> PreceptorError:
+    if where == "local":
+        return PreceptorError(f"--engine ray: Ray cannot start on this machine ({error})")
+    return PreceptorError(
+        f"{said_by}{where}: no Ray cluster ({error})",
+        expected="auto or HOST:6379 of a cluster that runs, on one of its nodes",
+        remedy="start one: ray start --head",
+    )
+
+
+def _in_words(error: Exception) -> str:
+    """What a task raised, as it would be said without Ray; of a worker or node that was lost, what Ray says first."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, Exception):
+        return _COLOURS.sub("", f"{type(cause).__name__}: {cause}")
+    lines = _COLOURS.sub("", str(error)).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
     """How many cells the nodes hold at once. A cell lies on one node: what two of them have together is of no use.
 
     Raises:
@@ -108,7 +128,7 @@ def _room(nodes: Sequence[Mapping[str, float]], threads: int, gpus: int) -> int:
     """
 
     def holds(node: Mapping[str, float]) -> int:
-        cells = int(node.get("CPU", 0)) // threads
+        cells = int(node.get("CPU", 0)) // cpus
         return min(cells, int(node.get("GPU", 0)) // gpus) if gpus else cells
 
     room = sum(map(holds, nodes))
@@ -116,8 +136,7 @@ def _room(nodes: Sequence[Mapping[str, float]], threads: int, gpus: int) -> int:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
         has = f"{largest.get('CPU', 0):.0f} CPUs" + (f" and {largest.get('GPU', 0):.0f} GPUs" if gpus else "")
         raise PreceptorError(
-            f"--engine ray: the largest node has {has}, a cell takes threads={threads}"
-            + (f" and devices={gpus}" if gpus else ""),
+            f"--engine ray: the largest node has {has}, a cell takes {cpus}" + (f" and {gpus}" if gpus else ""),
             expected="room for a cell on one node",
             remedy="set threads or devices lower, or add a larger node",
         )
@@ -126,5 +145,9 @@ def _room(nodes: Sequence[Mapping[str, float]], threads: int, gpus: int) -> int:
 
 def _work(task: Task, command: list[str], folder: str) -> Outcome:
     sys.argv = command  # which the run's environment.json tells
-    os.chdir(folder)  # where relative paths of a recipe start from
-    return work(task)
+    try:
+        os.chdir(folder)  # where relative paths of a recipe start from
+    except OSError as error:
+        said = f"the folder {folder}, in which the command was given, cannot be entered on {platform.node()}"
+        return Outcome(task.identity, "failed", f"{said} ({error.strerror}); it must be the same on every node")
+    return work_logged(task)
