@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from fake_run import CLASSES, FakeRun, Taught, write_fake_run
+from preceptor.evaluation.cases import ids_to_keep
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.overlays import as_jpeg, save_overlays
 
@@ -140,7 +141,8 @@ def _with_masks(path: Path, run: FakeRun, skill: float) -> None:
     history = pd.read_csv(path / "history.csv")
     history.columns = [name.replace("balanced_accuracy", "iou_pooled") for name in history.columns]
     history.to_csv(path / "history.csv", index=False)
-    _pictures(path, list(run.networks), skill, split.loc[split["part"] == "test", "id"].tolist()[:2])
+    kept = ids_to_keep(split.loc[split["part"] == "test", "id"].tolist())
+    _pictures(path, list(run.networks), skill, kept)
 
 
 def _squares(count: int, shift: float, seed: int) -> np.ndarray:
