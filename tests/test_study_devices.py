@@ -1,0 +1,32 @@
+"""A study whose cells are of several processes each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from preceptor.study.conduct import conduct, open_study
+from preceptor.study.engines.local import LocalEngine
+from preceptor.study.settle import Asked, settle
+from preceptor.training.api import train
+from small_study import PLAN, SETTINGS, plan
+
+
+def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_root: Path, tmp_path: Path) -> None:
+    """Its teacher, which is trained first, too."""
+    said = plan(rows=PLAN["rows"][1:], baseline="KD", devices=2)
+    study = open_study(settle(said, Asked(root=phantom_root)), tmp_path / "study")
+    conduct(study, lambda: LocalEngine(1, 1, 2), 1)
+    (cell,) = json.loads((tmp_path / "study/cells.json").read_text())
+    assert (cell["state"], cell["error"]) == ("done", "")
+    overrides = {**SETTINGS, "networks.teacher.run": str(next((tmp_path / "study/shared").glob("teacher-*")))}
+    overrides = {
+        key: value for key, value in overrides.items() if key == "networks.teacher.run" or "teacher" not in key
+    }
+    alone = train("kd", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=overrides, devices=2)
+    for run in (alone.path, tmp_path / "study" / cell["run"]):
+        assert json.loads((run / "environment.json").read_text())["processes"] == 2
+    one, other = (pd.read_csv(run / "predictions.csv") for run in (alone.path, tmp_path / "study" / cell["run"]))
+    pd.testing.assert_frame_equal(one, other, rtol=1e-5)
