@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from preceptor.commands import read_ids, split_overrides, wide_console
 from preceptor.errors import PreceptorError
-from preceptor.study.before import threads_before
-from preceptor.study.conduct import Study, conduct, open_study
+from preceptor.study.before import TABLE, threads_before
+from preceptor.study.cells import Cell
+from preceptor.study.conduct import LOGS, Study, conduct, open_study
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine, bearable, cores
 from preceptor.study.plan import read_plan
+from preceptor.study.results import Study as Reported
+from preceptor.study.results import read_study
 from preceptor.study.settle import Asked, settle
-from preceptor.study.show import Watcher, print_matrix, result_table
+from preceptor.study.show import Watcher, print_failures, print_matrix, result_table
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C at any time, and what it leaves to be said."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last finished epochs", file=sys.stderr)
+        sys.exit(130)
+
+
+@_stoppable()
 def study(
     plan: str, data: str | None, overrides: list[str], root: Path | None, out: Path | None, workers: int | None,
     engine: str, address: str | None, quick: bool, dry_run: bool, exclude: Path | None, cache: Path | None,
@@ -50,26 +65,24 @@ def study(
         return
     _conduct(opened, _engine(opened, engine, address, workers, at_once, each), each, cache, console)
     console.print(result_table(opened))
-    _report(opened)
+    unread = _report(opened)
     failed = opened.count("failed")
     if failed:
         print(
-            f"{failed} of {len(opened.matrix.cells)} cells failed: {opened.folder / 'cells.json'} says why, "
-            f"{opened.folder / 'logs'} how; the same command tries them again",
+            f"{failed} of {len(opened.matrix.cells)} cells failed: {opened.folder / TABLE} says why, "
+            f"{opened.folder / LOGS} how; the same command tries them again",
             file=sys.stderr,
         )
+    if failed or unread:
         sys.exit(1)
 
 
 def _conduct(opened: Study, engine: Callable[[], Engine], threads: int, cache: Path | None, console: Console) -> None:
     left = sum(outcome.state != "done" for outcome in opened.outcomes.values())
     console.print(f"{opened.folder}: {left} of {len(opened.matrix.jobs)} runs to do, {threads} thread(s) each")
-    try:
-        with Watcher(console) as watch:
-            conduct(opened, engine, threads, cache=cache, quiet=False, watch=watch)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last finished epochs", file=sys.stderr)
-        sys.exit(130)
+    print_failures(opened, console)
+    with Watcher(console) as watch:
+        conduct(opened, engine, threads, cache=cache, quiet=False, watch=watch)
 
 
 def _engine(
@@ -88,13 +101,32 @@ def _engine(
     return on_ray if engine == "ray" else local
 
 
-def _report(opened: Study) -> None:
-    if opened.count("done"):
-        from preceptor.study.looks import write_looks
-        from preceptor.study.report import write_study_report
+def _report(opened: Study) -> int:
+    """Writes the report of what is done, with a gallery where one can be made.
 
-        try:
-            write_looks(opened.folder)
-        except PreceptorError as error:  # the report stands without pictures of what networks looked at
-            print(f"no Grad-CAM gallery: {error.what}", file=sys.stderr)
-        print(f"report: {write_study_report(opened.folder)}")
+    Returns:
+        How many cells are done but not in it, since their runs' files are damaged; each is said.
+    """
+    if not opened.count("done"):
+        return 0
+    from preceptor.study.looks import write_looks
+    from preceptor.study.report import write_study_report
+
+    try:
+        write_looks(opened.folder)
+    except Exception as error:  # the report stands without pictures of what networks looked at
+        said = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
+        print(f"no Grad-CAM gallery: {said}", file=sys.stderr)
+    print(f"report: {write_study_report(opened.folder)}")
+    unread = _unread(opened, read_study(opened.folder))
+    for cell, why in unread:
+        print(f"not in the report: {cell.row.name}, fold {cell.fold}, seed {cell.seed}: {why}", file=sys.stderr)
+    return len(unread)
+
+
+def _unread(opened: Study, reported: Reported) -> list[tuple[Cell, str]]:
+    """Cells that are done, but that the report counts as failed, and why."""
+    errors = {(cell.row, cell.fold, cell.seed): cell.error for cell in reported.of("failed")}
+    done = [cell for cell in opened.matrix.cells if opened.outcome(cell).state == "done"]
+    keys = {(cell.row.name, cell.fold, cell.seed): cell for cell in done}
+    return [(cell, errors[key]) for key, cell in keys.items() if key in errors]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from preceptor.study.plan import Plan, Row, validate
 #: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
 #: together, since the mean over images rewards silence on empty ones.
 FIRST = ("balanced_accuracy", "iou_pooled", "iou")
+_WORDS = {"id", "group", "part", "network", "target", "predicted"}  # of predictions.csv; all else is numbers
 Key = tuple[int, int]  # fold, seed
 
 
@@ -172,10 +173,10 @@ class Study:
 def read_study(folder: Path) -> Study:
     """Reads a study and the runs of its finished cells.
 
-    A cell whose run has gone since is counted as failed, and says so.
+    A cell whose run has gone since, or holds a damaged file, is counted as failed, and says so.
 
     Raises:
-        PreceptorError: no study, one without a finished cell, a broken file, or cells that tell apart other classes.
+        PreceptorError: no study, one without a finished cell, a broken table, or cells that tell apart other classes.
     """
     if not (folder / PLAN).is_file() or not (folder / TABLE).is_file():
         raise PreceptorError(
@@ -188,10 +189,10 @@ def read_study(folder: Path) -> Study:
     for cell in cells:
         if cell.state == "done":
             path = folder / cell.path
-            if (path / "metrics.json").is_file():
-                runs[cell.row, cell.key] = CellRun(**vars(load_run(path)))
-            else:
-                cell = Cell(cell.row, *cell.key, "failed", cell.path, f"{path} holds no finished run", cell.seconds)
+            try:
+                runs[cell.row, cell.key] = _read_run(path)
+            except PreceptorError as error:
+                cell = replace(cell, state="failed", error=str(error))
         kept.append(cell)
     study = Study(folder, plan, text, kept)
     if not runs:
@@ -203,6 +204,45 @@ def read_study(folder: Path) -> Study:
     _check_alike(runs.values())
     study.lines.extend(_lines(study, runs))
     return study
+
+
+def _read_run(path: Path) -> CellRun:
+    """A finished run with all that a report takes from it.
+
+    Raises:
+        PreceptorError: it is not there, or one of its files is damaged; with the way out that loses nothing.
+    """
+    if not (path / "metrics.json").is_file():
+        raise PreceptorError(f"{path} holds no finished run")
+    try:
+        run = CellRun(**vars(load_run(path)))
+        _check_tested(run)
+    except PreceptorError as error:
+        raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(f"{path} holds a damaged file ({error!r})", remedy=_remedy(path)) from None
+    return run
+
+
+def _remedy(path: Path) -> str:
+    return (
+        f"remove {path / 'metrics.json'}: the same command then measures the run again, from its checkpoint, and "
+        f"writes figures and predictions anew; other files must be restored, or the folder removed to train it again"
+    )
+
+
+def _check_tested(run: CellRun) -> None:
+    """Every network must say something of every test image, or its figures would be of a part of them."""
+    images = set(run.split.loc[run.split["part"] == "test", "id"])
+    for name, table in run.tested.groupby("network"):
+        if len(table) != len(images) or set(table["id"]) != images:
+            raise PreceptorError(
+                f"{run.path / 'predictions.csv'} holds {len(table)} test rows of the network {name}",
+                expected=f"one for each of the {len(images)} test images in split.csv",
+            )
+        numbers = table[[column for column in table.columns if column not in _WORDS]].astype(float)
+        if numbers.filter(regex="^p_").isna().any(axis=None):
+            raise PreceptorError(f"{run.path / 'predictions.csv'} lacks probabilities of the network {name}")
 
 
 def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from preceptor.evidence import NOT_EVIDENCE
 from preceptor.report.words import listed
 from preceptor.study.cells import Cell, Job
-from preceptor.study.conduct import Study
+from preceptor.study.conduct import Study, tried_again
 from preceptor.study.engines import Engine
 from preceptor.study.statistics import spread
 from preceptor.study.timing import STEPS, time_jobs
@@ -26,6 +26,7 @@ from preceptor.training.run import Run
 
 TIMED = f"{STEPS} timed steps of each recipe on this machine, one at a time"
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
+_MOST = 5  # errors below the live table, which must fit on a screen
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,25 @@ def matrix_table(study: Study) -> Table:
 
 
 def _standing(study: Study, job: Job) -> str:
-    state = study.outcomes[job.identity].state
+    outcome = study.outcomes[job.identity]
     done = epochs_done(study.matrix.paths[job.identity])
-    return f"{done}/{job.recipe.epochs}" if state == "pending" and done else _MARKS[state]
+    if outcome.state == "pending" and done:
+        return f"{done}/{job.recipe.epochs}"
+    return "again" if outcome.state == "pending" and outcome.error else _MARKS[outcome.state]
+
+
+def _failures(study: Study) -> list[str]:
+    """A line for each run that has failed: with what, and whether it is tried again."""
+    said = {"failed": "failed", "pending": "failed before, is tried again"}
+    return [
+        f"{said[outcome.state]}: {_run_of(study, outcome)}: {' '.join(outcome.error.split())}"
+        for outcome in study.outcomes.values()
+        if outcome.error
+    ]
+
+
+def _run_of(study: Study, outcome: Outcome) -> str:
+    return study.matrix.paths[outcome.identity].relative_to(study.folder).as_posix()
 
 
 def print_matrix(study: Study, console: Console, workers: int, threads: int) -> None:
@@ -134,16 +151,25 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
     for names in study.matrix.alike():
         _line(console, f"one run under {len(names)} names: {listed(names)}; nothing that decides on results differs")
     cells, jobs = study.matrix.cells, study.matrix.jobs
+    print_failures(study, console)
+    failed = f", {study.count('failed')} failed" if study.count("failed") else ""
     _line(
         console,
-        f"{len(cells)} cells, {study.count('done')} done; {len(jobs)} runs in all, {len(study.parts())} of them shared",
+        f"{len(cells)} cells, {study.count('done')} done{failed}; "
+        f"{len(jobs)} runs in all, {len(study.parts())} of them shared",
     )
     _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
-    left = estimate(study)
+    left = estimate(tried_again(study))
     if left.unknown:
-        pending = [job for key, job in jobs.items() if study.outcomes[key].state == "pending"]
-        left = estimate(study, time_jobs(pending, study.catalog, threads))
+        todo = [job for key, job in jobs.items() if study.outcomes[key].state != "done"]
+        left = estimate(tried_again(study), time_jobs(todo, study.catalog, threads))
     _line(console, f"left: {left.said(workers)}")
+
+
+def print_failures(study: Study, console: Console) -> None:
+    """What failed before, of a study that is about to try it again."""
+    for failure in _failures(tried_again(study)):
+        _line(console, failure)
 
 
 class Watcher:
@@ -176,12 +202,15 @@ class Watcher:
                 f"{duration(time.perf_counter() - self._began)} so far\nleft: {left.said(engine.workers)}\n"
                 f"at work: {at_work or 'nothing'}"
             )
-            self._live.update(Group(matrix_table(study), said), refresh=True)
+            failures = _failures(study)
+            shown = [Text(one, no_wrap=True, overflow="ellipsis") for one in failures[:_MOST]]
+            more = [Text(f"and {len(failures) - _MOST} more")] if len(failures) > _MOST else []
+            self._live.update(Group(matrix_table(study), said, *shown, *more), refresh=True)
         elif ended and study.count("pending"):
             _line(self._console, f"left: {estimate(study).said(engine.workers)}")
 
     def _say(self, study: Study, outcome: Outcome) -> None:
-        run = study.matrix.paths[outcome.identity].relative_to(study.folder).as_posix()
+        run = _run_of(study, outcome)
         count = f"{study.count('done')}/{len(study.matrix.cells)} cells done"
         if outcome.state == "done":
             _line(self._console, f"done    {run}  {duration(outcome.seconds)}  ({count})")

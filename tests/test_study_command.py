@@ -1,0 +1,153 @@
+"""What the study command says when something is amiss, and what it writes all the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+import preceptor.study.looks
+from fake_study import FakeStudy, write_fake_study
+from preceptor.study.command import study
+from preceptor.study.conduct import conduct, open_study
+from preceptor.study.results import read_study
+from preceptor.study.settle import Asked, settle
+from preceptor.study.show import Watcher
+from preceptor.study.work import Outcome, Task
+from small_study import plan
+
+ROWS = [{"name": "alone", "recipe": "student"}, {"name": "decayed", "recipe": "student", "set": {"optimiser.lr": 0.01}}]
+SMALL = FakeStudy(classes=("bkl", "mel", "nv"), images=160, epochs=4, rows=("Student alone", "KD"), folds=(0, 1))
+
+
+class Unlucky:
+    """An engine on which every task fails, or that is interrupted before one has ended."""
+
+    workers = 1
+
+    def __init__(self, *, stopped: bool = False) -> None:
+        self.tasks: list[Task] = []
+        self.stopped = stopped
+
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    def results(self, seconds: float) -> list[Outcome]:
+        if self.stopped:
+            raise KeyboardInterrupt
+        tasks, self.tasks = self.tasks, []
+        return [Outcome(task.identity, "failed", "no luck\n  to do:    try again", 2.0) for task in tasks]
+
+    def running(self) -> set[str]:
+        return set()
+
+    def close(self) -> None: ...
+
+
+def command(root: Path, folder: Path, *, dry_run: bool = False, **changes: Any) -> None:
+    said = plan(rows=ROWS, **changes).plain()
+    (folder / "plan.yaml").write_text(yaml.safe_dump(said))
+    study(
+        str(folder / "plan.yaml"), None, [], root, folder / "study", 1, "local", None, False, dry_run, None, None,
+    )  # fmt: skip
+
+
+def states(out: Path) -> list[tuple[str, str]]:
+    cells = json.loads((out / "cells.json").read_text())
+    return [(cell["state"], cell["error"].splitlines()[0] if cell["error"] else "") for cell in cells]
+
+
+def test_failures_stay_known_until_they_have_been_tried_again(
+    phantom_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if the next try is interrupted before they had their turn; the time that is left counts them."""
+    out = tmp_path / "study"
+    for stopped in (False, True):
+        opened = open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), out)
+        try:
+            conduct(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
+        except KeyboardInterrupt:
+            assert stopped
+        assert states(out) == [("failed", "no luck")] * 2
+    assert open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), out).count("failed") == 2
+    command(phantom_root, tmp_path, dry_run=True)
+    said = capsys.readouterr().out
+    assert "failed before, is tried again: cells/alone-fold0-seed0-" in said
+    assert said.count(": no luck to do: try again") == 2
+    assert "2 cells, 0 done, 2 failed; " in said
+    assert "left: about" in said
+
+
+@pytest.mark.parametrize("where", ["print_matrix", "_conduct", "result_table", "_report"])
+def test_an_interruption_at_any_time_says_how_to_go_on(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("preceptor.study.command._conduct", lambda *_: None)
+    monkeypatch.setattr(f"preceptor.study.command.{where}", stop)
+    with pytest.raises(SystemExit) as ended:
+        command(phantom_root, tmp_path, dry_run=where == "print_matrix")
+    assert ended.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_gallery_that_fails_does_not_cost_the_report(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Path) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(preceptor.study.looks, "write_looks", fail)
+    command(phantom_root, tmp_path)
+    assert "no Grad-CAM gallery: RuntimeError: CUDA out of memory" in capsys.readouterr().err
+    assert (tmp_path / "study" / "report.html").is_file()
+    file = next((tmp_path / "study" / "cells").glob("alone*/predictions.csv"))
+    file.write_text("damaged")
+    with pytest.raises(SystemExit) as ended:
+        command(phantom_root, tmp_path)
+    assert ended.value.code == 1
+    assert f"not in the report: alone, fold 0, seed 0: {file}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "short", "junk", "nan"])
+def test_a_damaged_run_is_left_out_of_the_report_and_named(tmp_path: Path, damage: str) -> None:
+    folder = write_fake_study(tmp_path / "s", SMALL)
+    file = folder / "cells" / "kd-fold1-seed0" / "predictions.csv"
+    text = file.read_text()
+    lines = text.splitlines(keepends=True)
+    cells = lines[-1].split(",")
+    file.write_text(
+        {
+            "empty": "",
+            "cut": text[: -len(lines[-1]) // 2],
+            "short": "".join(lines[:-3]),
+            "junk": "".join([*lines[:-1], ",".join([*cells[:-1], "junk\n"])]),
+            "nan": "".join([*lines[:-1], ",".join([*cells[:-1], "\n"])]),
+        }[damage]
+    )
+    found = read_study(folder)
+    (failed,) = found.of("failed")
+    assert (failed.row, failed.key) == ("KD", (1, 0))
+    assert str(file.parent) in failed.error
+    assert f"remove {file.parent / 'metrics.json'}" in failed.error
+    assert {key for line in found.lines if line.row.name == "KD" for key in line.runs} == {(0, 0)}
+
+
+def test_the_live_table_names_what_failed(phantom_root: Path, tmp_path: Path) -> None:
+    """That of this session, and that of earlier ones which is tried again."""
+    opened = open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), tmp_path / "study")
+    first, second = opened.outcomes
+    opened.outcomes[first] = Outcome(first, "failed", "no luck")
+    opened.outcomes[second] = Outcome(second, "pending", "no memory")
+    console = Console(force_terminal=True, width=120)
+    with console.capture() as said, Watcher(console) as watch:
+        watch(opened, Unlucky(), [])
+    assert "failed: cells/alone-fold0-seed0-" in said.get()
+    assert "failed before, is tried again: cells/decayed-fold0-seed0-" in said.get()
+    assert "again" in said.get().split("at work")[0]
