@@ -21,10 +21,9 @@ def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_roo
     conduct(study, lambda: LocalEngine(1, 1, 2), 1)
     (cell,) = json.loads((tmp_path / "study/cells.json").read_text())
     assert (cell["state"], cell["error"]) == ("done", "")
-    overrides = {**SETTINGS, "networks.teacher.run": str(next((tmp_path / "study/shared").glob("teacher-*")))}
-    overrides = {
-        key: value for key, value in overrides.items() if key == "networks.teacher.run" or "teacher" not in key
-    }
+    (teacher,) = (tmp_path / "study/shared").glob("teacher-*")
+    overrides = {key: value for key, value in SETTINGS.items() if "teacher" not in key}
+    overrides["networks.teacher.run"] = str(teacher)
     alone = train("kd", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=overrides, devices=2)
     for run in (alone.path, tmp_path / "study" / cell["run"]):
         assert json.loads((run / "environment.json").read_text())["processes"] == 2
