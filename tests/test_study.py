@@ -251,7 +251,7 @@ def test_a_cell_has_room_on_one_node_or_none() -> None:
     assert _room([fast, fast], 4, 1) == 4
     with pytest.raises(PreceptorError, match="the largest node has 1 CPUs, a cell takes 2"):
         _room([small, small], 2, 0)
-    with pytest.raises(PreceptorError, match="8 CPUs and 3 GPUs, a cell takes 4 and 4"):
+    with pytest.raises(PreceptorError, match="8 CPUs and 3 GPUs, a cell takes 4 CPUs and 4 GPUs"):
         _room([large, fast], 4, 4)
 
 
