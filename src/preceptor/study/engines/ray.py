@@ -135,8 +135,9 @@ def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
     if room < 1:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
         has = f"{largest.get('CPU', 0):.0f} CPUs" + (f" and {largest.get('GPU', 0):.0f} GPUs" if gpus else "")
+        takes = f"{cpus} CPUs" + (f" and {gpus} GPUs" if gpus else "")
         raise PreceptorError(
-            f"--engine ray: the largest node has {has}, a cell takes {cpus} CPUs" + (f" and {gpus} GPUs" if gpus else ""),
+            f"--engine ray: the largest node has {has}, a cell takes {takes}",
             expected="room for a cell on one node",
             remedy="set threads or devices lower, or add a larger node",
         )
