@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,19 @@ def register() -> Iterator[Any]:
     yield add
     for name in added:
         del LOSSES._entries[name]
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Unpacks a real copy (``PRECEPTOR_DATA``), by name."""
+    source = os.environ.get("PRECEPTOR_DATA")
+    if not source:
+        pytest.skip("PRECEPTOR_DATA is not set")
+
+    def unpack(name: str) -> Path:
+        target = tmp_path_factory.mktemp(name)
+        with zipfile.ZipFile(Path(source) / f"{name}.zip") as archive:
+            archive.extractall(target)
+        return target
+
+    return unpack

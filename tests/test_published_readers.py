@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -263,21 +261,6 @@ def test_help_and_readme_name_every_reader_of_ours() -> None:
     assert {*_READERS.split(", ")} == {*ours, "or one of a plug-in"}
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     assert [name for name in ours if f"\n| `{name}` |" not in readme] == []
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    source = os.environ.get("PRECEPTOR_DATA")
-    if not source:
-        pytest.skip("PRECEPTOR_DATA is not set")
-
-    def unpack(name: str) -> Path:
-        target = tmp_path_factory.mktemp(name)
-        with zipfile.ZipFile(Path(source) / f"{name}.zip") as archive:
-            archive.extractall(target)
-        return target
-
-    return unpack
 
 
 def test_the_real_slices(real: Callable[[str], Path]) -> None:

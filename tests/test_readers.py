@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -301,21 +299,6 @@ def test_a_reader_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert read("mine", tmp_path, {"times": "4"}) is given
     assert READERS["mine"].defaults == {"times": 1}
-
-
-@pytest.fixture(scope="session")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    source = os.environ.get("PRECEPTOR_DATA")
-    if not source:
-        pytest.skip("PRECEPTOR_DATA is not set")
-
-    def unpack(name: str) -> Path:
-        target = tmp_path_factory.mktemp(name)
-        with zipfile.ZipFile(Path(source) / f"{name}.zip") as archive:
-            archive.extractall(target)
-        return target
-
-    return unpack
 
 
 def test_the_real_ham10000(real: Callable[[str], Path]) -> None:
