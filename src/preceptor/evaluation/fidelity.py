@@ -16,11 +16,12 @@ class FidelityMeter:
 
     def __init__(self) -> None:
         self._cases = 0
+        self._with_probabilities = 0  # of these cases
         self._agreed: Tensor | None = None
         self._divergence: Tensor | None = None
 
     def update(self, student: Tensor, teacher: Tensor) -> None:
-        """Counts the cases of a batch; all batches are of one kind.
+        """Counts the cases of a batch.
 
         Args:
             student: logits (B, C) or (B, C, H, W), or class indices (B,) or (B, H, W), of which there is no divergence.
@@ -37,20 +38,22 @@ class FidelityMeter:
         self._cases += said.numel()
         self._agreed = _more(self._agreed, (said == teacher.argmax(1)).sum())
         if not decided:
+            self._with_probabilities += said.numel()
             s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
             self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
 
     def result(self) -> dict[str, float | None]:
         """``agreement``, the share of cases with one predicted class, and ``kl``, mean KL(teacher ‖ student) in nats.
 
-        ``kl`` is None where a student gave classes without probabilities.
+        ``kl`` is None where a student gave classes without probabilities for some cases.
 
         Raises:
             ValueError: no case was counted.
         """
         if self._agreed is None:
             raise ValueError("there is no case to measure")
-        kl = None if self._divergence is None else self._divergence.item() / self._cases
+        known = self._divergence if self._with_probabilities == self._cases else None
+        kl = None if known is None else known.item() / self._cases
         return {"agreement": self._agreed.item() / self._cases, "kl": kl}
 
 
