@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).parent))
 
+import hypothesis
 import pytest
 import torch
 from torch import nn
@@ -22,6 +23,8 @@ from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.training.devices import warm_up
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("same every time", derandomize=True, database=None)
+hypothesis.settings.load_profile("same every time")
 warm_up()
 
 #: Knobs of the shared phantom: small, and with enough lesions of every class for five folds.
