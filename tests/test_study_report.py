@@ -17,7 +17,7 @@ from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
 from preceptor.errors import PreceptorError
 from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, compare
-from preceptor.study.figures import costs_of, forest, unbeaten
+from preceptor.study.figures import costs_of, forest, label_places, unbeaten
 from preceptor.study.report import write_study_report
 from preceptor.study.results import read_study
 from preceptor.study.statistics import corrected_t_test, holm
@@ -289,6 +289,20 @@ def test_what_is_no_study_is_refused(folder: Path, tmp_path: Path) -> None:
     (copy / "cells.json").write_text(json.dumps([one for one in cells if one["state"] == "failed"]))
     with pytest.raises(PreceptorError, match=r"no cell is finished; the first error: objectives\.relations"):
         read_study(copy)
+
+
+def test_labels_of_many_points_of_one_cost_stay_apart_and_in_the_frame() -> None:
+    """13 methods of two students and their ensemble: 26 students cost the same, and learn about as much."""
+    draw = np.random.default_rng(0)
+    points = [(x, float(y)) for x, many in ((0.26, 24), (0.65, 13)) for y in draw.uniform(0.3, 0.7, many)]
+    places = label_places(points)
+    for index, (left, height) in enumerate(places):
+        assert 0 <= height <= 1
+        assert points[index][0] < left <= 0.97
+        assert abs(height - points[index][1]) < 0.2, "each near the height of its point"
+        for other, at in places[:index]:
+            assert abs(left - other) >= 0.055 - 1e-9 or abs(height - at) >= 0.06 - 1e-9
+    assert label_places([(0.5, 0.5)]) == [(0.536, 0.5)]
 
 
 def test_frontier_keeps_what_nothing_cheaper_equals() -> None:

@@ -159,22 +159,43 @@ def unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
-    """Each point's number beside it; moved up where another stands there already."""
-    taken: list[tuple[float, float]] = []
-    for cost, mean, index in sorted(points, key=lambda point: point[1]):
-        x, y = axes.transAxes.inverted().transform(axes.transData.transform((cost, mean)))
-        place = y
-        while any(abs(x - at) < _CLEAR[0] and abs(place - other) < _CLEAR[1] for at, other in taken):
-            place += 0.01
-        taken.append((x, place))
+    """Each point's number beside it, at its height where there is room."""
+    to_axes = axes.transAxes.inverted().transform
+    found = [to_axes(axes.transData.transform((cost, mean))) for cost, mean, _ in points]
+    at = [(float(x), float(y)) for x, y in found]
+    for (x, y), (left, height), (*_, index) in zip(at, label_places(at), points, strict=True):
         colour = SERIES[index % len(SERIES)]
-        if place > y + 0.02:
-            axes.plot(
-                [x + 0.012, x + 0.03], [y, place], color=colour, linewidth=0.6, transform=axes.transAxes, alpha=0.7
-            )
+        if abs(height - y) > 0.02:
+            ends = [x + 0.012, left - 0.006], [y, height]
+            axes.plot(*ends, color=colour, linewidth=0.6, transform=axes.transAxes, alpha=0.35)
         axes.text(
-            x + 0.036, place, str(index + 1), color=colour, va="center_baseline", fontsize=9, transform=axes.transAxes
+            left, height, str(index + 1), color=colour, va="center_baseline", fontsize=9, transform=axes.transAxes
         )
+
+
+def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where the labels of points begin, in the order given; all are in parts of the axes' width and height.
+
+    Each is to the right of its point and at its height, or as little off it as its neighbours leave: further right
+    before higher or lower, and within the frame.
+    """
+    width, height = _CLEAR
+    taken: list[tuple[float, float]] = []
+    places: dict[int, tuple[float, float]] = {}
+
+    def free(left: float, at: float) -> bool:
+        on_point = any(left - 0.01 < x < left + width and abs(at - y) < height / 2 for x, y in points)
+        return not on_point and not any(abs(left - x) < width and abs(at - y) < height for x, y in taken)
+
+    for index in sorted(range(len(points)), key=lambda one: points[one][1]):
+        x, y = points[index]
+        columns = [left for column in range(6) if (left := x + 0.036 + column * width) + width <= 1.02] or [x + 0.036]
+        shifts = sorted((step / 100 for step in range(-100, 101, 2)), key=abs)
+        heights = [y + shift for shift in shifts if height / 2 <= y + shift <= 1 - height / 2]
+        place = next(((left, at) for at in heights for left in columns if free(left, at)), (columns[0], y))
+        taken.append(place)
+        places[index] = place
+    return [places[index] for index in range(len(points))]
 
 
 def curves(found: Comparison) -> list[Figure]:
