@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ from preceptor.training.run import Run
 from preceptor.training.targets import target_classes
 
 _OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+
+
+@contextmanager
+def goes_on() -> Iterator[None]:
+    """For a command that goes on where it was stopped: what Ctrl-C leaves to be said; exits with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last finished epochs", file=sys.stderr)
+        sys.exit(130)
 
 
 def train(

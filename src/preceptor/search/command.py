@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 
 from rich.table import Table
 
-from preceptor.commands import read_ids, split_overrides, wide_console
+from preceptor.commands import goes_on, read_ids, split_overrides, wide_console
 from preceptor.search.record import BEST, TABLE, Search, Trial
 from preceptor.search.space import split_space
 from preceptor.search.tune import tune as run_search
@@ -17,6 +16,7 @@ from preceptor.training.prepare import Data
 _SHOWN = 10
 
 
+@goes_on()
 def tune(
     recipe: str, data: str, overrides: list[str], root: Path | None, trials: int, fold: int, seed: int | None,
     out: Path | None, devices: int, exclude: Path | None, cache: Path | None,
@@ -32,20 +32,12 @@ def tune(
         out or Path("tunes") / data / Path(recipe).stem, seed or 0, devices, cache,
         say=lambda text: console.print(text, markup=False, soft_wrap=True),
     )  # fmt: skip
-    ranked = _run(search, trials)
+    ranked = run_search(search, trials)
     console.print(_table(search, ranked))
     console.print(f"best: {search.out / BEST} (all: {search.out / TABLE}); the test part was not read")
     given = [one for one in rest if one.startswith("data.")]
     said = f"train it: {_train_command(search, given, exclude)}"
     console.print(said, markup=False, emoji=False, soft_wrap=True)
-
-
-def _run(search: Search, trials: int) -> list[Trial]:
-    try:
-        return run_search(search, trials)
-    except KeyboardInterrupt:  # preceptor resume, which the command line names otherwise, refuses trials
-        print("stopped; the same command goes on from the last finished epoch", file=sys.stderr)
-        sys.exit(130)
 
 
 def _train_command(search: Search, options: list[str], exclude: Path | None) -> str:

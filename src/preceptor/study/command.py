@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
-from preceptor.commands import read_ids, split_overrides, wide_console
+from preceptor.commands import goes_on, read_ids, split_overrides, wide_console
 from preceptor.errors import PreceptorError
 from preceptor.study.before import TABLE, threads_before
 from preceptor.study.cells import Cell
@@ -23,17 +22,7 @@ from preceptor.study.settle import Asked, settle
 from preceptor.study.show import Watcher, print_failures, print_matrix, result_table
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C at any time, and what it leaves to be said."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last finished epochs", file=sys.stderr)
-        sys.exit(130)
-
-
-@_stoppable()
+@goes_on()
 def study(
     plan: str, data: str | None, overrides: list[str], root: Path | None, out: Path | None, workers: int | None,
     engine: str, address: str | None, quick: bool, dry_run: bool, exclude: Path | None, cache: Path | None,
