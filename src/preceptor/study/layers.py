@@ -65,11 +65,16 @@ def _beaten_by(key: str, source: str, settings: Settings) -> str | None:
     exact = [one for one, value in settings.items() if one.endswith(ends) and value != settings.get(key)]
     if key not in settings or not exact:
         return None
-    try:
-        without = resolve(source, {one: value for one, value in settings.items() if one != key})
-    except PreceptorError:
-        return None  # other settings stand on it
+    without = resolved(source, {one: value for one, value in settings.items() if one != key})
     return exact[0] if without == resolve(source, settings) else None
+
+
+def resolved(source: str, settings: Settings) -> Recipe | None:
+    """None where some settings stand on others that are not there."""
+    try:
+        return resolve(source, settings)
+    except PreceptorError:
+        return None
 
 
 def _arguments(source: str) -> set[str]:

@@ -12,7 +12,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.study.cells import same_run
 from preceptor.study.comparable import check_figures
-from preceptor.study.layers import Layers
+from preceptor.study.layers import Layers, resolved
 from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
 
 
@@ -165,18 +165,10 @@ def _in_vain(source: str, settings: Settings, plan: Plan) -> set[str]:
     recipe, rest = resolve(source, settings), dict(settings)
 
     def needless(key: str) -> bool:
-        without = _resolved(source, {one: value for one, value in rest.items() if one != key})
+        without = resolved(source, {one: value for one, value in rest.items() if one != key})
         return without is not None and same_run(without, recipe, plan)
 
     while key := next(filter(needless, rest), None):  # two that say the same hide each other while both are there
         del rest[key]
     bare = resolve(source, rest)
-    return {key for key in settings.keys() - rest if _resolved(source, {**rest, key: settings[key]}) != bare}
-
-
-def _resolved(source: str, settings: Settings) -> Recipe | None:
-    """None where some settings stand on others that are not there."""
-    try:
-        return resolve(source, settings)
-    except PreceptorError:
-        return None
+    return {key for key in settings.keys() - rest if resolved(source, {**rest, key: settings[key]}) != bare}
