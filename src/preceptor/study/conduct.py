@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,7 +31,7 @@ from preceptor.study.engines import Engine
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.work import Outcome, Task
 from preceptor.training.api import decoder
-from preceptor.training.prepare import Data
+from preceptor.training.prepare import Data, command_line
 from preceptor.version import __version__
 
 LOGS = "logs"
@@ -265,7 +263,7 @@ def _decode(study: Study, todo: Mapping[str, Job], cache: Path | None, quiet: bo
 
 def _environment(study: Study) -> dict[str, Any]:
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "versions": {"preceptor": __version__, "python": platform.python_version()},
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "fingerprint": study.catalog.fingerprint(),

@@ -205,6 +205,11 @@ def _refuse_occupied(out: Path) -> None:
         raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")
 
 
+def command_line() -> str:
+    """What was typed, so that it can be given again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def _environment(
     recipe: Recipe, data: Data, catalog: Catalog, devices: int, starts: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -217,7 +222,7 @@ def _environment(
         "processes": devices,
         "precision": precision_of(recipe),
         "seed": recipe.seed,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_line(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "starts": dict(starts),
         "data": {
