@@ -99,15 +99,16 @@ def _report(opened: Study) -> int:
     if not opened.count("done"):
         return 0
     from preceptor.study.looks import write_looks
-    from preceptor.study.report import write_study_report
+    from preceptor.study.report import write_report_of
 
     try:
         write_looks(opened.folder)
     except Exception as error:  # the report stands without pictures of what networks looked at
         said = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
         print(f"no Grad-CAM gallery: {said}", file=sys.stderr)
-    print(f"report: {write_study_report(opened.folder)}")
-    unread = _unread(opened, read_study(opened.folder))
+    reported = read_study(opened.folder)
+    print(f"report: {write_report_of(reported)}")
+    unread = _unread(opened, reported)
     for cell, why in unread:
         print(f"not in the report: {cell.row.name}, fold {cell.fold}, seed {cell.seed}: {why}", file=sys.stderr)
     return len(unread)

@@ -49,7 +49,12 @@ def write_study_report(folder: Path) -> Path:
         PreceptorError: no study, no finished cell, a broken file (see :func:`preceptor.study.results.read_study`), or a
             folder that cannot be written to.
     """
-    found = compare(read_study(folder))
+    return write_report_of(read_study(folder))
+
+
+def write_report_of(study: Study) -> Path:
+    """:func:`write_study_report` of a study that has been read."""
+    folder, found = study.folder, compare(study)
     written = {
         "report.md": text.as_markdown(found),
         "table.csv": text.as_csv(found),
