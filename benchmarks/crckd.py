@@ -28,7 +28,7 @@ from preceptor.losses.ccd import ClassContrastive
 from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.crp import CategoricalRelation
 from preceptor.losses.kl import KLDivergence
-from preceptor.randomness import generator
+from preceptor.utils.randomness import generator
 
 CLASSES, SIZE, DECAY = 7, 128, 0.99
 
@@ -47,7 +47,7 @@ class Step:
     share: float
 
 
-class Network(nn.Module):
+class NetworkConfig(nn.Module):
     """A backbone with a classifier and a projection head; the head alone learns where the network is a teacher."""
 
     def __init__(self, backbone: str) -> None:
@@ -70,7 +70,7 @@ class Pupils:
     def __init__(self, backbone: str, image_size: int, batch: int, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.student = Network(backbone).to(device)
+            self.student = NetworkConfig(backbone).to(device)
         self.teacher = copy.deepcopy(self.student)
         self.images = torch.rand(2, batch, 3, image_size, image_size, generator=generator(0)).to(device)
         self.optimiser = torch.optim.Adam([*self.student.parameters(), *self.teacher.head.parameters()], lr=1e-4)
@@ -89,7 +89,7 @@ class Pupils:
             torch._foreach_lerp_(self._averaged, self._sources, 1 - DECAY)
 
 
-def _without_head(network: Network) -> list[Tensor]:
+def _without_head(network: NetworkConfig) -> list[Tensor]:
     return [*network.backbone.parameters(), *network.classifier.parameters()]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from preceptor.evaluation.statistics import Resampling, resampled_classes, resampled_masks
 from preceptor.report.intervals import interval
 from preceptor.report.run import Run, load_runs
-from preceptor.study.statistics import Resampling, resampled_classes, resampled_masks
 
 FIGURES = {"classification": resampled_classes, "segmentation": resampled_masks}
 

@@ -29,7 +29,7 @@ from preceptor.losses.channel_relation import ChannelRelation
 from preceptor.losses.crp import CategoricalRelation
 from preceptor.losses.image_relation import ImageRelation
 from preceptor.networks.memory_bank import MemoryBank
-from preceptor.randomness import generator
+from preceptor.utils.randomness import generator
 
 BATCH, SIZE, POSITIVES, NEGATIVES, CLASSES, TAU = 64, 128, 20, 4096, 7, 0.07
 #: Feature maps that CRKD compares: B, K and the side of a map.

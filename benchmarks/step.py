@@ -32,15 +32,15 @@ from preceptor.networks.build import build_networks
 from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
-from preceptor.recipe import Network, Recipe
+from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.training.devices import precision_of, warm_up
-from preceptor.training.fit import build_classroom, load_parts
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.worker import build_model, load_parts
+from preceptor.tasks.classes import target_classes
+from preceptor.training.augment import make_views
+from preceptor.training.distributed import precision_of, warm_up
 from preceptor.training.loop import Parts, Training
-from preceptor.training.objectives import Scene
-from preceptor.training.prepare import Data, prepare
-from preceptor.training.show import show
-from preceptor.training.targets import target_classes
+from preceptor.training.objectives import LossInputs
 
 
 def main() -> None:
@@ -104,8 +104,8 @@ def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     catalog = run.catalog()
     loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
     labels = torch.from_numpy(loaders["train"].labels)
-    classroom = build_classroom(run, recipe, catalog, labels)
-    return Training(fabric, run, recipe, classroom, Parts(loaders["train"], loaders["train"], "train", ()))
+    model = build_model(run, recipe, catalog, labels)
+    return Training(fabric, run, recipe, model, Parts(loaders["train"], loaders["train"], "train", ()))
 
 
 def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
@@ -114,19 +114,21 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
     for name, network in recipe.networks.items():
         if network.frozen:
             file = folder / f"{name}.safetensors"
-            shape = Network(backbone=network.backbone, projection=network.projection, map_channels=network.map_channels)
+            shape = NetworkConfig(
+                backbone=network.backbone, projection=network.projection, map_channels=network.map_channels
+            )
             built, _ = build_networks({name: shape}, classes, recipe.image_size, recipe.seed, recipe.task)
             made = built[name]
             assert not isinstance(made, MeanTeacher)
             save_network(made, file)
-            network = Network(run=str(file), frozen=network.frozen, projection=network.projection)
+            network = NetworkConfig(run=str(file), frozen=network.frozen, projection=network.projection)
         networks[name] = network.model_copy(update={"pretrained": "none"})
     return recipe.model_copy(update={"networks": networks})
 
 
 def _engine_step(training: Training) -> Callable[[], None]:
     epoch = 1
-    weights = training.classroom.active(epoch)
+    weights = training.model.active(epoch)
     plan = [one for one in training.plan(epoch) if len(one) == training.recipe.batch_size]
     sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
 
@@ -153,7 +155,7 @@ def _floor_step(training: Training) -> Callable[[], None]:
         name: torch.rand(recipe.batch_size * (1 + len(recipe.transforms(name))), 3, size, size, device=fabric.device)
         for name in recipe.networks
     }
-    networks = {name: training.classroom.networks[name] for name in recipe.networks}
+    networks = {name: training.model.networks[name] for name in recipe.networks}
 
     def step() -> None:
         training.wrapped.train()
@@ -173,21 +175,21 @@ def _floor_step(training: Training) -> Callable[[], None]:
 
 def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
     """The objectives of the step that ``engine`` takes once, again and again on its outputs."""
-    weights = training.classroom.active(1)
-    terms = [training.classroom.term(name) for name in weights]
-    scenes: list[Scene] = []
-    hook = terms[0].register_forward_pre_hook(lambda _, inputs: scenes.append(inputs[0]))
+    weights = training.model.active(1)
+    objectives = [training.model.objective_module(name) for name in weights]
+    scenes: list[LossInputs] = []
+    hook = objectives[0].register_forward_pre_hook(lambda _, inputs: scenes.append(inputs[0]))
     engine()
     hook.remove()
-    scene = scenes[0]
+    inputs = scenes[0]
 
     def leaf(output: NetworkOutput, learns: bool) -> NetworkOutput:
         return output.each(lambda value: value.detach().requires_grad_(learns))
 
     def step() -> None:
-        outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in scene.outputs.items()}
-        again = replace(scene, outputs=outputs)
-        losses = [weights[term.objective.name] * term(again) for term in terms]
+        outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in inputs.outputs.items()}
+        again = replace(inputs, outputs=outputs)
+        losses = [weights[objective_module.objective.name] * objective_module(again) for objective_module in objectives]
         training.fabric.backward(torch.stack(losses).sum())
 
     return step
@@ -199,7 +201,7 @@ def _views_alone(training: Training) -> Callable[[], None]:
     batch = next(iter(training.parts.train.batches([rows])))
 
     def step() -> None:
-        show(recipe, recipe.networks, batch, len(rows), (recipe.seed, 1, 0))
+        make_views(recipe, recipe.networks, batch, len(rows), (recipe.seed, 1, 0))
 
     return step
 
@@ -212,7 +214,7 @@ def _timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def _backbone(network: Network, recipe: Recipe) -> str:
+def _backbone(network: NetworkConfig, recipe: Recipe) -> str:
     return f"mean of {network.mean_of}" if network.mean_of else str(network.backbone)
 
 

@@ -24,7 +24,7 @@ import yaml
 
 from preceptor.data.cache import open_pixels
 from preceptor.data.phantom import Phantom, write_phantom
-from preceptor.training.prepare import Data
+from preceptor.runs.create import Data
 
 
 def main() -> None:

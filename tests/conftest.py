@@ -20,7 +20,7 @@ from torch import nn
 
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.losses.registry import LOSSES, LossSpec
-from preceptor.training.devices import warm_up
+from preceptor.training.distributed import warm_up
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("same every time", derandomize=True, database=None)

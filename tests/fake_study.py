@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from fake_run import CLASSES, FakeRun, Taught, write_fake_run
-from preceptor.evaluation.cases import ids_to_keep
+from preceptor.evaluation.examples import ids_to_keep
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.overlays import as_jpeg, save_overlays
 

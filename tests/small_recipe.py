@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 CE = {"loss": "cross_entropy", "of": "student"}
 

@@ -20,7 +20,7 @@ from PIL import Image
 from preceptor.data import cache_build
 from preceptor.data.cache import Pixels, open_pixels
 from preceptor.data.catalog import Catalog
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 COUNT, SIZE = 12, 16
 LEVELS = tuple(f"level {value}" for value in range(256))

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from preceptor.deploy.cost import cost_of
+from preceptor.evaluation.cost import cost_of
 
 
 class _Net(nn.Module):

@@ -10,20 +10,20 @@ import pandas as pd
 import pytest
 
 from conftest import TINY
-from preceptor import commands
-from preceptor.errors import PreceptorError
-from preceptor.evidence import NOT_EVIDENCE
-from preceptor.explain import explain, pick
+from preceptor import api
+from preceptor.api import train
+from preceptor.cli import commands
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network, save_network
+from preceptor.report.explain import explain, pick
 from preceptor.report.gallery import read_gallery
 from preceptor.report.run import Entry, entries_of, load_run
-from preceptor.training import api
-from preceptor.training.api import train
-from preceptor.training.finish import save_networks
-from preceptor.training.finished import finished_networks
-from preceptor.training.prepare import Data
-from preceptor.training.run import Run
+from preceptor.runs.create import Data
+from preceptor.runs.directory import Run
+from preceptor.runs.evaluate_run import save_networks
+from preceptor.runs.load_networks import finished_networks
+from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.utils.errors import PreceptorError
 
 BACKBONE = "test_efficientnet"
 

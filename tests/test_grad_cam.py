@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.grad_cam import grad_cam
 from preceptor.networks.output import NetworkOutput
+from preceptor.utils.errors import PreceptorError
 
 
 class _Known(nn.Module):

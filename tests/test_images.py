@@ -20,7 +20,7 @@ from preceptor.data.images import (
     read_mask,
     resize,
 )
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

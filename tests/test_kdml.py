@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor.errors import PreceptorError
+from preceptor.api import train
 from preceptor.evaluation.ensemble import with_ensembles
-from preceptor.explain import explain
 from preceptor.networks.classifier import map_channels_of
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Recipe
 from preceptor.recipes.kdml import CHANNELS, STYLES, TECHNIQUES
 from preceptor.recipes.resolve import resolve, validate
-from preceptor.training.api import train
+from preceptor.report.explain import explain
+from preceptor.runs.create import stage_recipe
+from preceptor.runs.directory import Run
 from preceptor.training.checks import check_objectives
-from preceptor.training.objectives import Scene, build_terms
-from preceptor.training.prepare import stage_recipe
-from preceptor.training.run import Run
+from preceptor.training.objectives import LossInputs, build_objectives
+from preceptor.utils.errors import PreceptorError
 
 VARIANTS = list(product(TECHNIQUES, STYLES))
 #: Niyaz et al. 2024, the table of styles, written out: (student, from whom, predictions or features).
@@ -64,23 +64,23 @@ def test_every_edge_is_the_papers(technique: str, style: str, task: str) -> None
     recipe = resolve(f"{technique}_{style}", {"task": task})
     check_objectives(recipe)
     labels = torch.arange(6) % 3
-    terms = build_terms(recipe, {name: Stub() for name in recipe.networks}, labels, 3)  # type: ignore[misc]
+    objectives = build_objectives(recipe, {name: Stub() for name in recipe.networks}, labels, 3)  # type: ignore[misc]
     masks = {name: torch.randint(3, (6, 8, 8)) for name in recipe.networks}
     found = set()
-    for term in terms:
+    for objective_module in objectives:
         said = outputs(recipe, torch.Generator().manual_seed(1))
-        term(Scene(said, {}, labels, torch.arange(6), masks, (0, 0, 0), [6])).backward()
+        objective_module(LossInputs(said, {}, labels, torch.arange(6), masks, (0, 0, 0), [6])).backward()
         reached = {
             (name, field)
             for name, output in said.items()
             for field in ("logits", "feature_map", "embedding")
             if (grad := getattr(output, field).grad) is not None and grad.abs().sum() > 0
         }
-        learner = term.objective.learner
+        learner = objective_module.objective.learner
         kind = {"logits": "P", "feature_map": "F"}[next(iter(reached))[1]]
         assert reached == {(learner, "logits" if kind == "P" else "feature_map")}
-        if term.objective.source is not None:
-            found.add((SHORT[learner], SHORT[term.objective.source], kind))
+        if objective_module.objective.source is not None:
+            found.add((SHORT[learner], SHORT[objective_module.objective.source], kind))
         else:
             assert kind == "P", "the task's own loss"
     assert found == PAPER["kd" if technique.startswith("kd_o") else technique, style]

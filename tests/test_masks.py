@@ -15,12 +15,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import Case, choose_cases
+from preceptor.evaluation.examples import Case, choose_cases
 from preceptor.evaluation.masks import MaskMeter, union
 from preceptor.report import intervals
 from preceptor.report.intervals import SAMPLES, pooled_iou_samples
 from preceptor.report.outlines import outline, overlay, window
+from preceptor.utils.errors import PreceptorError
 
 TWO = ("background", "lesion")
 THREE = ("background", "core", "edge")

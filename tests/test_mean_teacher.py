@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from preceptor.networks.build import build_networks
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
-from preceptor.recipe import Network
+from preceptor.recipe import NetworkConfig
 from small_networks import CLASSES, CNN, classifier, images, same_state
 
 
@@ -117,8 +117,8 @@ def load_into(like: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 def test_a_teacher_takes_decay_and_treatment_from_its_recipe() -> None:
     wanted = {
-        "student": Network(backbone=CNN),
-        "teacher": Network(mean_of="student", decay=0.5, batch_norm="batch"),
+        "student": NetworkConfig(backbone=CNN),
+        "teacher": NetworkConfig(mean_of="student", decay=0.5, batch_norm="batch"),
     }
     networks, starts = build_networks(wanted, CLASSES, 32, 0)
     teacher = networks["teacher"]

@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from preceptor import commands
-from preceptor.errors import PreceptorError
+from preceptor.api import load
+from preceptor.cli import commands
 from preceptor.networks.build import build_networks, find_network
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import INTENDED_USE, load_network, save_network
 from preceptor.networks.pretrained import load_pretrained, read_weights
-from preceptor.recipe import Network
-from preceptor.training.api import load
+from preceptor.recipe import NetworkConfig
+from preceptor.utils.errors import PreceptorError
 from small_networks import CLASSES, CNN, classifier, images, same_state
 
 # --- where weights come from -----
@@ -43,9 +43,9 @@ def backbone_file(path: Path, name: str = CNN, **settings: Any) -> nn.Module:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_from_a_local_file(suffix: str, tmp_path: Path) -> None:
     source = backbone_file(tmp_path / f"weights{suffix}").state_dict()
-    wanted = {"student": Network(backbone=CNN, pretrained=str(tmp_path / f"weights{suffix}"))}
+    wanted = {"student": NetworkConfig(backbone=CNN, pretrained=str(tmp_path / f"weights{suffix}"))}
     networks, starts = build_networks(wanted, CLASSES, 32, 0)
-    fresh, _ = build_networks({"student": Network(backbone=CNN)}, CLASSES, 32, 0)
+    fresh, _ = build_networks({"student": NetworkConfig(backbone=CNN)}, CLASSES, 32, 0)
     own, random = networks["student"].backbone.state_dict(), fresh["student"].backbone.state_dict()
     for key, value in own.items():
         assert torch.equal(value, random[key] if key.startswith("fc.") else source[key]), key
@@ -55,7 +55,7 @@ def test_weights_from_a_local_file(suffix: str, tmp_path: Path) -> None:
 def test_a_classifier_of_as_many_classes_comes_along(tmp_path: Path) -> None:
     source = backbone_file(tmp_path / "w.safetensors", num_classes=3)
     networks, _ = build_networks(
-        {"student": Network(backbone=CNN, pretrained=str(tmp_path / "w.safetensors"))}, CLASSES, 32, 0
+        {"student": NetworkConfig(backbone=CNN, pretrained=str(tmp_path / "w.safetensors"))}, CLASSES, 32, 0
     )
     assert torch.equal(networks["student"].classifier.weight, source.fc.weight)
 
@@ -63,7 +63,7 @@ def test_a_classifier_of_as_many_classes_comes_along(tmp_path: Path) -> None:
 def test_a_transformers_weights_fit_another_image_size(tmp_path: Path) -> None:
     """Its table of positions is resampled; all else is taken as it is."""
     source = backbone_file(tmp_path / "w.safetensors", "test_vit").state_dict()
-    wanted = {"student": Network(backbone="test_vit", pretrained=str(tmp_path / "w.safetensors"))}
+    wanted = {"student": NetworkConfig(backbone="test_vit", pretrained=str(tmp_path / "w.safetensors"))}
     networks, _ = build_networks(wanted, CLASSES, 64, 0)
     own = networks["student"].backbone.state_dict()
     assert source["pos_embed"].shape != own["pos_embed"].shape
@@ -72,7 +72,7 @@ def test_a_transformers_weights_fit_another_image_size(tmp_path: Path) -> None:
 
 
 def test_a_start_from_nothing_says_so() -> None:
-    assert build_networks({"student": Network(backbone=CNN)}, CLASSES, 32, 0)[1] == {"student": "random"}
+    assert build_networks({"student": NetworkConfig(backbone=CNN)}, CLASSES, 32, 0)[1] == {"student": "random"}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_without_the_hub_both_ways_out_are_said(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(PreceptorError) as caught:
-        build_networks({"student": Network(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
+        build_networks({"student": NetworkConfig(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
     said = str(caught.value)
     for part in ("imagenet", CNN, ".pretrained=none", ".safetensors"):
         assert part in said
@@ -158,7 +158,7 @@ def test_the_hubs_weights_are_loaded_and_named(monkeypatch: pytest.MonkeyPatch) 
         return hub if pretrained else create(name, **said)
 
     monkeypatch.setattr(timm, "create_model", from_hub)
-    networks, starts = build_networks({"student": Network(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
+    networks, starts = build_networks({"student": NetworkConfig(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
     assert torch.equal(networks["student"].backbone.conv1[0].weight, hub.conv1[0].weight)
     assert starts["student"].startswith("ImageNet")
 
@@ -166,7 +166,7 @@ def test_the_hubs_weights_are_loaded_and_named(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif("PRECEPTOR_DATA" not in os.environ, reason="needs the shared weights")
 def test_the_shared_imagenet_weights_fit_mobilenetv2() -> None:
     path = Path(os.environ["PRECEPTOR_DATA"]) / "mobilenetv2_100_imagenet.safetensors"
-    wanted = {"teacher": Network(backbone="mobilenetv2_100", pretrained=str(path))}
+    wanted = {"teacher": NetworkConfig(backbone="mobilenetv2_100", pretrained=str(path))}
     networks, starts = build_networks(wanted, CLASSES, 64, 0)
     weights = read_weights(path)
     own = networks["teacher"].backbone.state_dict()
@@ -318,7 +318,7 @@ def test_a_network_is_chosen_in_the_callers_own_words(tmp_path: Path) -> None:
 
 def test_a_frozen_network_is_the_one_in_the_file_and_takes_no_gradient(tmp_path: Path) -> None:
     run = run_with(tmp_path / "run", "teacher")
-    wanted = {"teacher": Network(run=str(run), frozen=True), "student": Network(run=str(run))}
+    wanted = {"teacher": NetworkConfig(run=str(run), frozen=True), "student": NetworkConfig(run=str(run))}
     networks, starts = build_networks(wanted, CLASSES, 32, 0)
     assert same_state(networks["teacher"], load_network(run / "teacher.safetensors")[0])
     assert not any(parameter.requires_grad for parameter in networks["teacher"].parameters())
@@ -338,6 +338,6 @@ def test_a_frozen_network_is_the_one_in_the_file_and_takes_no_gradient(tmp_path:
 def test_a_run_of_something_else_is_refused(said: Any, classes: tuple[str, ...], named: str, tmp_path: Path) -> None:
     run = run_with(tmp_path / "run", "teacher")
     with pytest.raises(PreceptorError) as caught:
-        build_networks({"teacher": Network(run=str(run), frozen=True, **said)}, classes, 32, 0)
+        build_networks({"teacher": NetworkConfig(run=str(run), frozen=True, **said)}, classes, 32, 0)
     assert "networks.teacher.run" in str(caught.value)
     assert named in str(caught.value)

@@ -6,10 +6,10 @@ import pytest
 import timm
 import torch
 
-from preceptor.errors import PreceptorError
 from preceptor.networks.build import build_networks
 from preceptor.networks.pretrained import normalisation
-from preceptor.recipe import Network
+from preceptor.recipe import NetworkConfig
+from preceptor.utils.errors import PreceptorError
 from small_networks import CLASSES, CNN, classifier, images, same_state
 
 # --- what a network says -----
@@ -113,7 +113,7 @@ def test_first_logits_are_small_whatever_the_number_of_classes(backbone: str) ->
 )
 def test_a_backbone_that_cannot_serve_is_named(backbone: str, side: int, said: list[str]) -> None:
     with pytest.raises(PreceptorError) as caught:
-        build_networks({"student": Network(backbone=backbone)}, CLASSES, side, 0)
+        build_networks({"student": NetworkConfig(backbone=backbone)}, CLASSES, side, 0)
     assert all(part in str(caught.value) for part in said), str(caught.value)
 
 
@@ -121,11 +121,11 @@ def test_a_backbone_that_cannot_serve_is_named(backbone: str, side: int, said: l
 
 
 def test_a_start_depends_on_seed_and_name_alone() -> None:
-    student, other = Network(backbone=CNN, projection=4), Network(backbone="test_efficientnet")
+    student, other = NetworkConfig(backbone=CNN, projection=4), NetworkConfig(backbone="test_efficientnet")
     alone, _ = build_networks({"student": student}, CLASSES, 32, seed=5)
     torch.manual_seed(99)
     beside, _ = build_networks(
-        {"other": other, "student": student, "teacher": Network(mean_of="student")}, CLASSES, 32, seed=5
+        {"other": other, "student": student, "teacher": NetworkConfig(mean_of="student")}, CLASSES, 32, seed=5
     )
     assert list(beside) == ["other", "student", "teacher"]
     assert same_state(alone["student"], beside["student"])
@@ -139,5 +139,7 @@ def test_building_leaves_the_global_stream_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    build_networks({"student": Network(backbone=CNN), "teacher": Network(mean_of="student")}, CLASSES, 32, 0)
+    build_networks(
+        {"student": NetworkConfig(backbone=CNN), "teacher": NetworkConfig(mean_of="student")}, CLASSES, 32, 0
+    )
     assert torch.equal(torch.rand(1), expected)

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.registry import LOSSES
 from preceptor.networks.build import build_networks
-from preceptor.randomness import generator
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
 from preceptor.training.checks import check_objectives
-from preceptor.training.objectives import build_terms
-from small_classroom import BATCH, CE, CLASSES, KL, LABELS, PAIR, STUDENT, classroom, losses, recipe, refused, views
+from preceptor.training.objectives import build_objectives
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
+from small_model import BATCH, CE, CLASSES, KL, LABELS, PAIR, STUDENT, losses, model, recipe, refused, views
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -35,15 +35,15 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
     if "masks" in spec.feeds.values() or loss == "cwd":
         own = {"loss": "cross_entropy_masks", "of": "student"}
-        room = classroom([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
+        room = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32, 32), generator=generator(0)))
         found = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
     elif spec.tells_views_apart:
-        seen["student"] = {"policy": "plain", "also": ["rot90"]}
-        room = classroom([CE, tried], networks, views=seen)
+        seen["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
+        room = model([CE, tried], networks, views=seen)
         found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
     else:
-        found = losses(classroom([CE, tried], networks, views=seen))["tried"]
+        found = losses(model([CE, tried], networks, views=seen))["tried"]
     assert found.shape == ()
     assert found.isfinite()
 
@@ -71,7 +71,7 @@ def test_facts_are_filled_from_the_training_part_and_the_networks(register: Any)
         "student": {"backbone": "mobilenetv3_small_050", "projection": 6},
         "other": {"backbone": "test_resnet", "projection": 8},
     }
-    classroom([CE, {**CE, "of": "other", "name": "b"}, {"loss": "asks", "from": "other", "to": "student"}], networks)
+    model([CE, {**CE, "of": "other", "name": "b"}, {"loss": "asks", "from": "other", "to": "student"}], networks)
     assert asked == {
         "counts": [2, 3, 1], "rows": LABELS.tolist(), "k": 288, "d": 1024, "p": 6, "tk": 96, "td": 96, "tp": 8,
     }  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_class_without_training_images_is_an_error_of_the_objective() -> None:
     whole = recipe([{**CE, "class_weights": "inverse_frequency"}], {"student": STUDENT})
     built, _ = build_networks(whole.networks, CLASSES, 32, 0)
     with pytest.raises(PreceptorError, match=r"objectives\.cross_entropy: class_weights"):
-        build_terms(whole, built, torch.tensor([0, 0, 1]), 3)
+        build_objectives(whole, built, torch.tensor([0, 0, 1]), 3)
 
 
 def test_settings_reach_the_loss(register: Any) -> None:
@@ -95,10 +95,10 @@ def test_settings_reach_the_loss(register: Any) -> None:
 
     register("settings", Settings)
     said = {"kind": "b", "scale": 2, "many": [1, 2.5]}
-    room = classroom([{"loss": "settings", "of": "student", **said}], {"student": STUDENT})
-    assert room.terms["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
-    room = classroom([{"loss": "settings", "of": "student"}], {"student": STUDENT})
-    assert room.terms["settings"].loss.said == ("a", 1.0, None)
+    room = model([{"loss": "settings", "of": "student", **said}], {"student": STUDENT})
+    assert room.objectives["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
+    room = model([{"loss": "settings", "of": "student"}], {"student": STUDENT})
+    assert room.objectives["settings"].loss.said == ("a", 1.0, None)
 
 
 def test_a_loss_of_few_words_works(register: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_loss_of_few_words_works(register: Any) -> None:
 
     register("bare", Bare)
     register("no_hints", NoHints)
-    room = classroom([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
+    room = model([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
                      {"student": STUDENT}).eval()  # fmt: skip
     found = losses(room)
     torch.testing.assert_close(found["no_hints"], 3 * found["bare"])
@@ -160,7 +160,7 @@ def test_a_wrong_objective_is_one_error_that_names_its_key(objective: dict[str, 
 @pytest.mark.parametrize("setting", [{"label_smoothing": 1.5}, {"class_weights": [1.0, 2.0]}])
 def test_a_value_that_the_loss_refuses_is_placed(setting: dict[str, Any]) -> None:
     with pytest.raises(PreceptorError, match=rf"objectives\.cross_entropy: {next(iter(setting))}"):
-        classroom([{**CE, **setting}], {"student": STUDENT})
+        model([{**CE, **setting}], {"student": STUDENT})
 
 
 @pytest.mark.parametrize(

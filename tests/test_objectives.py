@@ -1,4 +1,4 @@
-"""Objectives and the classroom: who gets gradient, what is computed, and what a checkpoint holds."""
+"""Objectives and the model: who gets gradient, what is computed, and what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.kl import KLDivergence
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
-from preceptor.randomness import generator
 from preceptor.training.checks import check_objectives
-from preceptor.training.classroom import Classroom
-from preceptor.training.objectives import Scene
-from small_classroom import BATCH, CE, CLASSES, KL, PAIR, STUDENT, classroom, losses, recipe, refused, views
+from preceptor.training.module import DistillationModel
+from preceptor.training.objectives import LossInputs
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
+from small_model import BATCH, CE, CLASSES, KL, PAIR, STUDENT, losses, model, recipe, refused, views
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def teacher_run(tmp_path: Path) -> str:
 
 
 def test_a_classroom_says_what_the_losses_say_by_hand() -> None:
-    room = classroom([{**CE, "class_weights": "inverse_frequency", "weight": 0.3}, {**KL, "temperature": 3}]).eval()
+    room = model([{**CE, "class_weights": "inverse_frequency", "weight": 0.3}, {**KL, "temperature": 3}]).eval()
     with torch.no_grad():
         for parameter in room.networks["student"].parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator(1)))
@@ -53,12 +53,12 @@ def test_a_classroom_says_what_the_losses_say_by_hand() -> None:
 
 def test_each_process_weighs_as_many_images_as_it_holds() -> None:
     """One of two that holds 3 of 4 images weighs 2·3/4: the mean over processes is the mean over images."""
-    term = classroom([CE, KL]).terms["kl"]
+    objective_module = model([CE, KL]).objectives["kl"]
     logits = {name: torch.randn(4, 3, generator=generator(name)) for name in PAIR}
 
     def loss(part: slice, sizes: list[int]) -> Tensor:
         outputs = {name: NetworkOutput(one[part], *(torch.zeros(0),) * 2) for name, one in logits.items()}
-        return term(Scene(outputs, {}, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
+        return objective_module(LossInputs(outputs, {}, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
 
     whole, first, second = loss(slice(4), [4]), loss(slice(3), [3, 1]), loss(slice(3, 4), [3, 1])
     torch.testing.assert_close((first + second) / 2, whole)
@@ -75,7 +75,7 @@ def grads(module: nn.Module) -> set[str]:
 def test_only_the_learner_gets_gradient() -> None:
     networks = {"student": STUDENT, "other": {"backbone": "test_efficientnet"}}
     kl = {"loss": "kl", "from": "other", "to": "student"}
-    room = classroom([CE, {**CE, "of": "other", "name": "ce_other"}, kl], networks).train()
+    room = model([CE, {**CE, "of": "other", "name": "ce_other"}, kl], networks).train()
     losses(room)["kl"].backward()
     assert grads(room.networks["student"])
     assert not grads(room.networks["other"])
@@ -87,7 +87,7 @@ def test_each_side_of_mutual_learning_is_trained_by_its_own_edge() -> None:
         {"loss": "kl", "from": "other", "to": "student", "name": "to_student"},
         {"loss": "kl", "from": "student", "to": "other", "name": "to_other"},
     ]
-    room = classroom(edges, networks).train()
+    room = model(edges, networks).train()
     losses(room)["to_other"].backward()
     assert grads(room.networks["other"])
     assert not grads(room.networks["student"])
@@ -107,9 +107,7 @@ def test_what_a_loss_does_not_train_arrives_detached(register: Any) -> None:
     feeds = {"ours": "to.logits", "theirs": "from.logits", "own": "to.embedding"}
     register("spy", Spy, feeds=feeds, trains=("ours",))
     networks = {"student": STUDENT, "other": STUDENT}
-    room = classroom(
-        [CE, {**CE, "of": "other", "name": "b"}, {"loss": "spy", "from": "other", "to": "student"}], networks
-    )
+    room = model([CE, {**CE, "of": "other", "name": "b"}, {"loss": "spy", "from": "other", "to": "student"}], networks)
     losses(room.train())
     assert arrived == {"ours": True, "theirs": False, "own": False}
 
@@ -127,7 +125,7 @@ def test_a_teacher_gets_no_gradient_and_its_head_only_where_a_loss_trains_it(reg
     for trains in (("ours",), ("ours", "theirs")):
         name = f"pull{len(trains)}"
         register(name, Pull, feeds=feeds, trains=trains)
-        room = classroom([CE, {"loss": name, "from": "teacher", "to": "student"}], networks).train()
+        room = model([CE, {"loss": name, "from": "teacher", "to": "student"}], networks).train()
         losses(room)[name].backward()
         assert "projection.linear.weight" in grads(room.networks["student"])
         expected = {"network.projection.linear.weight", "network.projection.linear.bias"} if len(trains) == 2 else set()
@@ -135,17 +133,17 @@ def test_a_teacher_gets_no_gradient_and_its_head_only_where_a_loss_trains_it(reg
 
 
 def test_a_loss_learns_its_own_parameters_and_they_are_in_the_state() -> None:
-    room = classroom([CE, {"loss": "fitnet", "from": "teacher", "to": "student"}]).train()
+    room = model([CE, {"loss": "fitnet", "from": "teacher", "to": "student"}]).train()
     losses(room)["fitnet"].backward()
-    assert grads(room.terms["fitnet"]) == {"loss.regressor.weight", "loss.regressor.bias"}
-    assert "terms.fitnet.loss.regressor.weight" in room.state_dict()
+    assert grads(room.objectives["fitnet"]) == {"loss.regressor.weight", "loss.regressor.bias"}
+    assert "objectives.fitnet.loss.regressor.weight" in room.state_dict()
 
 
 # --- frozen networks -----
 
 
-def frozen_room(teacher_run: str, seed: int = 0) -> Classroom:
-    return classroom([CE, KL], {"teacher": {"run": teacher_run, "frozen": True}, "student": STUDENT}, seed=seed)
+def frozen_room(teacher_run: str, seed: int = 0) -> DistillationModel:
+    return model([CE, KL], {"teacher": {"run": teacher_run, "frozen": True}, "student": STUDENT}, seed=seed)
 
 
 def test_a_frozen_network_stays_as_it_was_evaluated(teacher_run: str) -> None:
@@ -193,7 +191,7 @@ def test_a_state_that_lacks_something_or_has_more_is_refused(teacher_run: str, c
 
 
 def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
-    room = classroom([CE, KL])
+    room = model([CE, KL])
     key = "networks.teacher.network.backbone.fc.weight"
     before = room.state_dict()[key].clone()
     with torch.no_grad():
@@ -208,7 +206,7 @@ def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
 
 
 def test_an_objective_without_weight_costs_no_pass() -> None:
-    room = classroom([CE, {**KL, "weight": {"steps": {0: 0, 2: 0.5, 3: 0.0}}}])
+    room = model([CE, {**KL, "weight": {"steps": {0: 0, 2: 0.5, 3: 0.0}}}])
     passes = []
     room.networks["teacher"].register_forward_hook(lambda *_: passes.append("teacher"))
     room.networks["student"].register_forward_hook(lambda *_: passes.append("student"))
@@ -223,7 +221,7 @@ def test_an_objective_without_weight_costs_no_pass() -> None:
 
 
 def test_a_network_looks_once_for_several_objectives() -> None:
-    room = classroom([CE, KL, {"loss": "fitnet", "from": "teacher", "to": "student"}])
+    room = model([CE, KL, {"loss": "fitnet", "from": "teacher", "to": "student"}])
     passes = []
     room.networks["teacher"].register_forward_hook(lambda *_: passes.append(1))
     losses(room)
@@ -246,7 +244,7 @@ def test_a_draw_depends_on_its_address_alone(register: Any) -> None:
 
     def drawn(epoch: int = 0, step: int = 0, seed: int = 0, objectives: Any = two) -> dict[str, float]:
         torch.manual_seed(torch.seed())  # a global stream that was somewhere else
-        found = losses(classroom(objectives, {"student": STUDENT}, seed=seed), epoch, step)
+        found = losses(model(objectives, {"student": STUDENT}, seed=seed), epoch, step)
         return {name: value.item() for name, value in found.items() if name != "cross_entropy"}
 
     first = drawn()
@@ -262,8 +260,8 @@ def test_learned_parts_of_losses_start_from_seed_and_name() -> None:
 
     def weight(seed: int = 0, name: str = "fitnet", before: tuple[dict[str, Any], ...] = ()) -> Tensor:
         torch.manual_seed(torch.seed())
-        room = classroom([CE, *before, {**fitnet, "name": name}], seed=seed)
-        return room.terms[name].loss.regressor.weight
+        room = model([CE, *before, {**fitnet, "name": name}], seed=seed)
+        return room.objectives[name].loss.regressor.weight
 
     assert torch.equal(weight(), weight())
     assert torch.equal(weight(), weight(before=(KL, {**fitnet, "name": "other"})))
@@ -291,16 +289,16 @@ def test_outputs_reach_objectives_in_single_precision(register: Any) -> None:
             return (logits @ logits.T).mean()
 
     register("types", Types, feeds={"logits": "to.logits", "labels": "labels"})
-    room = classroom([{"loss": "types", "of": "student"}], {"student": STUDENT})
+    room = model([{"loss": "types", "of": "student"}], {"student": STUDENT})
     with torch.autocast("cpu", torch.bfloat16):
         assert losses(room)["types"].dtype == torch.float32
     assert seen == [(torch.float32, False)]
 
 
 def test_terms_look_at_the_networks_that_feed_them() -> None:
-    room = classroom([CE, KL])
-    assert room.terms["cross_entropy"].networks == {"student"}
-    assert room.terms["kl"].networks == {"student", "teacher"}
+    room = model([CE, KL])
+    assert room.objectives["cross_entropy"].networks == {"student"}
+    assert room.objectives["kl"].networks == {"student", "teacher"}
     assert isinstance(room.networks["teacher"], MeanTeacher)
 
 
@@ -310,7 +308,7 @@ def test_terms_look_at_the_networks_that_feed_them() -> None:
 def test_banks_take_in_what_was_said_after_the_step() -> None:
     """Each network's own projections, into the rows of the images that were seen, and into no others."""
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
-    room = classroom([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
     assert set(room.banks) == {"student", "teacher"}
     before = {name: bank.rows.clone() for name, bank in room.banks.items()}
     _, said = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
@@ -325,7 +323,7 @@ def test_banks_take_in_what_was_said_after_the_step() -> None:
 
 def test_ccd_trains_the_mean_teachers_head_and_nothing_else_of_it() -> None:
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
-    room = classroom([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
     losses(room)["ccd"].backward()
     assert grads(room.networks["teacher"]) == {"network.projection.linear.weight", "network.projection.linear.bias"}
     assert grads(room.networks["student"])

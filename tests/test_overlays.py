@@ -11,13 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import choose_cases, ids_to_keep
+from preceptor.evaluation.examples import choose_cases, ids_to_keep
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.overlays import as_jpeg, save_overlays
 from preceptor.report.outlines import outline
 from preceptor.report.overlays import OverlaySection, overlay_sections
 from preceptor.report.run import Entry, Run
+from preceptor.utils.errors import PreceptorError
 
 SIDE, NAMES = 12, ("none", "core", "edge")
 

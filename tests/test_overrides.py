@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.data.policy import POLICIES
-from preceptor.recipe import Adam, Network, Plateau, View
+from preceptor.recipe import Adam, NetworkConfig, Plateau, View
 from preceptor.recipes.resolve import parse_override, resolve, to_yaml, validate
 from small_recipe import plain, refused, written
 
@@ -105,7 +105,7 @@ def test_a_mistyped_network_gets_a_suggestion() -> None:
 
 def test_a_run_replaces_what_said_where_a_network_came_from() -> None:
     teacher = resolve("kd", ["networks.teacher.run=/some/run"]).networks["teacher"]
-    assert teacher == Network(run="/some/run", frozen=True)
+    assert teacher == NetworkConfig(run="/some/run", frozen=True)
 
 
 @pytest.mark.parametrize("turn", [1, -1])

@@ -16,7 +16,7 @@ from preceptor.data.images import read_image, read_mask
 from preceptor.data.phantom import CLASSES, Phantom, load_knobs, write_phantom
 from preceptor.data.phantom import draw as module
 from preceptor.data.readers import read
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 SMALL = Phantom(images=90, size=32, imbalance=4, views=2)
 OPTIONS = {"images": "90", "size": "32", "imbalance": "4", "views": "2"}

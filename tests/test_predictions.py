@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.predictions import prediction_rows, read_predictions, write_predictions
+from preceptor.utils.errors import PreceptorError
 
 
 def _frame(network: str = "student", part: str = "test") -> pd.DataFrame:

@@ -13,7 +13,7 @@ from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.policy import Policy
 from preceptor.data.preview import contact_sheet
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 TILE, STEP, LEFT, HEAD = 144, 148, 132, 30
 COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200]], dtype=np.uint8)  # of the classes a, b, c

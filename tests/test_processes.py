@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor.errors import PreceptorError
+from preceptor.api import carry_on, train
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.recipes.resolve import resolve
-from preceptor.training.api import carry_on, train
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.directory import Run
+from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
-from preceptor.training.devices import _in_process
-from preceptor.training.fit import build_classroom
-from preceptor.training.prepare import Data, prepare
-from preceptor.training.run import Run
+from preceptor.training.distributed import _in_process
+from preceptor.utils.errors import PreceptorError
 from waiting import wait_for
 
 SETTINGS = {
@@ -59,9 +59,9 @@ def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     states = [load_state(each.checkpoint) for each in (one, two)]
     losses = [[row[k] for row in state["progress"]["history"] for k in row if k.startswith("loss")] for state in states]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    for key, value in states[0]["classroom"].items():
-        assert torch.allclose(value, states[1]["classroom"][key], rtol=1e-4, atol=2e-6), key
-    weights = [flat(state["classroom"]) for state in states]
+    for key, value in states[0]["model"].items():
+        assert torch.allclose(value, states[1]["model"][key], rtol=1e-4, atol=2e-6), key
+    weights = [flat(state["model"]) for state in states]
     start = flat(state_before(phantom_root, tmp_path))
     moved = (weights[0] - start).norm()
     assert (weights[0] - weights[1]).norm() < 1e-4 * moved, "the two agree only because little was learned"
@@ -76,7 +76,7 @@ def state_before(root: Path, tmp_path: Path) -> dict[str, torch.Tensor]:
     """The state as it was before the first step."""
     fresh = prepare(resolve("crckd", {**SETTINGS, "batch_size": 33}), Data("phantom", root), tmp_path / "fresh")
     catalog = fresh.catalog()
-    return build_classroom(fresh, fresh.recipe, catalog, torch.from_numpy(catalog.labels)).state_dict()
+    return build_model(fresh, fresh.recipe, catalog, torch.from_numpy(catalog.labels)).state_dict()
 
 
 def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> Non
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
-    weights = [flat(state["classroom"]) for state in states]
+    weights = [flat(state["model"]) for state in states]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
 CHILD = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
-from preceptor.parent import end_with_parent
+from preceptor.training.parent import end_with_parent
 
 def wait(folder):
     end_with_parent()
@@ -150,7 +150,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 def test_ranks_end_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a study that is killed leaves them training, and the same command a second set beside them."""
     watched: list[bool] = []
-    monkeypatch.setattr("preceptor.training.devices.end_with_parent", lambda: watched.append(True))
+    monkeypatch.setattr("preceptor.training.distributed.end_with_parent", lambda: watched.append(True))
     assert _in_process(None, lambda fabric: watched[:], 1) == [True]  # type: ignore[arg-type]
 
 
@@ -158,7 +158,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare(resolve("student", SETTINGS_ALONE), Data("phantom", phantom_root), tmp_path / "run")
-    monkeypatch.setattr("preceptor.training.fit._PATIENCE", 0)
+    monkeypatch.setattr("preceptor.runs.worker._PATIENCE", 0)
     prepared.lock.parent.mkdir()
     with prepared.lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from preceptor import commands
-from preceptor.deploy.cost import cost_of
+from preceptor.cli import commands
 from preceptor.deploy.profile import LEAST, profile
-from preceptor.errors import PreceptorError
+from preceptor.evaluation.cost import cost_of
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
+from preceptor.utils.errors import PreceptorError
 
 HALF = (0.5, 0.5, 0.5)
 

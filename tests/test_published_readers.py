@@ -15,7 +15,7 @@ from preceptor.cli import _READERS
 from preceptor.data.catalog import Catalog
 from preceptor.data.layout import count_notes
 from preceptor.data.readers import READERS, read
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 ISIC_COLUMNS = "MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK"
 SCAN = "TCGA_AB_12C4_19970222"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.readers import READERS, ReaderSpec, read, reader
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 MASKS = "HAM10000_segmentations_lesion_tschandl"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from preceptor.recipe import Network, Recipe
+from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, to_yaml, validate
-from preceptor.training.prepare import stage_recipe
+from preceptor.runs.create import stage_recipe
 from small_recipe import CE, plain, refused, written
 
 # --- shipped recipes -----
@@ -134,7 +134,7 @@ def test_a_missing_key_is_named() -> None:
     ],
 )
 def test_an_origin_that_makes_sense_is_taken(said: dict[str, Any]) -> None:
-    assert Network.model_validate(said).model_dump() == said
+    assert NetworkConfig.model_validate(said).model_dump() == said
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_origin_that_makes_sense_is_taken(said: dict[str, Any]) -> None:
 )
 def test_an_origin_that_contradicts_itself_is_refused(said: dict[str, Any], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
-        Network.model_validate(said)
+        NetworkConfig.model_validate(said)
 
 
 @pytest.mark.parametrize("of", ["nobody", "average", "frozen"])
@@ -189,7 +189,7 @@ def test_the_run_before_inherits_budget_data_and_network() -> None:
     stage = stage_recipe(recipe, "teacher")
     for key in ("epochs", "seed", "batch_size", "image_size", "protocol", "precision", "split"):
         assert getattr(stage, key) == getattr(recipe, key), key
-    assert stage.networks == {"teacher": Network(backbone="resnet18", pretrained="w.safetensors", dropout=0.2)}
+    assert stage.networks == {"teacher": NetworkConfig(backbone="resnet18", pretrained="w.safetensors", dropout=0.2)}
     assert stage.optimiser == resolve("teacher").optimiser
 
 
@@ -204,7 +204,7 @@ def test_the_run_before_has_the_last_word_on_itself() -> None:
 
 def test_the_network_of_the_run_before_may_have_another_name() -> None:
     stage = stage_recipe(resolve("kd", ["networks.teacher.trained_by=student"]), "teacher")
-    assert stage.networks == {"student": Network(backbone="mobilenetv2_100", pretrained="imagenet")}
+    assert stage.networks == {"student": NetworkConfig(backbone="mobilenetv2_100", pretrained="imagenet")}
 
 
 def test_a_head_that_the_run_before_does_not_train_is_refused() -> None:

@@ -12,12 +12,12 @@ from lightning_fabric import Fabric
 
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
-from preceptor.recipe import Network, Recipe
+from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, validate
-from preceptor.training.fit import build_classroom, load_parts
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.worker import build_model, load_parts
 from preceptor.training.loop import Parts, Training
-from preceptor.training.prepare import Data, prepare
 
 STUDENT, TEACHER = "test_efficientnet", "test_resnet"
 
@@ -39,7 +39,7 @@ def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
             said |= {"projection": network.projection} if network.projection else {}
         elif network.mean_of is None:
             said |= {"backbone": TEACHER if name == "teacher" else STUDENT, "pretrained": "none", **block}
-        networks[name] = Network(**said)
+        networks[name] = NetworkConfig(**said)
     return validate(
         {**plain, "networks": {n: one.model_dump(exclude_defaults=True) for n, one in networks.items()}}, "tiny"
     )
@@ -50,21 +50,19 @@ def started(recipe: Recipe, root: Path, folder: Path) -> Training:
     run = prepare(tiny(recipe, data.catalog().classes, folder), data, folder / "run")
     catalog = run.catalog()
     loaders = load_parts(run, run.recipe, catalog, None, torch.device("cpu"))
-    classroom = build_classroom(run, run.recipe, catalog, torch.from_numpy(loaders["train"].labels))
+    model = build_model(run, run.recipe, catalog, torch.from_numpy(loaders["train"].labels))
     watched = "test" if recipe.protocol == "paper" else "validation"
     fabric = Fabric(accelerator="cpu", devices=1)
-    return Training(
-        fabric, run, run.recipe, classroom, Parts(loaders["train"], loaders[watched], watched, catalog.classes)
-    )
+    return Training(fabric, run, run.recipe, model, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_two_steps(name: str, phantom_root: Path, tmp_path: Path) -> None:
     """Losses are finite, whoever learns has moved, and nobody else has."""
     training = started(resolve(name), phantom_root, tmp_path)
-    networks = training.classroom.networks
+    networks = training.model.networks
     before = {n: weights_of(networks[n]) for n in networks}
-    weights = training.classroom.active(3)
+    weights = training.model.active(3)
     plan = training.plan(3)[:2]
     training.wrapped.train()
     for step, (rows, batch) in enumerate(zip(plan, training.parts.train.batches(plan), strict=True)):

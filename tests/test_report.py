@@ -12,8 +12,8 @@ import pytest
 
 from fake_run import ALONE, CLASSES, Taught, write_fake_run, write_two
 from page import Page
-from preceptor.report import words
-from preceptor.report.build import render, write_report
+from preceptor.report import formatting as words
+from preceptor.report.page import render, write_report
 from preceptor.report.run import entries_of, load_run, load_runs
 
 

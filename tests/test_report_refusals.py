@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fake_run import ALONE, write_fake_run, write_two
-from preceptor.errors import PreceptorError
-from preceptor.report.build import write_report
+from preceptor.report.page import write_report
 from preceptor.report.run import load_run
+from preceptor.utils.errors import PreceptorError
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from PIL import Image
 
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
-from preceptor.errors import PreceptorError
 from preceptor.report import figures
-from preceptor.report.build import write_explanation, write_report
 from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode, read_gallery
+from preceptor.report.page import write_explanation, write_report
 from preceptor.report.relations import relation_section
 from preceptor.report.run import entries_of, load_runs
 from preceptor.report.tables import area_table, distinct
+from preceptor.utils.errors import PreceptorError
 
 GREY = encode(Image.new("RGB", (TILE, TILE), (90, 90, 90)))
 GALLERY = Gallery(

@@ -12,10 +12,10 @@ import pytest
 from fake_run import ALONE, TAUGHT, THREE, Taught, write_fake_run, write_two
 from page import Page
 from preceptor.evaluation.metrics import calibration_error
-from preceptor.report import words
-from preceptor.report.build import write_report
+from preceptor.report import formatting as words
 from preceptor.report.figures import reliability_bins
 from preceptor.report.intervals import balanced_accuracy_samples, interval
+from preceptor.report.page import write_report
 from preceptor.report.run import entries_of, load_run, load_runs
 from preceptor.report.tables import confusion_table, differences, split_table
 

@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor import atomic
+from preceptor.api import carry_on, train
 from preceptor.recipes.resolve import resolve
-from preceptor.training.api import carry_on, train
+from preceptor.runs.directory import Run
 from preceptor.training.checkpoint import load_state, save_state
-from preceptor.training.run import Run
+from preceptor.utils import files as atomic
 from waiting import epochs_done, wait_for
 
 SETTINGS = {
@@ -141,10 +141,10 @@ def _forget_schedule(state: dict[str, Any]) -> None:
 
 
 def _forget_teacher(state: dict[str, Any]) -> None:
-    for key, value in state["classroom"].items():
+    for key, value in state["model"].items():
         if key.startswith("networks.teacher.network.backbone"):
-            state["classroom"][key] = state["classroom"][key.replace("teacher.network", "student")].clone()
-            assert value.shape == state["classroom"][key].shape
+            state["model"][key] = state["model"][key.replace("teacher.network", "student")].clone()
+            assert value.shape == state["model"][key].shape
 
 
 def _forget_steps(state: dict[str, Any]) -> None:
@@ -156,11 +156,11 @@ def _forget_history(state: dict[str, Any]) -> None:
 
 
 def _forget_bank(state: dict[str, Any]) -> None:
-    state["classroom"]["banks.teacher.rows"].neg_()
+    state["model"]["banks.teacher.rows"].neg_()
 
 
 def _forget_normaliser(state: dict[str, Any]) -> None:
-    state["classroom"]["terms.ccd.loss.log_z"].add_(1)
+    state["model"]["objectives.ccd.loss.log_z"].add_(1)
 
 
 FORGET = [
@@ -189,7 +189,7 @@ def test_negative_control(
 def stopped_after(epochs: int, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     from preceptor.training.loop import Training
 
-    keep = Training.keep
+    keep = Training.save
 
     def keep_and_stop(self: Training) -> None:
         keep(self)
@@ -197,7 +197,7 @@ def stopped_after(epochs: int, root: Path, out: Path, monkeypatch: pytest.Monkey
             raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "keep", keep_and_stop)
+        patch.setattr(Training, "save", keep_and_stop)
         with pytest.raises(PowerCut):
             start(root, out)
     return Run(out)

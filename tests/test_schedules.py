@@ -7,7 +7,7 @@ import math
 import pytest
 
 from preceptor.recipe import Ramp, Steps
-from preceptor.training.weights import weight_at
+from preceptor.training.loss_schedules import weight_at
 
 # --- weights -----
 

@@ -14,22 +14,22 @@ import yaml
 from typer.testing import CliRunner
 
 from conftest import TINY
+from preceptor.api import carry_on
 from preceptor.cli import app
 from preceptor.data.cache import open_pixels
 from preceptor.data.readers import read
 from preceptor.data.split import make_split
-from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe, Select
 from preceptor.recipes.registry import RECIPES, RecipeSpec
 from preceptor.recipes.resolve import parse_override, resolve
-from preceptor.search import checks, trial
-from preceptor.search import tune as tuning
-from preceptor.search.record import Search
-from preceptor.search.space import Dimension, split_space
-from preceptor.search.tune import tune
-from preceptor.training.api import carry_on
-from preceptor.training.prepare import Data
-from preceptor.training.run import Run
+from preceptor.runs.create import Data
+from preceptor.runs.directory import Run
+from preceptor.tune import checks, trial
+from preceptor.tune import search as tuning
+from preceptor.tune.record import Search
+from preceptor.tune.search import tune
+from preceptor.tune.space import Dimension, split_space
+from preceptor.utils.errors import PreceptorError
 
 SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_efficientnet"}
 KD = {**SMALL, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}

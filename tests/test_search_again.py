@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from conftest import TINY
 from preceptor.cli import app
-from preceptor.errors import PreceptorError
-from preceptor.search import trial
-from preceptor.search.record import NOTE, SEARCH, STORE, Search
-from preceptor.search.space import split_space
-from preceptor.search.tune import tune
-from preceptor.training.prepare import Data
+from preceptor.runs.create import Data
+from preceptor.tune import trial
+from preceptor.tune.record import NOTE, SEARCH, STORE, Search
+from preceptor.tune.search import tune
+from preceptor.tune.space import split_space
+from preceptor.utils.errors import PreceptorError
 
 SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_efficientnet"}
 ENDED = {"value": 0.5, "epoch": 1, "epochs": 1}

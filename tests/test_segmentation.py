@@ -17,26 +17,26 @@ from PIL import Image
 from conftest import TINY
 from fake_run import ALONE, write_fake_run
 from page import Page
-from preceptor import commands
+from preceptor.api import train
+from preceptor.cli import commands
 from preceptor.data.batches import Batch, Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
 from preceptor.deploy.predict import write_masks
-from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import choose_cases
 from preceptor.evaluation.cka import compare_layers
+from preceptor.evaluation.examples import choose_cases
 from preceptor.evaluation.layers import compare_networks
-from preceptor.explain import explain
 from preceptor.networks.files import save_network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import View
 from preceptor.recipes.resolve import resolve
-from preceptor.report.build import write_report
+from preceptor.report.explain import explain
+from preceptor.report.page import write_report
 from preceptor.report.run import entries_of, load_run
-from preceptor.training.api import train
-from preceptor.training.finished import finished_networks
-from preceptor.training.run import Run
-from preceptor.training.show import show
+from preceptor.runs.directory import Run
+from preceptor.runs.load_networks import finished_networks
+from preceptor.training.augment import make_views
+from preceptor.utils.errors import PreceptorError
 
 HALF = (0.5,) * 3
 SMALL = {**TINY, "epochs": 1, "task": "segmentation", "backbone": "test_efficientnet"}
@@ -80,13 +80,13 @@ def test_masks_follow_every_view_exactly() -> None:
         h_flip=0.5, v_flip=0.5, transpose=0.5, quarter_turns=0.75, scale=(0.7, 1.4), shear=15, rotate=45, shift=0.2
     )
     recipe = resolve("mean_teacher", {"task": "segmentation"})
-    views = {"student": View(policy=moved, also=["rot90", "transpose"]), "teacher": View(policy=moved)}
+    views = {"student": View(policy=moved, extra_transforms=["rot90", "transpose"]), "teacher": View(policy=moved)}
     recipe = recipe.model_copy(update={"views": views})
     row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     image = torch.stack([column * 8, row * 8, 0 * row]).byte()
     masks = torch.randint(0, 5, (count, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     batch = Batch(image.repeat(count, 1, 1, 1), torch.zeros(count).long(), torch.arange(count), masks)
-    shown = show(recipe, ["student", "teacher"], batch, count, (0, 1, 2))
+    shown = make_views(recipe, ["student", "teacher"], batch, count, (0, 1, 2))
     assert not torch.equal(shown.masks["student"][:count], shown.masks["teacher"]), "each has draws of its own"
     for name, times in (("student", 3), ("teacher", 1)):
         place = shown.images[name][:, :2] * 255 / 8

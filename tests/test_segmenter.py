@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from segmentation_models_pytorch import Unet
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.networks.pretrained import normalisation
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
+from preceptor.utils.errors import PreceptorError
 
 CNN = "test_resnet"
 

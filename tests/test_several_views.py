@@ -11,21 +11,21 @@ import torch
 from torch import nn
 
 from conftest import TINY
+from preceptor.api import train
 from preceptor.data.batches import Batch
 from preceptor.data.policy import Policy
 from preceptor.data.views import ORIENTATIONS, draw, draw_again, render
-from preceptor.errors import PreceptorError
 from preceptor.losses.registry import LOSSES, register_loss
 from preceptor.networks.files import load_network
 from preceptor.networks.output import NetworkOutput
-from preceptor.randomness import generator
 from preceptor.recipe import Objective
 from preceptor.recipes.resolve import resolve
-from preceptor.training.api import train
+from preceptor.runs.create import stage_recipe
+from preceptor.training.augment import make_views
 from preceptor.training.checks import check_objectives
-from preceptor.training.objectives import Scene, Term
-from preceptor.training.prepare import stage_recipe
-from preceptor.training.show import show
+from preceptor.training.objectives import LossInputs, ObjectiveModule
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 TURNS = ["rot90", "rot180", "rot270"]
 
@@ -71,19 +71,19 @@ def a_batch(count: int) -> Batch:
 
 def test_a_process_sees_its_share_of_every_view() -> None:
     recipe, whole = resolve("ssd_kd"), a_batch(7)
-    everything = show(recipe, ["student", "teacher"], whole, 7, (0, 1, 2)).images
+    everything = make_views(recipe, ["student", "teacher"], whole, 7, (0, 1, 2)).images
     assert everything["teacher"] is everything["student"], "what is the same is rendered once"
     for rank, rows in enumerate(np.array_split(np.arange(7), 2)):
         at = torch.from_numpy(rows)
         part = Batch(whole.images[at], whole.labels[at], whole.rows[at])
-        seen = show(recipe, ["student"], part, 7, (0, 1, 2), rank, 2).images["student"]
+        seen = make_views(recipe, ["student"], part, 7, (0, 1, 2), rank, 2).images["student"]
         expected = everything["student"].unflatten(0, (4, 7))[:, at].flatten(0, 1)
         assert torch.equal(seen, expected)
 
 
 def test_masks_follow_the_views_where_the_task_has_them() -> None:
     recipe = resolve("ssd_kd", {"views.student.policy": "plain"})
-    assert show(recipe, ["student"], a_batch(4), 4, (0, 0, 0)).masks == {}
+    assert make_views(recipe, ["student"], a_batch(4), 4, (0, 0, 0)).masks == {}
 
 
 class _Sees(nn.Module):
@@ -107,10 +107,12 @@ def sees() -> Any:
 def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) -> None:
     logits = torch.randn(8, 3)
     output = NetworkOutput(logits, torch.zeros(8, 1, 1, 1), torch.zeros(8, 2))
-    scene = Scene({"student": output}, {}, torch.tensor([4, 5]), torch.tensor([0, 1]), {}, (0, 0, 0), [2])
-    term = Term(Objective.model_validate({"loss": "sees", "of": "student", "images": chosen}), sees, _Sees())
-    term(scene)
-    shown, labels = term.loss.seen  # type: ignore[union-attr,misc]
+    inputs = LossInputs({"student": output}, {}, torch.tensor([4, 5]), torch.tensor([0, 1]), {}, (0, 0, 0), [2])
+    objective_module = ObjectiveModule(
+        Objective.model_validate({"loss": "sees", "of": "student", "images": chosen}), sees, _Sees()
+    )
+    objective_module(inputs)
+    shown, labels = objective_module.loss.seen  # type: ignore[union-attr,misc]
     assert torch.equal(shown, logits if chosen == "all" else logits[:2])
     assert labels.tolist() == ([4, 5] * 4 if chosen == "all" else [4, 5])
 
@@ -118,9 +120,9 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"views.student.also": ["rot45"]}, "views.student.also"),
+        ({"views.student.extra_transforms": ["rot45"]}, "views.student.extra_transforms"),
         ({"views.teacher.policy": "plain"}, "do not see the same views"),
-        ({"views.student.policy": "plain"}, r"set views\.student\.also"),  # a new policy drops what the old one said
+        ({"views.student.policy": "plain"}, r"set views\.student\.extra_transforms"),  # a new policy drops what the old one said
         ({"objectives.sskd_logits.images": "upright"}, "compares views"),
     ],
 )
@@ -186,7 +188,7 @@ def test_ssd_kd_from_end_to_end(phantom_root: Path, tmp_path: Path) -> None:
 def test_a_frozen_teacher_without_a_head_is_refused(phantom_root: Path, tmp_path: Path) -> None:
     from preceptor.networks.classifier import Architecture, Classifier
     from preceptor.networks.files import save_network
-    from preceptor.training.prepare import Data
+    from preceptor.runs.create import Data
 
     half = (0.5, 0.5, 0.5)
     classes = Data("phantom", phantom_root).catalog().classes

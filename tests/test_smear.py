@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from preceptor.api import train
 from preceptor.data.images import read_mask
-from preceptor.data.smear import further_classes, may_be_cut
-from preceptor.errors import PreceptorError
-from preceptor.training.api import train
+from preceptor.data.mask_edges import further_classes, may_be_cut
+from preceptor.utils.errors import PreceptorError
 from small_networks import CNN
 
 SIDES = (8, 12, 20, 32, 64, 200)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, write_split
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 def catalog_of(groups: dict[str, list[int]], classes: tuple[str, ...] | None = None) -> Catalog:

@@ -18,19 +18,19 @@ import pytest
 import yaml
 from rich.console import Console
 
-from preceptor.errors import PreceptorError
-from preceptor.evidence import NOT_EVIDENCE
-from preceptor.study import timing
-from preceptor.study.before import threads_before
-from preceptor.study.conduct import Study, conduct, open_study
+from preceptor.api import train
+from preceptor.cli.study_console import estimate, matrix_table, result_table
+from preceptor.runs.create import Data
+from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.study import estimate as timing
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
+from preceptor.study.overrides import Asked, settle
 from preceptor.study.plan import to_yaml
-from preceptor.study.settle import Asked, settle
-from preceptor.study.show import estimate, matrix_table, result_table
-from preceptor.study.work import Outcome, Task, _prepared, work
-from preceptor.training.api import train
-from preceptor.training.prepare import Data
+from preceptor.study.scheduler import Study, conduct, open_study
+from preceptor.study.state import threads_before
+from preceptor.study.worker import Outcome, Task, _prepared, work
+from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
 from waiting import epochs_done, wait_for
 

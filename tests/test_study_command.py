@@ -10,14 +10,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-import preceptor.study.looks
+import preceptor.report.study_gallery
 from fake_study import FakeStudy, write_fake_study
-from preceptor.study.command import study
-from preceptor.study.conduct import conduct, open_study
-from preceptor.study.results import read_study
-from preceptor.study.settle import Asked, settle
-from preceptor.study.show import Watcher
-from preceptor.study.work import Outcome, Task
+from preceptor.cli.study import study
+from preceptor.cli.study_console import Watcher
+from preceptor.report.study_results import read_study
+from preceptor.study.overrides import Asked, settle
+from preceptor.study.scheduler import conduct, open_study
+from preceptor.study.worker import Outcome, Task
 from small_study import plan
 
 ROWS = [{"name": "alone", "recipe": "student"}, {"name": "decayed", "recipe": "student", "set": {"optimiser.lr": 0.01}}]
@@ -89,8 +89,8 @@ def test_an_interruption_at_any_time_says_how_to_go_on(
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("preceptor.study.command._conduct", lambda *_: None)
-    monkeypatch.setattr(f"preceptor.study.command.{where}", stop)
+    monkeypatch.setattr("preceptor.cli.study._conduct", lambda *_: None)
+    monkeypatch.setattr(f"preceptor.cli.study.{where}", stop)
     with pytest.raises(SystemExit) as ended:
         command(phantom_root, tmp_path, dry_run=where == "print_matrix")
     assert ended.value.code == 130
@@ -103,7 +103,7 @@ def test_a_gallery_that_fails_does_not_cost_the_report(
     def fail(_: Path) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(preceptor.study.looks, "write_looks", fail)
+    monkeypatch.setattr(preceptor.report.study_gallery, "write_looks", fail)
     command(phantom_root, tmp_path)
     assert "no Grad-CAM gallery: RuntimeError: CUDA out of memory" in capsys.readouterr().err
     assert (tmp_path / "study" / "report.html").is_file()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.study.conduct import conduct, open_study
+from preceptor.api import train
 from preceptor.study.engines.local import LocalEngine
-from preceptor.study.settle import Asked, settle
-from preceptor.training.api import train
+from preceptor.study.overrides import Asked, settle
+from preceptor.study.scheduler import conduct, open_study
 from small_study import PLAN, SETTINGS, plan
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from preceptor.errors import PreceptorError
+from preceptor.study.overrides import Asked, settle
 from preceptor.study.plan import read_plan, validate
-from preceptor.study.settle import Asked, settle
+from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, plan
 
 EXACT = {"networks.student.backbone": "test_efficientnet"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import preceptor.explain
+import preceptor.report.explain
 from fake_study import FakeStudy, write_fake_study
-from preceptor.study.looks import write_looks
+from preceptor.report.study_gallery import write_looks
 
 SMALL = FakeStudy(classes=("bkl", "mel", "nv"), images=160, epochs=4, rows=("Student alone", "KD", "RKD"), folds=(0, 1))
 
@@ -22,7 +22,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
     def explain(path: Path, alone: Path, *, network: str) -> None:
         calls.append((path.name, alone.name, network))
 
-    monkeypatch.setattr(preceptor.explain, "explain", explain)
+    monkeypatch.setattr(preceptor.report.explain, "explain", explain)
     return calls
 
 

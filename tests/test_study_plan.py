@@ -14,11 +14,11 @@ import yaml
 from preceptor.data.catalog import Catalog
 from preceptor.data.phantom import CLASSES, Phantom, draw
 from preceptor.data.split import make_split
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.names import OF_TASK
-from preceptor.study.cells import expand
+from preceptor.study.matrix import expand
+from preceptor.study.overrides import Asked, settle
 from preceptor.study.plan import read_plan, shipped, to_yaml, validate
-from preceptor.study.settle import Asked, settle
+from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
 
 
@@ -258,7 +258,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     other.write_bytes(b"weights")
     assert with_weights(one) == with_weights(other)
     other.write_bytes(b"others")
-    from preceptor.study.cells import _content
+    from preceptor.study.matrix import _content
 
     _content.cache_clear()
     assert with_weights(one) != with_weights(other)

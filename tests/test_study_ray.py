@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from preceptor.errors import PreceptorError
-from preceptor.study.work import Task
-from preceptor.training.prepare import Data
+from preceptor.runs.create import Data
+from preceptor.study.worker import Task
+from preceptor.utils.errors import PreceptorError
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is an extra")
 

@@ -15,14 +15,14 @@ import pytest
 from browser import CHROMIUM, look
 from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
-from preceptor.errors import PreceptorError
-from preceptor.study.compare import BETTER, SAME, UNTESTED, WORSE, compare
-from preceptor.study.figures import costs_of, forest, label_places, unbeaten
-from preceptor.study.report import write_study_report
-from preceptor.study.results import read_study
-from preceptor.study.statistics import corrected_t_test, holm
-from preceptor.study.text import as_latex, as_markdown
-from preceptor.study.words import warnings
+from preceptor.evaluation.statistics import corrected_t_test, holm
+from preceptor.report.study import write_study_report
+from preceptor.report.study_compare import BETTER, SAME, UNTESTED, WORSE, compare
+from preceptor.report.study_export import as_latex, as_markdown
+from preceptor.report.study_figures import costs_of, forest, label_places, unbeaten
+from preceptor.report.study_results import read_study
+from preceptor.report.study_words import warnings
+from preceptor.utils.errors import PreceptorError
 
 THREE = ("bkl", "mel", "nv")
 SMALL = FakeStudy(classes=THREE, images=160, epochs=4)

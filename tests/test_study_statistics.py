@@ -12,7 +12,7 @@ from scipy import stats
 
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.metrics import classification_metrics
-from preceptor.study.statistics import (
+from preceptor.evaluation.statistics import (
     Resampling,
     corrected_t_test,
     holm,

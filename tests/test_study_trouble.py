@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from preceptor.atomic import write_text
-from preceptor.errors import PreceptorError
-from preceptor.study.before import refuse_other_data, threads_before
-from preceptor.study.conduct import Study, conduct, open_study
+from preceptor.cli.study_console import matrix_table, result_table
 from preceptor.study.engines.local import bearable
-from preceptor.study.settle import Asked, settle
-from preceptor.study.show import matrix_table, result_table
-from preceptor.study.work import Outcome, Task, work
+from preceptor.study.overrides import Asked, settle
+from preceptor.study.scheduler import Study, conduct, open_study
+from preceptor.study.state import refuse_other_data, threads_before
+from preceptor.study.worker import Outcome, Task, work
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_text
 from small_study import PLAN, plan
 
 ALONE = {"rows": PLAN["rows"][:1]}
@@ -65,7 +65,7 @@ def test_the_command_can_be_given_again_as_it_is_told(
     words = ["preceptor", "study", "tiny", "--root", "my photos", "folds=[0,1]"]
     monkeypatch.setattr(sys, "argv", words)
     (task,) = stop(opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})).tasks
-    monkeypatch.setattr("preceptor.study.work.carry_on", lambda *_, **__: None)
+    monkeypatch.setattr("preceptor.study.worker.carry_on", lambda *_, **__: None)
     work(task)
     for folder in (tmp_path / "study", task.path):
         assert shlex.split(json.loads((folder / "environment.json").read_text())["command"]) == words
@@ -124,7 +124,7 @@ def test_a_full_disk_loses_nothing_that_is_done(
             raise OSError(errno.ENOSPC, "No space left on device")
         write_text(path, content)
 
-    monkeypatch.setattr("preceptor.study.conduct.write_text", full)
+    monkeypatch.setattr("preceptor.study.scheduler.write_text", full)
     with pytest.raises(PreceptorError, match=r"cells\.json: cannot be written \(No space left") as stopped:
         conduct(opened(phantom_root, out), lambda: engine, 1)
     assert "the same command goes on" in stopped.value.remedy
@@ -157,7 +157,7 @@ def test_the_engine_starts_before_images_are_decoded_and_is_closed_if_they_canno
         order.append("engine")
         return engine
 
-    monkeypatch.setattr("preceptor.study.conduct._decode", decode)
+    monkeypatch.setattr("preceptor.study.scheduler._decode", decode)
     with pytest.raises(PreceptorError, match="an image is broken"):
         conduct(opened(phantom_root, tmp_path / "study"), start, 1)
     assert (order, engine.closed) == (["engine", "decode"], True)

@@ -13,15 +13,15 @@ import torch
 
 import preceptor
 from conftest import TINY
-from preceptor.errors import PreceptorError
+from preceptor.api import carry_on, train
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import resolve
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.directory import Run
+from preceptor.runs.worker import build_model
 from preceptor.training import loop
-from preceptor.training.api import carry_on, train
 from preceptor.training.checkpoint import load_state
-from preceptor.training.fit import build_classroom
-from preceptor.training.prepare import Data, prepare
-from preceptor.training.run import Run
+from preceptor.utils.errors import PreceptorError
 
 STUDENT = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
 KD = {
@@ -86,7 +86,7 @@ def test_load_gives_the_selected_network(kd: Run, phantom_root: Path) -> None:
     network = preceptor.load(kd.path)
     images = torch.rand(3, 3, 32, 32)
     assert network(images).logits.shape == (3, 7)
-    best = load_state(kd.best)["classroom"]
+    best = load_state(kd.best)["model"]
     for key, value in network.state_dict().items():
         assert torch.equal(value, best[f"networks.student.{key}"])
     _, header = load_network(kd.path / "student.safetensors")
@@ -99,14 +99,14 @@ def test_student_starts_alike_alone_and_distilled(phantom_root: Path, tmp_path: 
     alone = prepare(resolve("student", STUDENT), Data("phantom", phantom_root), tmp_path / "alone")
     catalog = alone.catalog()
     labels = torch.from_numpy(catalog.labels)
-    first = build_classroom(alone, alone.recipe, catalog, labels).networks["student"].state_dict()
+    first = build_model(alone, alone.recipe, catalog, labels).networks["student"].state_dict()
     fresh = Run(tmp_path / "kd")
     prepare(
         resolve("kd", {**KD, "networks.teacher.run": str(kd.stage("teacher").path)}),
         Data("phantom", phantom_root),
         fresh.path,
     )
-    second = build_classroom(fresh, fresh.recipe, catalog, labels).networks["student"].state_dict()
+    second = build_model(fresh, fresh.recipe, catalog, labels).networks["student"].state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert (alone.path / "split.csv").read_bytes() == (fresh.path / "split.csv").read_bytes()
 
@@ -166,7 +166,7 @@ def test_nan_is_found_before_the_checkpoint(phantom_root: Path, tmp_path: Path) 
     run = Run(out)
     assert not run.finished
     if run.checkpoint.is_file():
-        state = load_state(run.checkpoint)["classroom"]
+        state = load_state(run.checkpoint)["model"]
         assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
 
 
@@ -183,7 +183,7 @@ def test_what_training_alone_needs_is_not_exported(phantom_root: Path, tmp_path:
     costs = [one.metrics["networks"]["student"]["cost"] for one in (run, alone)]
     assert costs[0]["parameters"] == costs[1]["parameters"]
     assert costs[0]["flops"] == costs[1]["flops"]
-    state = load_state(run.checkpoint)["classroom"]
+    state = load_state(run.checkpoint)["model"]
     assert {"banks.student.rows", "banks.teacher.class_sums", "networks.student.projection.linear.weight"} <= set(state)
 
 

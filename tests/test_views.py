@@ -17,7 +17,7 @@ from torchvision.transforms import functional as reference
 from preceptor.data import geometric, photometric
 from preceptor.data.policy import POLICIES, Policy
 from preceptor.data.views import Draw, draw, render
-from preceptor.randomness import generator
+from preceptor.utils.randomness import generator
 
 SIDE = 24
 ALL = Policy(  # everything at once

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from preceptor.api import carry_on
 from preceptor.data.phantom import Phantom, write_phantom
-from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.report.build import write_report
-from preceptor.training.api import carry_on
-from preceptor.training.prepare import Data, prepare
+from preceptor.report.page import write_report
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.directory import Run
 from preceptor.training.progress import Display
-from preceptor.training.run import Run
+from preceptor.utils.errors import PreceptorError
 
 IMAGES, SIDE, EPOCHS = 1200, 48, 14
 # Plain residual networks: they learn from 840 images in minutes, which mobile ones do not without pretrained weights.

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.losses.registry import LOSSES, LossSpec
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.randomness import generator
 
 #: Feeds that do not have one entry for each image or view of it.
 _NOT_PER_IMAGE = frozenset({"views", "generator", "to.bank", "from.bank"})

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.losses import bank_scores
-from preceptor.randomness import generator
+from preceptor.utils.randomness import generator
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses import bank_scores
 from preceptor.losses.ccd import ClassContrastive, ContrastiveRepresentation
 from preceptor.networks.memory_bank import MemoryBank
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 LABELS = torch.tensor([0] * 30 + [1] * 12 + [2] * 3 + [3])
 SIZE = 6

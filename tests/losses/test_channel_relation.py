@@ -8,10 +8,10 @@ from literal_twins import assert_same
 from torch import Tensor
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses import channel_relation
 from preceptor.losses.channel_relation import ChannelRelation, Variant
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 NEAR = 1e-12  # of squares under a root: nearer, what keeps the gradient finite where maps agree can be seen in 1e-6
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.testing import CLAUSES, ContractError, check_loss
+from preceptor.utils.errors import PreceptorError
 
 
 @pytest.mark.parametrize("clause", list(CLAUSES))

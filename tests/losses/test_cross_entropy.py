@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from literal_twins import assert_same
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.cross_entropy import CrossEntropy, inverse_frequency
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 
 def literal(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:

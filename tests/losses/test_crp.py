@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from literal_twins import assert_same
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.crp import CategoricalRelation
 from preceptor.networks.memory_bank import MemoryBank
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 LABELS = torch.tensor([0] * 9 + [1] * 5 + [2] * 2 + [3])
 SIZE = 6

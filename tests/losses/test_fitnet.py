@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from literal_twins import assert_same
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.fitnet import EmbeddingFit, FitNet
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 
 @settings(max_examples=20, deadline=None)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from literal_twins import assert_same
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.losses import image_relation
 from preceptor.losses.image_relation import ImageRelation
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 
 def smooth(difference: Tensor) -> Tensor:

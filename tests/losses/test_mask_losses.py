@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from literal_twins import assert_same
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.cross_entropy import CrossEntropy, MaskCrossEntropy
 from preceptor.losses.cwd import ChannelWise, ChannelWiseMap
 from preceptor.losses.dice import PooledDice, SoftDice
 from preceptor.losses.feature_mse import FeatureMSE
 from preceptor.losses.focal import Focal, LabelFocal
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 FEW = settings(max_examples=10, deadline=None)
 

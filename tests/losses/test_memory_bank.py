@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.networks.memory_bank import MemoryBank, class_sums
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 LABELS = torch.tensor([0] * 50 + [1] * 20 + [2] * 4 + [3])
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
 from preceptor.losses import sampling
 from preceptor.losses.sampling import ClassSampler, draw_ranks
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 LABELS = torch.tensor([0] * 400 + [1] * 60 + [2] * 5 + [3])[torch.randperm(466, generator=generator(7))]
 

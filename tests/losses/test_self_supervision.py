@@ -12,9 +12,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.self_supervision import Pretext, SimilarityTransfer, TransformedLogits, ranked_filter
-from preceptor.randomness import generator
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 
 def unit(rows: int, size: int, *address: int | str) -> Tensor:

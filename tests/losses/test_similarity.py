@@ -8,7 +8,7 @@ from literal_twins import assert_same
 from torch import Tensor
 
 from preceptor.losses.similarity import SimilarityPreserving
-from preceptor.randomness import generator
+from preceptor.utils.randomness import generator
 
 
 def literal_matrix(activations: Tensor) -> list[list[Tensor]]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from preceptor.data.cache import Pixels
-from preceptor.randomness import seed_of
+from preceptor.utils.randomness import seed_of
 
 #: Batch normalisation cannot be trained on one image, and hardly on a few.
 LEAST = 8

@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 
 from preceptor.data.cache_build import Progress, build, unusable
 from preceptor.data.catalog import Catalog
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 # To be changed with anything that changes the pixels, so that older entries are not taken for new ones.
 _METHOD = "2: stretched to a square; images bilinear with antialias, masks by majority under that filter (Pillow)"

@@ -13,7 +13,7 @@ import numpy as np
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import is_smeared, mask_classes_of, read_image, read_levels, resize
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 #: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
 Progress = Callable[[int, int], None]

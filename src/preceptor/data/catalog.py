@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from preceptor.errors import PreceptorError, did_you_mean, some_of
+from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 COLUMNS = ("id", "image", "label", "group", "mask")
 #: The one class of images that have masks and no labels.

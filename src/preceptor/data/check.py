@@ -16,7 +16,7 @@ from rich.text import Text
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import is_smeared, mask_classes_of, read_header, read_image, read_levels
 from preceptor.data.readers import READERS
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 _NAMED = 5  # groups with several labels that are listed; of patients with many slices, all may be
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.errors import PreceptorError, did_you_mean, some_of
+from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 #: Column of the tables of :func:`read_csv` that holds the line of the file on which a row ends (1 is the header).
 LINE = "line of the file"

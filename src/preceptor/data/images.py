@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from preceptor.data.smear import further_classes, may_be_cut
-from preceptor.errors import PreceptorError, some_of
+from preceptor.data.mask_edges import further_classes, may_be_cut
+from preceptor.utils.errors import PreceptorError, some_of
 
 #: The containers that are opened. Pillow knows many more, some of which run outside programs (EPS).
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")

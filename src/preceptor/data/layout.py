@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from preceptor.data.csvfile import LINE
-from preceptor.errors import PreceptorError, did_you_mean, some_of
+from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 
 def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> Path:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from preceptor.atomic import write_bytes
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.policy import Policy
 from preceptor.data.views import draw, render
-from preceptor.errors import PreceptorError
-from preceptor.randomness import generator, seed_of
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_bytes
+from preceptor.utils.randomness import generator, seed_of
 
 _TILE = 144  # pixels of the sheet for one image
 _GAP, _MARGIN, _HEAD = 4, 132, 30

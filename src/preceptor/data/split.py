@@ -15,8 +15,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import LINE, read_csv, refuse_missing
-from preceptor.errors import PreceptorError, some_of
-from preceptor.randomness import seed_of
+from preceptor.utils.errors import PreceptorError, some_of
+from preceptor.utils.randomness import seed_of
 
 Protocol = Literal["grouped", "paper"]
 COLUMNS = ("id", "group", "part", "label")

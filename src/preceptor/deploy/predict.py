@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from preceptor.atomic import write_bytes, write_text
 from preceptor.data.images import read_image, resize
-from preceptor.errors import PreceptorError, some_of
 from preceptor.networks.classifier import Classifier
-from preceptor.networks.kinds import Trained
+from preceptor.networks.kinds import Network
 from preceptor.networks.segmenter import Segmenter
+from preceptor.utils.errors import PreceptorError, some_of
+from preceptor.utils.files import write_bytes, write_text
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -107,7 +107,7 @@ def write_masks(
 
 
 def _logits(
-    network: Trained,
+    network: Network,
     files: list[Path],
     batch_size: int,
     failures: dict[Path, str],

@@ -17,8 +17,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from preceptor.deploy.cost import WARM_UP, evaluating, flops_of, stored_bytes, timed_pass
-from preceptor.networks.kinds import Trained
+from preceptor.evaluation.cost import WARM_UP, evaluating, flops_of, stored_bytes, timed_pass
+from preceptor.networks.kinds import Network
 
 PERCENTILES = (50, 90, 99)
 LEAST = 20  # passes, however long they take
@@ -36,7 +36,7 @@ class Profile:
         image_size: side of the images it was measured on, in pixels.
         parameters: all of them.
         bytes: of its file; as float32 safetensors where it has none.
-        flops: of one image; a multiply-add counts as two (see :func:`preceptor.deploy.cost.cost_of`).
+        flops: of one image; a multiply-add counts as two (see :func:`preceptor.evaluation.cost.cost_of`).
         latency_ms: by batch size, of one whole batch: ``p50``, ``p90``, ``p99`` and the number of ``repeats``.
         threads: of torch, on the CPU.
         device: ``cpu``, or the name of the GPU.
@@ -59,7 +59,7 @@ class Profile:
 
 
 def profile(
-    networks: Mapping[str, Trained],
+    networks: Mapping[str, Network],
     files: Mapping[str, Path],
     *,
     batches: Sequence[int] = (1, 32),
@@ -134,7 +134,7 @@ def as_table(profiles: Sequence[Profile]) -> Group:
 
 
 def _latencies(
-    networks: Mapping[str, Trained],
+    networks: Mapping[str, Network],
     batch: int,
     repeats: int,
     patience: float,
@@ -164,6 +164,6 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
     return {f"p{p}": float(value) for p, value in zip(PERCENTILES, values, strict=True)} | {"repeats": len(seconds)}
 
 
-def _device_of(network: Trained) -> str:
+def _device_of(network: Network) -> str:
     device = next(network.parameters()).device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

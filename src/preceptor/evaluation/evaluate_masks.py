@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from preceptor.data.batches import Loader, in_order
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.fidelity import FidelityMeter
 from preceptor.evaluation.masks import MaskMeter, union
+from preceptor.utils.errors import PreceptorError
 
 
 @dataclass(frozen=True)

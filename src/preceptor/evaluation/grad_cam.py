@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 @torch.enable_grad()

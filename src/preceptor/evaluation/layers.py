@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from preceptor.atomic import write_bytes
 from preceptor.data.batches import Loader, in_order
 from preceptor.evaluation.cka import LEAST_IMAGES, CKAMeter, LayerSimilarity, watch_layers
+from preceptor.utils.files import write_bytes
 
 LAYERS = "layers.npz"
 SAMPLE = 256  # images of a part, evenly spread over it; all where there are no more

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 class MaskMeter:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from preceptor.atomic import write_bytes
 from preceptor.data.batches import Loader
 from preceptor.evaluation.masks import union
+from preceptor.utils.files import write_bytes
 
 OVERLAYS = "overlays.npz"
 _BATCH = 64  # images at a time
@@ -68,7 +68,7 @@ def write_overlays(
     """Draws the masks of some images of a loader and writes them with :func:`save_overlays`.
 
     Args:
-        kept: ids of these images, see :func:`preceptor.evaluation.cases.ids_to_keep`.
+        kept: ids of these images, see :func:`preceptor.evaluation.examples.ids_to_keep`.
         ids: of the loader's images, in its order.
     """
     place = {name: row for row, name in enumerate(ids)}

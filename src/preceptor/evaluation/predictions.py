@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from preceptor.atomic import write_text
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_text
 
 KEYS = ("id", "part", "network", "target", "predicted")
 PREFIX = "p_"

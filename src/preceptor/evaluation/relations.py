@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from preceptor.atomic import write_bytes
 from preceptor.data.batches import Batch
 from preceptor.networks.output import NetworkOutput
-from preceptor.randomness import seed_of
+from preceptor.utils.files import write_bytes
+from preceptor.utils.randomness import seed_of
 
 RELATIONS = "relations.npz"  # in the run's folder
 SAMPLE = 256  # images of a matrix, as in the paper

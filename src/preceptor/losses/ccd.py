@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.bank_scores import scores, weighted_rows
 from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.sampling import ClassSampler
 from preceptor.networks.memory_bank import MemoryBank
+from preceptor.utils.errors import PreceptorError
 
 _FEEDS = {
     "student": "to.projection",

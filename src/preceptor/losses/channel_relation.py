@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.maps import at_common_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.utils.errors import PreceptorError
 
 _EPSILON = 1e-20  # a root's slope at equality is finite, and no difference that float32 tells from zero is as small
 

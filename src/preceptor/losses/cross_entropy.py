@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError, some_of
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.utils.errors import PreceptorError, some_of
 
 
 def inverse_frequency(class_counts: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.networks.memory_bank import MemoryBank, class_sums
+from preceptor.utils.errors import PreceptorError
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:

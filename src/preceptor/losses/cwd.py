@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.maps import at_common_size, check_channels
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.utils.errors import PreceptorError
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.utils.errors import PreceptorError
 
 
 def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
 from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.utils.errors import PreceptorError
 
 _EQUAL = 1e-13  # of two rows' squared lengths: what float64 leaves of the distance between equal ones
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 def check_channels(loss: str, student: int, teacher: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from preceptor.registry import Registry
+from preceptor.utils.registry import Registry
 
 #: Where an argument of ``forward`` may come from. ``to`` is the network that learns (``of`` in a recipe with one
 #: network), ``from`` the one it learns from.

@@ -8,7 +8,7 @@ from math import ceil, log, log1p, sqrt
 import torch
 from torch import Tensor, nn
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 _DENSE_UNTIL = 8  # ranks for each one drawn, up to which random keys and a top-k beat draws and a sort
 

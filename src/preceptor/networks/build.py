@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-from preceptor.errors import PreceptorError
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network
-from preceptor.networks.kinds import Trained
+from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.pretrained import load_pretrained, normalisation
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
-from preceptor.randomness import seed_of
-from preceptor.recipe import Network, Task
+from preceptor.recipe import NetworkConfig, Task
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import seed_of
 
-AnyNetwork = Trained | MeanTeacher
+AnyNetwork = Network | MeanTeacher
 
 
 def build_networks(
-    wanted: Mapping[str, Network],
+    wanted: Mapping[str, NetworkConfig],
     classes: tuple[str, ...],
     image_size: int,
     seed: int,
@@ -65,7 +65,9 @@ def build_networks(
     return {name: networks[name] for name in wanted}, starts
 
 
-def _build(name: str, network: Network, classes: tuple[str, ...], image_size: int, task: Task) -> tuple[Trained, str]:
+def _build(
+    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, task: Task
+) -> tuple[Network, str]:
     if network.run is not None:
         return _from_run(name, network, classes, image_size, task)
     assert network.backbone is not None
@@ -99,8 +101,8 @@ def _build(name: str, network: Network, classes: tuple[str, ...], image_size: in
 
 
 def _from_run(
-    name: str, network: Network, classes: tuple[str, ...], image_size: int, task: Task
-) -> tuple[Trained, str]:
+    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, task: Task
+) -> tuple[Network, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
     built, _ = load_network(path)
@@ -121,7 +123,7 @@ def _from_run(
     return at_size, f"run {path.parent.name}/{path.name}"
 
 
-def _with_head(network: Trained, wanted: Network, where: str) -> Trained:
+def _with_head(network: Network, wanted: NetworkConfig, where: str) -> Network:
     """The network with the projection head that is wanted: its own, or a new one where it may learn."""
     has = network.architecture.projection
     if wanted.projection in (None, has):
@@ -139,14 +141,14 @@ def _with_head(network: Trained, wanted: Network, where: str) -> Trained:
     return headed
 
 
-def _anew(network: Trained, **changes: Any) -> Trained:
+def _anew(network: Network, **changes: Any) -> Network:
     """A network of the same architecture but for the changes, with random weights."""
     if isinstance(network, Segmenter):
         return Segmenter(replace(network.architecture, **changes))
     return Classifier(replace(network.architecture, **changes))
 
 
-def _at_size(network: Trained, image_size: int, key: str) -> Trained:
+def _at_size(network: Network, image_size: int, key: str) -> Network:
     """The same network for images of another side: convolutions do not mind, tables of positions do."""
     if network.architecture.image_size == image_size:
         return network

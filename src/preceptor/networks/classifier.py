@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.networks.output import NetworkOutput
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Classifier(nn.Module):
         return self.backbone.get_classifier() if self.head is None else self.head
 
     def forward(self, images: Tensor) -> NetworkOutput:
-        return self.project(self.look(images))
+        return self.project(self.forward_features(images))
 
-    def look(self, images: Tensor) -> NetworkOutput:
+    def forward_features(self, images: Tensor) -> NetworkOutput:
         """All but the projection."""
         features, embedding = self._embed((images - self.mean) / self.std)
         return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)

@@ -9,11 +9,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from preceptor.atomic import write_bytes
-from preceptor.errors import PreceptorError, some_of
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.kinds import AnyArchitecture, Trained
+from preceptor.networks.kinds import AnyArchitecture, Network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
+from preceptor.utils.errors import PreceptorError, some_of
+from preceptor.utils.files import write_bytes
 from preceptor.version import __version__
 
 _HEADER = "preceptor"
@@ -21,7 +21,7 @@ _FORMAT = 1
 INTENDED_USE = "Research. Not a medical device, not for diagnosis."
 
 
-def save_network(network: Trained, path: Path, about: dict[str, Any] | None = None) -> None:
+def save_network(network: Network, path: Path, about: dict[str, Any] | None = None) -> None:
     """Writes ``network`` to ``path`` atomically.
 
     Args:
@@ -44,7 +44,7 @@ def save_network(network: Trained, path: Path, about: dict[str, Any] | None = No
     write_bytes(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
-def load_network(path: Path) -> tuple[Trained, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     """The network in evaluation mode, and the header of its file.
 
     Raises:

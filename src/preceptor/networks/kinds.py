@@ -5,5 +5,5 @@ from __future__ import annotations
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 
-Trained = Classifier | Segmenter
+Network = Classifier | Segmenter
 AnyArchitecture = Architecture | UNetArchitecture

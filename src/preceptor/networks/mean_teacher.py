@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from preceptor.networks.kinds import AnyArchitecture, Trained
+from preceptor.networks.kinds import AnyArchitecture, Network
 from preceptor.networks.output import NetworkOutput
 
 
@@ -30,7 +30,7 @@ class MeanTeacher(nn.Module):
             for epochs; torch's ``AveragedModel`` copies the student's unless told to average, hence not used here.
     """
 
-    def __init__(self, student: Trained, decay: float, batch_norm: Literal["averaged", "batch"] = "averaged") -> None:
+    def __init__(self, student: Network, decay: float, batch_norm: Literal["averaged", "batch"] = "averaged") -> None:
         super().__init__()
         self.network = copy.deepcopy(student)
         for parameter in _averaged(self.network):
@@ -63,11 +63,11 @@ class MeanTeacher(nn.Module):
 
     def forward(self, images: Tensor) -> NetworkOutput:
         with torch.no_grad():
-            output = self.network.look(images)
+            output = self.network.forward_features(images)
         return self.network.project(output)
 
     @torch.no_grad()
-    def update(self, student: Trained, step: int) -> None:
+    def update(self, student: Network, step: int) -> None:
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
         mine, theirs = _averaged(self.network), _averaged(student)

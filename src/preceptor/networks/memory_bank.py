@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 _BLOCK = 1 << 16  # rows widened to float64 at a time
 

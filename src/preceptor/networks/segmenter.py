@@ -16,10 +16,10 @@ from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEnc
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from preceptor.errors import PreceptorError, did_you_mean, some_of
 from preceptor.networks.classifier import projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
+from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 #: Channels of the decoder blocks, from 1/16 of the image's side to all of it; the first one's map is the feature map.
 DECODER = (256, 128, 64, 32, 16)
@@ -115,9 +115,9 @@ class Segmenter(nn.Module):
         return None if self.projection is None else self.projection.linear.out_features
 
     def forward(self, images: Tensor) -> NetworkOutput:
-        return self.project(self.look(images))
+        return self.project(self.forward_features(images))
 
-    def look(self, images: Tensor) -> NetworkOutput:
+    def forward_features(self, images: Tensor) -> NetworkOutput:
         """All but the projection."""
         maps = self.encoder((images - self.mean) / self.std)
         x, feature_map = maps[-1], None
@@ -195,7 +195,7 @@ class Segmenter(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                output = self.look(torch.zeros(1, 3, side, side))
+                output = self.forward_features(torch.zeros(1, 3, side, side))
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(
                 f"backbone {backbone!r} cannot take images of {side} px: {error}",

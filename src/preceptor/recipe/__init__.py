@@ -10,18 +10,18 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from preceptor.errors import did_you_mean
-from preceptor.recipe.network import Network, TrainedBy
+from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
 from preceptor.recipe.optimisation import SGD, Adam, Constant, OneCycle, Plateau
 from preceptor.recipe.section import Fraction, Positive, Section
 from preceptor.recipe.view import View
+from preceptor.utils.errors import did_you_mean
 
 __all__ = [
     "Adam",
     "Constant",
     "Fraction",
-    "Network",
+    "NetworkConfig",
     "Objective",
     "OneCycle",
     "Plateau",
@@ -91,7 +91,7 @@ class Recipe(Section):
     epochs: Positive = 60
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "32", "bf16"] = "auto"
-    networks: dict[str, Network]
+    networks: dict[str, NetworkConfig]
     views: dict[str, View]
     objectives: list[Objective]
     optimiser: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
@@ -196,7 +196,7 @@ class Recipe(Section):
     def transforms(self, network: str) -> tuple[str, ...]:
         """What a network sees of each image besides the upright view."""
         view = self.views[network]
-        return tuple((self.views[view.same_as] if view.same_as else view).also or ())
+        return tuple((self.views[view.same_as] if view.same_as else view).extra_transforms or ())
 
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""

@@ -31,7 +31,7 @@ class TrainedBy(Section):
         return handler(self) if self.set else self.recipe
 
 
-class Network(Section):
+class NetworkConfig(Section):
     """One network: its architecture and where its weights come from.
 
     Either ``backbone`` (any timm name; ``pretrained`` is ``imagenet``, ``none`` or the path of a weights file), or
@@ -58,7 +58,7 @@ class Network(Section):
     batch_norm: Literal["averaged", "batch"] | None = None
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Network:
+    def _one_origin(self) -> NetworkConfig:
         if self.mean_of is not None:
             given = [
                 key for key in ("backbone", "run", "trained_by", "frozen", "projection", *_SHAPES) if getattr(self, key)

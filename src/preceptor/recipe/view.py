@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_serializer, model_validator
 
 from preceptor.data.policy import POLICIES, Policy
-from preceptor.errors import did_you_mean
 from preceptor.recipe.section import Section, without_defaults
+from preceptor.utils.errors import did_you_mean
 
 #: Exact transforms of a view, from :data:`preceptor.data.views.ORIENTATIONS`.
 Transform = Literal["rot90", "rot180", "rot270", "h_flip", "v_flip", "transpose", "antitranspose"]
@@ -17,13 +17,13 @@ Transform = Literal["rot90", "rot180", "rot270", "h_flip", "v_flip", "transpose"
 class View(Section):
     """What a network sees of an image: one draw from a policy (a name or its settings), or another network's draw.
 
-    ``also`` shows each image again under exact transforms, every time with a draw of its own: with ``[rot90, rot180,
-    rot270]`` a batch of B images becomes 4·B views, the upright ones first (SSKD, Xu et al. 2020).
+    ``extra_transforms`` shows each image again under exact transforms, every time with a draw of its own: with
+    ``[rot90, rot180, rot270]`` a batch of B images becomes 4·B views, the upright ones first (SSKD, Xu et al. 2020).
     """
 
     policy: str | Policy | None = None
     same_as: str | None = None
-    also: Annotated[list[Transform], Field(min_length=1)] | None = None
+    extra_transforms: Annotated[list[Transform], Field(min_length=1)] | None = None
 
     @field_validator("policy", mode="before")
     @classmethod
@@ -45,13 +45,13 @@ class View(Section):
     def _one(self) -> View:
         if (self.policy is None) == (self.same_as is None):
             raise ValueError("needs either policy or same_as")
-        if self.same_as is not None and self.also is not None:
-            raise ValueError("also belongs to the view that has a policy; same_as sees what that one sees")
+        if self.same_as is not None and self.extra_transforms is not None:
+            raise ValueError("extra_transforms belongs to the view that has a policy; same_as sees what that one sees")
         return self
 
     @model_serializer(mode="wrap")
     def _short(self, handler: Any) -> Any:
-        short = isinstance(self.policy, str) and self.also is None
+        short = isinstance(self.policy, str) and self.extra_transforms is None
         return self.policy if short else without_defaults(self, handler(self))
 
     def resolved(self) -> Policy:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preceptor.recipe import Adam, Network, Objective, OneCycle, Ramp, Recipe, Select, Steps, Task, View
+from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Ramp, Recipe, Select, Steps, Task, View
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.supervised import select_by, task_terms
 
@@ -104,13 +104,13 @@ def _recipe(
         batch_size=64,
         epochs=80,
         networks={
-            "student": Network(
+            "student": NetworkConfig(
                 backbone=backbone,
                 pretrained="imagenet",
                 projection=128 if with_banks else None,
                 bottleneck=128 if official and task == "classification" else None,
             ),
-            "teacher": Network(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
+            "teacher": NetworkConfig(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
         },
         views={
             "student": View(policy="crckd_official_student" if official else "crckd"),

@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from preceptor.errors import PreceptorError
-from preceptor.recipe import Adam, Network, Objective, OneCycle, Positive, Recipe, Select, Task, TrainedBy, View
+from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Positive, Recipe, Select, Task, TrainedBy, View
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.supervised import select_by, task_terms
+from preceptor.utils.errors import PreceptorError
 
 PAPER = "Niyaz et al., Computers in Biology and Medicine 2024"
 POLICY = "kdml"
@@ -84,9 +84,9 @@ def _variant(technique: str, style: str) -> None:
         gamma: Pair = [1.0, 1.0],  # noqa: B006
         temperature: Temperature = 2.0,
     ) -> Recipe:
-        networks = {name: Network(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
+        networks = {name: NetworkConfig(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
         if technique != "ml":
-            start = Network(backbone=teacher_backbone, pretrained=teacher_pretrained)
+            start = NetworkConfig(backbone=teacher_backbone, pretrained=teacher_pretrained)
             networks["teacher"] = _teacher(start, teacher, online, _block(task, backbone, teacher, channels))
         terms = [one for k, name in enumerate(STUDENTS) for one in task_terms(task, name, alpha[k], f"_{k + 1}")]
         if online:
@@ -118,9 +118,9 @@ def _variant(technique: str, style: str) -> None:
     register_recipe(paper, name=f"{technique}_{style}", without=_idle(technique, style))(_recipe)
 
 
-def _teacher(start: Network, run: str | None, online: bool, block: int | None) -> Network:
+def _teacher(start: NetworkConfig, run: str | None, online: bool, block: int | None) -> NetworkConfig:
     if run is not None:
-        return Network(run=run, frozen=not online)
+        return NetworkConfig(run=run, frozen=not online)
     start = start.model_copy(update={"map_channels": block})
     if online:
         return start

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from preceptor.errors import PreceptorError, did_you_mean
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 _TAGS = {"number", "ramp", "steps", "adam", "sgd", "one_cycle", "plateau", "constant", "str", "Policy"}
 _UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branches of a union of plain types

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
-from preceptor.registry import Registry
+from preceptor.utils.registry import Registry
 
 RecipeFunction = Callable[..., Recipe]
 

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from yaml import YAMLError
 
 from preceptor.data.policy import POLICIES
-from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
 from preceptor.recipes.registry import RECIPES
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 #: Sections that are one of several kinds: setting ``name`` to another kind starts from that kind's own defaults.
 _KINDS = ("optimiser", "schedule")

@@ -18,7 +18,7 @@ from preceptor.recipe import (
     SGD,
     Adam,
     Fraction,
-    Network,
+    NetworkConfig,
     Objective,
     OneCycle,
     Plateau,
@@ -136,10 +136,10 @@ def sskd_head(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
     The authors: SGD at 1e-3, up to 60 epochs.
     """
     backbone, pretrained = _TEACHERS[preset]
-    network = Network(backbone=backbone, pretrained=pretrained, trained_by=TrainedBy(recipe="teacher"))
+    network = NetworkConfig(backbone=backbone, pretrained=pretrained, trained_by=TrainedBy(recipe="teacher"))
     if teacher is not None:
-        network = Network(run=teacher)
-    network = Network.model_validate({**network.model_dump(), "frozen": "backbone", "projection": "mlp"})
+        network = NetworkConfig(run=teacher)
+    network = NetworkConfig.model_validate({**network.model_dump(), "frozen": "backbone", "projection": "mlp"})
     paper = preset == "paper"
     return Recipe(
         name="sskd_head",
@@ -147,7 +147,7 @@ def sskd_head(preset: Preset = "ours", teacher: str | None = None) -> Recipe:
         batch_size=32,
         epochs=60 if paper else 10,
         networks={"teacher": network},
-        views={"teacher": View(policy="ssd_kd" if paper else "dermoscopy", also=TURNS)},
+        views={"teacher": View(policy="ssd_kd" if paper else "dermoscopy", extra_transforms=TURNS)},
         objectives=[Objective.model_validate({"loss": "sskd_pretext", "of": "teacher"})],
         optimiser=SGD(lr=1e-3, momentum=0.9) if paper else Adam(lr=1e-3),
         schedule=OneCycle(),
@@ -186,7 +186,7 @@ def _self_supervised(preset: Preset, teacher: str | None, head_epochs: int, term
         ),
         "student": recipe.networks["student"].model_copy(update={"projection": "mlp"}),
     }
-    student = recipe.views["student"].model_copy(update={"also": TURNS})
+    student = recipe.views["student"].model_copy(update={"extra_transforms": TURNS})
     return recipe.model_copy(
         update={"networks": networks, "views": {**recipe.views, "student": student}, "batch_size": 32}
     )
@@ -199,7 +199,7 @@ def _distilled(
     and some terms."""
     paper = preset == "paper"
     backbone, pretrained = _TEACHERS[preset]
-    made = Network(backbone=backbone, pretrained=pretrained, frozen=True, trained_by=TrainedBy(recipe="teacher"))
+    made = NetworkConfig(backbone=backbone, pretrained=pretrained, frozen=True, trained_by=TrainedBy(recipe="teacher"))
     student, start = _STUDENTS[preset]
     sided = [*task_terms(task, "student", alone), *({**term, "from": "teacher", "to": "student"} for term in terms)]
     return Recipe(
@@ -209,8 +209,8 @@ def _distilled(
         batch_size=128 if paper else 32,
         epochs=150 if paper else 60,
         networks={
-            "teacher": made if teacher is None else Network(run=teacher, frozen=True),
-            "student": Network(backbone=student, pretrained=start),
+            "teacher": made if teacher is None else NetworkConfig(run=teacher, frozen=True),
+            "student": NetworkConfig(backbone=student, pretrained=start),
         },
         views={"student": View(policy="ssd_kd" if paper else "dermoscopy"), "teacher": View(same_as="student")},
         objectives=[Objective.model_validate(term) for term in sided],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from preceptor.recipe import Adam, Network, Objective, OneCycle, Recipe, Select, Task, View
+from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Recipe, Select, Task, View
 from preceptor.recipes.registry import register_recipe
 
 WEIGHTED_CE: dict[str, Any] = {"loss": "cross_entropy", "class_weights": "inverse_frequency"}
@@ -44,7 +44,7 @@ def _supervised(name: str, backbone: str, pretrained: str, lr: float, task: Task
     return Recipe(
         name=name,
         task=task,
-        networks={name: Network(backbone=backbone, pretrained=pretrained)},
+        networks={name: NetworkConfig(backbone=backbone, pretrained=pretrained)},
         views={name: View(policy="dermoscopy")},
         objectives=[Objective.model_validate(term) for term in task_terms(task, name)],
         optimiser=Adam(lr=lr, weight_decay=1e-4),

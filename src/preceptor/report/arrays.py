@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 def read_arrays(path: Path, names: Sequence[str], only: Sequence[str] | None = None) -> dict[str, NDArray[Any]] | None:

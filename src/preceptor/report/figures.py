@@ -14,8 +14,8 @@ from sklearn.metrics import auc, roc_curve
 
 from preceptor.evaluation.names import OF_TASK
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
+from preceptor.report.formatting import scaled
 from preceptor.report.run import HEADLINES, Entry, Run
-from preceptor.report.words import scaled
 
 BINS = 15  # as in the calibration error beside it
 MOST_AREAS = 5  # AUC values written into one ROC panel

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from preceptor.atomic import write_bytes, write_text
-from preceptor.errors import PreceptorError
-from preceptor.evidence import NOT_EVIDENCE
+from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_bytes, write_text
 
 FORMAT = 1
 NAME = "explain"  # .json, .html and .png in a run's folder

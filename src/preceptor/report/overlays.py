@@ -14,13 +14,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from preceptor.errors import PreceptorError
-from preceptor.evaluation.cases import Case, choose_cases, ids_to_keep
+from preceptor.evaluation.examples import Case, choose_cases, ids_to_keep
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
+from preceptor.report.formatting import count, listed
 from preceptor.report.outlines import COLUMNS, overlay
 from preceptor.report.run import Entry, Run
-from preceptor.report.words import count, listed
+from preceptor.utils.errors import PreceptorError
 
 FILE = "overlays.npz"
 PARTS = ("ids", "images", "truth", "networks", "masks")
@@ -62,7 +62,7 @@ class _File:
 def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
     """One for each test part (and image size) of which some runs hold ``overlays.npz``.
 
-    Images are chosen by the mean IoU over all networks shown (:func:`preceptor.evaluation.cases.choose_cases`) among
+    Images are chosen by the mean IoU over all networks shown (:func:`preceptor.evaluation.examples.choose_cases`) among
     those that these runs keep.
 
     Raises:

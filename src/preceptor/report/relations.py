@@ -13,10 +13,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from preceptor.errors import PreceptorError
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.run import Entry
+from preceptor.utils.errors import PreceptorError
 
 FILE = "relations.npz"
 LEVELS = 64  # of the colour scale: finer is not seen, and makes the page larger

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 FORMAT = 1
 #: task -> the figure of the test part that a report is headed by; the epoch is chosen by the same, as a rule.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from preceptor.errors import PreceptorError
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
 from preceptor.study.plan import Plan, Settings
+from preceptor.utils.errors import PreceptorError
 
 
 class Layers:

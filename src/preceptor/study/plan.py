@@ -17,9 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
-from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.recipe.section import Positive, Section
 from preceptor.recipes.messages import explain
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 Seed = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]

@@ -1,6 +1,6 @@
 """The whole state of a run between two epochs, and nothing that needs unpickling.
 
-Random draws have addresses (see :mod:`preceptor.randomness`), so that there is no generator to save.
+Random draws have addresses (see :mod:`preceptor.utils.randomness`), so that there is no generator to save.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from preceptor.atomic import write_bytes
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_bytes
 
 
 @dataclass

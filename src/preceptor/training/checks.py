@@ -7,9 +7,9 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import nn
 
-from preceptor.errors import PreceptorError, did_you_mean
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.recipe import Objective, Recipe
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 
 def check_objectives(recipe: Recipe) -> None:
@@ -137,7 +137,7 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         if not several:
             raise PreceptorError(
                 f"{place}: the loss {spec.name} compares views of an image, and {objective.learner} sees one",
-                remedy=f"set views.{objective.learner}.also, for instance to [rot90, rot180, rot270]",
+                remedy=f"set views.{objective.learner}.extra_transforms, for instance to [rot90, rot180, rot270]",
             )
         if objective.images == "upright":
             raise PreceptorError(f"{place}.images: the loss {spec.name} compares views of an image", expected="all")
@@ -150,7 +150,7 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         if not several:
             raise PreceptorError(
                 f"{place}.images: {objective.learner} sees one view of an image",
-                remedy=f"set views.{objective.learner}.also, or leave images out",
+                remedy=f"set views.{objective.learner}.extra_transforms, or leave images out",
             )
         if any(feed == "rows" or feed.endswith(".bank") for feed in spec.feeds.values()):
             raise PreceptorError(

@@ -15,20 +15,20 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, resampled, shard
-from preceptor.errors import PreceptorError
 from preceptor.evaluation.ensemble import with_ensembles
 from preceptor.evaluation.evaluate_masks import evaluate_masks
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
-from preceptor.randomness import seed_of
 from preceptor.recipe import Recipe
-from preceptor.training.board import Board
+from preceptor.runs.directory import Run
+from preceptor.training.augment import make_views
 from preceptor.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_state
-from preceptor.training.classroom import Classroom
+from preceptor.training.logging import TensorBoardLogger
+from preceptor.training.module import DistillationModel
 from preceptor.training.optimiser import build_optimiser, build_schedule
 from preceptor.training.progress import Display
-from preceptor.training.run import Run
-from preceptor.training.show import show
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import seed_of
 
 #: Epochs whose mean is reported under ``protocol: paper``.
 LAST_EPOCHS = 10
@@ -36,12 +36,12 @@ LAST_EPOCHS = 10
 
 @dataclass
 class Parts:
-    """Loaders of the parts of the data; ``watched`` is looked at after each epoch (validation, or the test part under
+    """Loaders of the parts of the data; ``monitored`` is looked at after each epoch (validation, or the test part under
     ``protocol: paper``)."""
 
     train: Loader
-    watched: Loader
-    watched_name: str
+    monitored: Loader
+    monitored_name: str
     classes: tuple[str, ...]
 
 
@@ -51,23 +51,23 @@ class Training:
     Args:
         fabric: device, precision and the other processes.
         run: where it is written (by rank 0).
-        classroom: networks and objectives as they start.
+        model: networks and objectives as they start.
     """
 
-    def __init__(self, fabric: Fabric, run: Run, recipe: Recipe, classroom: Classroom, parts: Parts) -> None:
+    def __init__(self, fabric: Fabric, run: Run, recipe: Recipe, model: DistillationModel, parts: Parts) -> None:
         self.fabric, self.run, self.recipe, self.parts = fabric, run, recipe, parts
-        optimiser = build_optimiser(recipe, classroom.parameters())
-        self.classroom = classroom
-        self.wrapped, self.optimiser = fabric.setup(classroom, optimiser)
+        optimiser = build_optimiser(recipe, model.parameters())
+        self.model = model
+        self.wrapped, self.optimiser = fabric.setup(model, optimiser)
         self.schedule = build_schedule(recipe, optimiser, steps_per_epoch=len(self.plan(0)))
         self.progress = Progress()
-        self.board = Board(run.path / "tensorboard") if fabric.is_global_zero else None
+        self.logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
         if run.checkpoint.is_file():
             self.progress = load_checkpoint(run.checkpoint, self.state())
 
     def state(self) -> dict[str, Any]:
         """Everything that a checkpoint holds besides the progress."""
-        return {"classroom": self.classroom, "optimiser": self.optimiser, "schedule": self.schedule}
+        return {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch, over all processes."""
@@ -77,21 +77,21 @@ class Training:
         return [rows[batch] for batch in plan]
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
         patience = self.recipe.early_stop
         return self.progress.epoch >= self.recipe.epochs or (patience is not None and self.progress.stale >= patience)
 
-    def finish(self, display: Display) -> Progress:
-        """Trains until :attr:`over`, a checkpoint after every epoch."""
+    def fit(self, display: Display) -> Progress:
+        """Trains until :attr:`done`, a checkpoint after every epoch."""
         display.start(self.recipe, self.progress.epoch, len(self.plan(0)))
-        while not self.over:
+        while not self.done:
             began = time.perf_counter()
             epoch = self.progress.epoch
-            row = {"epoch": epoch + 1, **self.train_epoch(epoch, display), **self.watch(epoch)}
+            row = {"epoch": epoch + 1, **self.train_epoch(epoch, display), **self.validate(epoch)}
             seconds = time.perf_counter() - began
             self.progress.seconds += seconds
             self.progress.history.append({**row, "seconds": round(seconds, 3)})
-            self.keep()
+            self.save()
             display.epoch(self.progress)
         return self.progress
 
@@ -102,7 +102,7 @@ class Training:
             PreceptorError: an objective became NaN or infinite; the checkpoint of the epoch before stays.
         """
         self.wrapped.train()
-        weights = self.classroom.active(epoch)
+        weights = self.model.active(epoch)
         if not weights:
             raise PreceptorError(
                 f"objectives: all weights are 0 in epoch {epoch + 1}", expected="something to learn from"
@@ -134,23 +134,23 @@ class Training:
         Args:
             batch: this process's share of ``whole``, the rows of the global batch.
         """
-        address = (self.recipe.seed, epoch, step)
+        rng_key = (self.recipe.seed, epoch, step)
         world, rank = self.fabric.world_size, self.fabric.global_rank
         sizes = [len(one) for one in np.array_split(whole, world)]
-        torch.manual_seed(seed_of(*address, "dropout", rank))
-        seen = show(self.recipe, self.classroom.needed(epoch), batch, len(whole), address, rank, world)
-        losses, projections = self.wrapped(seen.images, batch.labels, batch.rows, address, sizes, seen.masks)
+        torch.manual_seed(seed_of(*rng_key, "dropout", rank))
+        seen = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
+        losses, projections = self.wrapped(seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks)
         self.optimiser.zero_grad()
         self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
         self.optimiser.step()
         if isinstance(self.schedule, OneCycleLR):
             self.schedule.step()
-        self.classroom.after_step(self.progress.step, batch.rows, projections, sizes)
+        self.model.after_step(self.progress.step, batch.rows, projections, sizes)
         self.progress.step += 1
         return losses
 
-    def watch(self, epoch: int) -> dict[str, float]:
-        """Metrics of every network that changes, on the watched part; drives plateau, selection and early stop."""
+    def validate(self, epoch: int) -> dict[str, float]:
+        """Metrics of every network that changes, on the monitored part; drives plateau, selection and early stop."""
         self._average_batch_norm()
         paper = self.recipe.protocol == "paper"
         if paper and epoch < self.recipe.epochs - LAST_EPOCHS:
@@ -164,13 +164,13 @@ class Training:
         return row
 
     def _measure(self) -> dict[str, float]:
-        changing = {n: self.classroom.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
-        loader = self.parts.watched
+        changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
+        loader = self.parts.monitored
         measure = self._of_masks if self.recipe.task == "segmentation" else self._of_classes
         row = {}
         for name, metrics in measure(changing, loader, max(self.recipe.batch_size, 64)).items():
             scalars = {key: value for key, value in metrics.items() if isinstance(value, float)}
-            row.update({f"{self.parts.watched_name}/{name}/{key}": value for key, value in scalars.items()})
+            row.update({f"{self.parts.monitored_name}/{name}/{key}": value for key, value in scalars.items()})
         return row
 
     def _of_masks(self, networks: Mapping[str, nn.Module], loader: Loader, size: int) -> dict[str, dict[str, Any]]:
@@ -202,18 +202,18 @@ class Training:
         if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch, progress.stale = value, epoch + 1, 0
             if self.fabric.is_global_zero:
-                save_state(self.run.best, {"epoch": epoch + 1, "classroom": self.classroom.state_dict()})
+                save_state(self.run.best, {"epoch": epoch + 1, "model": self.model.state_dict()})
         else:
             progress.stale += 1
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """The epoch is over: first the checkpoint, from which all else can be made again, then the table."""
         self.progress.epoch += 1
         if self.fabric.is_global_zero:
             save_checkpoint(self.run.checkpoint, self.progress, self.state())
             self.run.write_history(self.progress.history)
-        if self.board is not None:
-            self.board.write(self.progress.history[-1])
+        if self.logger is not None:
+            self.logger.write(self.progress.history[-1])
         self.fabric.barrier()
 
     def _means(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -237,7 +237,7 @@ class Training:
         """Each process has seen its own shards; evaluation and checkpoints use the mean of their statistics."""
         if self.fabric.world_size == 1:
             return
-        for module in self.classroom.modules():
+        for module in self.model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
                 for name in ("running_mean", "running_var"):
                     buffer = getattr(module, name)

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.data.batches import resampled
-from preceptor.errors import PreceptorError
 from preceptor.losses.registry import LossSpec
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
-from preceptor.randomness import generator
 from preceptor.recipe import Objective, Recipe
 from preceptor.training.checks import placed, settings_of, spec_of
 from preceptor.training.gather import gather_views
-from preceptor.training.weights import weight_at
+from preceptor.training.loss_schedules import weight_at
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import generator
 
 
 @dataclass(frozen=True)
-class Scene:
+class LossInputs:
     """What one step has to offer to objectives.
 
     Attributes:
@@ -32,7 +32,7 @@ class Scene:
         labels: (n,) classes.
         rows: (n,) rows of the training part.
         masks: (V·n, H, W) class indices for the views of each network, by network; empty where there are none.
-        address: (seed, epoch, step), for random draws.
+        rng_key: (seed, epoch, step), for random draws.
         sizes: images of each process in this step.
     """
 
@@ -41,11 +41,11 @@ class Scene:
     labels: Tensor
     rows: Tensor
     masks: Mapping[str, Tensor]
-    address: tuple[int, int, int]
+    rng_key: tuple[int, int, int]
     sizes: list[int]
 
 
-class Term(nn.Module):
+class ObjectiveModule(nn.Module):
     """One objective of a recipe. Its state (adapters, running estimates) is that of its loss module."""
 
     def __init__(self, objective: Objective, spec: LossSpec, loss: nn.Module) -> None:
@@ -66,21 +66,21 @@ class Term(nn.Module):
         """The networks whose memory banks it looks at."""
         return {self._network(feed) for feed in self.spec.feeds.values() if feed.endswith(".bank")}
 
-    def forward(self, scene: Scene) -> Tensor:
+    def forward(self, step: LossInputs) -> Tensor:
         """The loss of this process's images, or of the global batch where it relates images.
 
         Either way the mean over processes is the loss of the global batch.
         """
-        several = len(scene.sizes) > 1
-        inputs = {name: self._input(name, feed, scene) for name, feed in self.spec.feeds.items()}
+        several = len(step.sizes) > 1
+        inputs = {name: self._input(name, feed, step) for name, feed in self.spec.feeds.items()}
         if several and self.spec.relates_images:
             inputs = {
-                name: gather_views(value, scene.sizes) if isinstance(value, Tensor) else value
+                name: gather_views(value, step.sizes) if isinstance(value, Tensor) else value
                 for name, value in inputs.items()
             }
             return self.loss(**inputs)
         loss = self.loss(**inputs)
-        share = len(scene.labels) * len(scene.sizes) / sum(scene.sizes)
+        share = len(step.labels) * len(step.sizes) / sum(step.sizes)
         return loss * share if several else loss
 
     def _network(self, feed: str) -> str:
@@ -88,21 +88,21 @@ class Term(nn.Module):
         assert side is not None
         return side
 
-    def _input(self, argument: str, feed: str, scene: Scene) -> Any:
+    def _input(self, argument: str, feed: str, step: LossInputs) -> Any:
         if feed == "generator":
-            return generator(*scene.address, f"objective/{self.objective.name}", device=scene.labels.device)
+            return generator(*step.rng_key, f"objective/{self.objective.name}", device=step.labels.device)
         if feed == "views":
-            return self._views(scene)
+            return self._views(step)
         if feed in ("labels", "rows"):
-            value = getattr(scene, feed)
-            return value.repeat(self._views(scene)) if self.sees_all and not self.spec.tells_views_apart else value
+            value = getattr(step, feed)
+            return value.repeat(self._views(step)) if self.sees_all and not self.spec.tells_views_apart else value
         if feed.endswith(".bank"):
-            return scene.banks[self._network(feed)]
+            return step.banks[self._network(feed)]
         if feed == "masks":
-            value = scene.masks[self.objective.learner]
+            value = step.masks[self.objective.learner]
         else:
-            value = getattr(scene.outputs[self._network(feed)], feed.split(".")[1])
-        value = value if self.sees_all else value[: len(scene.rows)]
+            value = getattr(step.outputs[self._network(feed)], feed.split(".")[1])
+        value = value if self.sees_all else value[: len(step.rows)]
         return value if argument in self.spec.trains else value.detach()
 
     @property
@@ -110,11 +110,13 @@ class Term(nn.Module):
         """Whether it looks at all views of an image, or at the upright one alone."""
         return self.spec.tells_views_apart or self.objective.images == "all"
 
-    def _views(self, scene: Scene) -> int:
-        return len(scene.outputs[self.objective.learner].logits) // len(scene.rows)
+    def _views(self, step: LossInputs) -> int:
+        return len(step.outputs[self.objective.learner].logits) // len(step.rows)
 
 
-def build_terms(recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: Tensor, classes: int) -> list[Term]:
+def build_objectives(
+    recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: Tensor, classes: int
+) -> list[ObjectiveModule]:
     """The objectives of a recipe, in its order. Learned parts of losses start from (seed, name) alone.
 
     Args:
@@ -126,7 +128,7 @@ def build_terms(recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: 
         "class_counts": torch.bincount(row_labels[torch.from_numpy(shown)], minlength=classes),
         "row_labels": row_labels,
     }
-    terms = []
+    objectives = []
     for objective in recipe.objectives:
         spec = spec_of(objective)
         sides = {"to": networks[objective.learner], "from": networks.get(objective.source or "")}
@@ -137,15 +139,19 @@ def build_terms(recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: 
                 loss = spec.module(**settings_of(objective, spec), **wanted)
             except PreceptorError as error:
                 raise placed(error, objective) from None
-        terms.append(Term(objective, spec, loss))
-    return terms
+        objectives.append(ObjectiveModule(objective, spec, loss))
+    return objectives
 
 
 def build_banks(
-    recipe: Recipe, networks: Mapping[str, AnyNetwork], terms: list[Term], row_labels: Tensor, classes: int
+    recipe: Recipe,
+    networks: Mapping[str, AnyNetwork],
+    objectives: list[ObjectiveModule],
+    row_labels: Tensor,
+    classes: int,
 ) -> dict[str, MemoryBank]:
     """A memory bank for each network that an objective compares with what it said of other images."""
-    wanted = set().union(*(term.banks for term in terms))
+    wanted = set().union(*(objective_module.banks for objective_module in objectives))
     return {
         name: MemoryBank(
             row_labels, int(networks[name].projection_size or 0), classes, generator(recipe.seed, "bank", name)

@@ -27,8 +27,8 @@ from pydantic.dataclasses import dataclass
 from preceptor.data.phantom.lesion import FIELD, draw_lesion
 from preceptor.data.phantom.traits import BY_FREQUENCY, draw_traits
 from preceptor.data.phantom.view import photograph
-from preceptor.errors import PreceptorError
-from preceptor.randomness import seed_of
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import seed_of
 
 #: Raised with every change to what is drawn, so that an older copy is not taken for a newer one.
 FORMAT = 1

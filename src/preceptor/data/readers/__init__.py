@@ -23,8 +23,8 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from preceptor.data.catalog import Catalog
-from preceptor.errors import PreceptorError, did_you_mean
-from preceptor.registry import Registry
+from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Catalog])
 

@@ -11,7 +11,7 @@ import pandas as pd
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import SUFFIXES
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 
 @reader("folder", layout="ROOT/<class>/<image>.jpg (png, tif, bmp, webp), a directory for each class")

@@ -16,7 +16,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv, refuse_missing
 from preceptor.data.layout import count_notes, files_in, find_table, image_folder, refuse_unknown
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 PUBLISHED = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 CLASSES = tuple(PUBLISHED)

@@ -17,8 +17,8 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv, refuse_missing
 from preceptor.data.layout import count_notes, find_table, matched, refuse_unknown
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError
-from preceptor.randomness import seed_of
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import seed_of
 
 #: The labels 0 and 1 in words (of the central 32 x 32 pixels), and how many training tiles have each.
 PUBLISHED = {"no tumour": 130_908, "tumour": 89_117}

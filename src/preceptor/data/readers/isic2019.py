@@ -15,7 +15,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_missing
 from preceptor.data.layout import count_notes, find_table, matched
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 #: Images of each class; the ground truth has a ninth column, UNK, that no training image is marked in.
 PUBLISHED = {"MEL": 4522, "NV": 12875, "BCC": 3323, "AK": 867, "BKL": 2624, "DF": 239, "VASC": 253, "SCC": 628}

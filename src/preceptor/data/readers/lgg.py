@@ -17,7 +17,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_mask
 from preceptor.data.layout import no_such_layout
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 #: Whether a slice shows tumour, by its mask; and what the values of a mask mean.
 CLASSES = ("no tumour", "tumour")

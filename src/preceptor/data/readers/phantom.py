@@ -14,7 +14,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv
 from preceptor.data.phantom import CLASSES, TABLE_FILE, Phantom, differing, load_knobs, write_phantom
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError
 
 
 @reader(

@@ -10,7 +10,7 @@ import pandas as pd
 from preceptor.data.catalog import UNLABELLED, Catalog
 from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_absent, refuse_missing
 from preceptor.data.readers import reader
-from preceptor.errors import PreceptorError, did_you_mean, some_of
+from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 
 @reader("table", layout="a CSV file with the columns image, label or mask (or both) and, if known, group")

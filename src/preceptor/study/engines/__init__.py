@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from preceptor.study.work import Outcome, Task
+from preceptor.study.worker import Outcome, Task
 
 
 class Engine(Protocol):

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from preceptor.errors import PreceptorError
-from preceptor.study.work import Outcome, Task, cores_taken, environment, work_logged
+from preceptor.study.worker import Outcome, Task, cores_taken, environment, work_logged
+from preceptor.utils.errors import PreceptorError
 
 #: A node that goes away takes its tasks with it; Ray starts them elsewhere, where they go on from their checkpoint.
 _RETRIES = 3

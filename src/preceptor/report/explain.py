@@ -1,0 +1,232 @@
+"""``preceptor explain``: where teacher, student alone and distilled student look on images that distillation mended."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from preceptor.data.catalog import Catalog
+from preceptor.data.images import read_image, resize
+from preceptor.evaluation.evaluate import best_device
+from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.networks.classifier import Classifier
+from preceptor.report import run as finished
+from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode
+from preceptor.report.page import write_explanation
+from preceptor.report.run import Entry, entries_of
+from preceptor.runs.directory import Run
+from preceptor.runs.load_networks import finished_networks
+from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.utils.errors import PreceptorError
+
+PER_CLASS = 2
+_HEAT = matplotlib.colormaps["viridis"]  # no colour of it is met on skin
+_OPAQUE = 0.5
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Test images for a gallery, and in words which ones they are.
+
+    Attributes:
+        ids: class by class, the most confident first.
+        found: how many such images the test part has.
+        story: sentences.
+    """
+
+    ids: list[str]
+    found: int
+    story: tuple[str, ...]
+
+
+def explain(
+    path: Path, alone: Path | None = None, *, network: str | None = None, per_class: int = PER_CLASS,
+    out: Path | None = None,
+) -> Gallery:  # fmt: skip
+    """Writes ``explain.json``, ``explain.html`` and ``explain.png`` on a distilled student.
+
+    Args:
+        path: the run that distilled it.
+        alone: the run of the student alone, on the same split; unless given, it is looked for beside ``path``.
+        network: which network of ``path`` is the student; unless given, ``student`` or the only one that was trained.
+        per_class: images shown of each class at most.
+        out: the folder to write to; the run's own unless given, where its reports find the gallery.
+
+    Raises:
+        PreceptorError: a run is unfinished, was split otherwise, lacks such a network, or its data are gone.
+    """
+    distilled = _entry(_of_classes(finished.load_run(path)), network)
+    single = _entry(_of_classes(finished.load_run(alone)), None) if alone else _beside(distilled)
+    _refuse_other_images(distilled, single)
+    teacher = next((one for one in entries_of([distilled.run]) if one.kind in finished.TEACHERS.values()), None)
+    lookers = {"teacher": teacher, "student alone": single, "distilled": distilled}
+    looks = {title: _Look(one) for title, one in lookers.items() if one is not None}
+    picked = pick(distilled, single, teacher, per_class)
+    catalog = Run(path).catalog()
+    gallery = Gallery(
+        title=f"{distilled.run.label} beside {single.run.label}",
+        story=(*picked.story, _legend(looks["distilled"].network)),
+        lookers=tuple(Looker(title, one.backbone, one.source) for title, one in looks.items()),
+        cases=tuple(_case(one, catalog, list(looks.values())) for one in picked.ids),
+        quick=tuple(one.run.label for one in (distilled, single) if one.run.mark == NOT_EVIDENCE),
+    )
+    write_explanation(gallery, out or path)
+    return gallery
+
+
+def pick(distilled: Entry, alone: Entry, teacher: Entry | None, per_class: int) -> Picked:
+    """Images that teacher and distilled student get right and the student alone gets wrong.
+
+    Of each class the ``per_class`` to whose true class the distilled student gives the highest probability, at most
+    one of a group (lesion, patient). Where there is none at all, those that distillation mended against the teacher;
+    where there are none of these either, the distilled student's most confident right ones.
+    """
+    table = distilled.predictions.set_index("id")
+    target, said = table["target"], table["predicted"]
+    right = said == target
+    mended = right & (alone.predictions.set_index("id")["predicted"].reindex(table.index) != target)
+    options = [(mended, "The distilled student gets {} right that the student alone gets wrong{}.")]
+    if teacher is not None:
+        with_teacher = mended & (teacher.predictions.set_index("id")["predicted"].reindex(table.index) == target)
+        sentence = "Teacher and distilled student get {} right that the student alone gets wrong{}."
+        options.insert(0, (with_teacher, sentence))
+    options.append((right, "The distilled student gets {} right{}."))
+    story = []
+    for wanted, sentence in options:
+        count = int(wanted.sum())
+        images = f"{count} test image{'' if count == 1 else 's'}" if count else "no test image"
+        ids = _most_confident(table[wanted], distilled.run.split, distilled.run.classes, per_class)
+        shown = f"; shown are up to {per_class} of each class, the surest first" if count else ""
+        story.append(sentence.format(images, shown))
+        if count:
+            break
+    return Picked(ids, count, tuple(story))
+
+
+def _most_confident(rows: pd.DataFrame, split: pd.DataFrame, classes: list[str], per_class: int) -> list[str]:
+    groups = split.set_index("id")["group"]
+    ids: list[str] = []
+    for name in classes:
+        of_class = rows[rows["target"] == name]
+        ranked = pd.DataFrame({"sure": of_class[f"p_{name}"], "group": groups.reindex(of_class.index)})
+        ranked = ranked.sort_index().sort_values("sure", ascending=False, kind="stable").drop_duplicates("group")
+        ids += [str(one) for one in ranked.index[:per_class]]
+    return ids
+
+
+class _Look:
+    """One finished network in front of images."""
+
+    def __init__(self, entry: Entry) -> None:
+        networks, lost = finished_networks(Run(entry.run.path))
+        if entry.name in lost:
+            raise PreceptorError(lost[entry.name], remedy="put the run that trained it back where it was")
+        network = networks[entry.name]
+        if not isinstance(network, Classifier):
+            raise PreceptorError(f"{entry.run.path}: {entry.name} draws masks", expected="a run of classifiers")
+        self.network = network.to(best_device())
+        self.classes = entry.run.classes
+        self.rows: dict[Any, dict[Any, Any]] = entry.predictions.set_index("id").to_dict("index")
+        self.backbone, self.source = self.network.architecture.backbone, f"{entry.run.label}, {entry.name}"
+
+    def seen(self, name: str, image: np.ndarray, shown: Image.Image) -> Seen:
+        """Its map for the class that it predicted when the run was evaluated, over the picture."""
+        row = self.rows[name]
+        said = str(row["predicted"])
+        device = next(self.network.parameters()).device
+        side = self.network.architecture.image_size
+        pixels = np.array(resize(image, side).transpose(2, 0, 1)[None])
+        batch = torch.from_numpy(pixels).to(device).float().div_(255)
+        heat = grad_cam(self.network, batch, torch.tensor([self.classes.index(said)], device=device))
+        return Seen(said, float(row[f"p_{said}"]), said == row["target"], encode(overlay(shown, heat[0])))
+
+
+def overlay(picture: Image.Image, heat: Tensor) -> Image.Image:
+    """A picture under a map (h, w) in [0, 1]."""
+    size = (picture.height, picture.width)
+    wide = F.interpolate(heat[None, None].float().cpu(), size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    blend = (1 - _OPAQUE) * np.asarray(picture) + _OPAQUE * 255 * _HEAT(wide)[..., :3]
+    return Image.fromarray(blend.round().astype(np.uint8))
+
+
+def _case(name: str, catalog: Catalog, looks: list[_Look]) -> Case:
+    row = int(np.flatnonzero(catalog.table["id"] == name)[0])
+    image = read_image(catalog.path(row))
+    shown = Image.fromarray(image).resize((TILE, TILE), Image.Resampling.BICUBIC)
+    seen = tuple(one.seen(name, image, shown) for one in looks)
+    return Case(name, str(catalog.table.at[row, "label"]), encode(shown), seen)
+
+
+def _legend(network: Classifier) -> str:
+    side = network.architecture.image_size
+    with torch.no_grad():
+        images = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
+        height, width = network(images).feature_map.shape[2:]
+    return (
+        "Each map (Grad-CAM) shows which parts of the last feature map spoke for the class that the network named: "
+        f"yellow most, violet not at all. At {side} px the distilled student's map has {height} × {width} cells"
+        f"{': read it as a direction, not an outline' if height * width < 25 else ''}."
+    )
+
+
+def _of_classes(run: finished.Run) -> finished.Run:
+    if run.task != "classification":
+        raise PreceptorError(
+            f"{run.path}: its networks draw masks; Grad-CAM explains classes",
+            expected="a run of classifiers",
+            remedy=f"see the outlines of its masks: preceptor report {run.path}",
+        )
+    return run
+
+
+def _entry(run: finished.Run, network: str | None) -> Entry:
+    entries = {one.name: one for one in entries_of([run]) if one.kind != "ensemble"}  # which has no gradient
+    learned = [one for one in entries.values() if one.role == "trained"]
+    if network is None and "student" not in entries and len(learned) == 1:
+        return learned[0]
+    if (network or "student") not in entries:
+        raise PreceptorError(
+            f"--network {network or 'student'}: {run.path} has no such network", expected=f"one of {', '.join(entries)}"
+        )
+    return entries[network or "student"]
+
+
+def _beside(distilled: Entry) -> Entry:
+    """The same backbone trained alone on the same split, in a folder beside the run, of its seed if possible."""
+    place = distilled.run.path.resolve()
+    found = []
+    for folder in sorted(place.parent.iterdir()):
+        if folder != place and (folder / "metrics.json").is_file():
+            with suppress(PreceptorError):  # a folder that is no run of ours is no business of ours
+                entries = entries_of([finished.load_run(folder)])
+                found += [one for one in entries if one.kind == "alone" and _equal(one, distilled)]
+    found.sort(key=lambda one: one.run.environment.get("seed") != distilled.run.environment.get("seed"))
+    if not found:
+        raise PreceptorError(
+            f"{place.parent} holds no run of a {distilled.facts.get('backbone')} trained alone on this split",
+            remedy=f"train one with the recipe student, or name it: preceptor explain {distilled.run.path} --alone RUN",
+        )
+    return found[0]
+
+
+def _equal(one: Entry, other: Entry) -> bool:
+    mine, theirs = ((of.run.task, of.facts.get("backbone"), of.run.split_hash) for of in (one, other))
+    return mine == theirs
+
+
+def _refuse_other_images(distilled: Entry, alone: Entry) -> None:
+    if set(alone.predictions["id"]) != set(distilled.predictions["id"]) or alone.run.classes != distilled.run.classes:
+        raise PreceptorError(
+            f"{alone.run.path} was not tested on the images that {distilled.run.path} was tested on",
+            expected="runs with one split: the same data, fold and split seed",
+        )

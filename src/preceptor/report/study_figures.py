@@ -1,0 +1,239 @@
+"""The drawings of a study: differences as a forest, accuracy against cost, curves of all cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from preceptor.report.canvas import RULE, SERIES, Figure, sketch
+from preceptor.report.figures import plain_powers
+from preceptor.report.study_compare import Comparison, Versus
+from preceptor.report.study_results import Line
+from preceptor.report.tables import LOWER_IS_BETTER
+
+_HEIGHT, _WIDTH = 3.2, 4.4  # inches of the frontier: there are names to be told apart
+_CLEAR = 0.055, 0.06  # of the axes, between two labels
+COSTS: dict[str, tuple[str, Callable[[dict[str, Any]], float | None]]] = {
+    "latency": ("median ms of one image", lambda cost: (cost.get("latency_ms") or {}).get("median")),
+    "size": ("bytes as float32", lambda cost: cost.get("bytes")),
+    "arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
+}
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Differences on one scale; places are percentages of its width.
+
+    Attributes:
+        lanes: one a row.
+        zero: where no difference lies.
+        ticks: (place, value).
+    """
+
+    metric: str
+    heading: str
+    lanes: list[Lane]
+    zero: float
+    ticks: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One row of a forest: its mean over folds, the interval of its test and that of the resampled patients."""
+
+    versus: Versus
+    mean: float | None
+    tested: tuple[float, float] | None
+    pooled: tuple[float, float] | None
+
+
+def forest(found: Comparison, metric: str) -> Forest | None:
+    """The differences of all rows to the baseline in one metric; None where there is none."""
+    versus = found.versus[metric]
+    ends = [one.test.mean for one in versus if one.test.mean is not None]
+    ends += [end for one in versus for end in (one.test.low, one.test.high) if end is not None]
+    ends += [end for one in versus if one.pooled for end in (one.pooled.low, one.pooled.high)]
+    if not ends:
+        return None
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
+    margin = 0.06 * (high - low) or 0.01
+    low, high = low - margin, high + margin
+
+    def place(value: float) -> float:
+        return 100 * (value - low) / (high - low)
+
+    def stretch(start: float | None, end: float | None) -> tuple[float, float] | None:
+        return None if start is None or end is None else (place(start), place(end) - place(start))
+
+    lanes = [
+        Lane(
+            one,
+            None if one.test.mean is None else place(one.test.mean),
+            stretch(one.test.low, one.test.high),
+            stretch(one.pooled.low, one.pooled.high) if one.pooled else None,
+        )
+        for one in versus
+    ]
+    ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    return Forest(metric, found.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
+
+
+def costs_of(lines: Sequence[Line]) -> dict[int, dict[str, Any]]:
+    """Line index -> what its network costs, of those whose runs say it.
+
+    Networks of one size and one arithmetic are taken for one architecture, and its latency is the median over all cells
+    that have it: a cell is timed while others keep the machine busy, which would set equal networks apart.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    timed: dict[tuple[Any, ...], list[float]] = {}
+    for line in lines:
+        known = [cost for key in line.runs if (cost := line.facts(key).get("cost"))]
+        if known:
+            found[line.index] = dict(known[0])
+        for cost in known:
+            if cost.get("latency_ms"):
+                timed.setdefault(_architecture(cost), []).append(cost["latency_ms"]["median"])
+    for cost in found.values():
+        if medians := timed.get(_architecture(cost)):
+            cost["latency_ms"] = {"median": float(np.median(medians))}
+    return found
+
+
+def _architecture(cost: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(cost.get(key) for key in ("image_size", "parameters", "bytes", "flops"))
+
+
+def frontiers(found: Comparison) -> list[Figure]:
+    """The metric that verdicts are about over latency, size and arithmetic; a line joins what nothing else beats."""
+    metric, costs = found.study.first, costs_of(found.study.lines)
+    figures = []
+    for kind, (label, value_of) in COSTS.items():
+        points = []
+        for line in found.study.lines:
+            cost, spread = value_of(costs.get(line.index, {})), found.spreads[line.index][metric]
+            if cost and spread is not None:
+                points.append((float(cost), spread.mean, spread.std or 0.0, line))
+        if points:
+            figures.append(_frontier(found, metric, kind, label, points))
+    return figures
+
+
+def _frontier(
+    found: Comparison, metric: str, kind: str, label: str, points: list[tuple[float, float, float, Line]]
+) -> Figure:
+    heading = found.study.layout[metric]
+    title = f"{heading} against {kind}"
+    with sketch(title, label, heading, width=_WIDTH, height=_HEIGHT) as drawing:
+        axes = drawing.axes
+        axes.set_xscale("log")
+        costs = [cost for cost, *_ in points]
+        axes.set_xlim(min(costs) / 1.6, max(costs) * 1.9)
+        axes.xaxis.grid(False)
+        plain_powers(axes.xaxis)
+        best = unbeaten([(cost, -mean if metric in LOWER_IS_BETTER else mean) for cost, mean, *_ in points])
+        axes.plot([points[i][0] for i in best], [points[i][1] for i in best], color=RULE, linewidth=1.2, zorder=1)
+        for cost, mean, std, line in points:
+            colour = SERIES[line.index % len(SERIES)]
+            axes.plot([cost, cost], [mean - std, mean + std], color=colour, linewidth=1, alpha=0.45)
+            axes.plot(cost, mean, "o", color=colour, markersize=6)
+        axes.margins(y=0.12)
+        axes.autoscale_view(scalex=False)
+        _number(axes, [(cost, mean, line.index) for cost, mean, _, line in points])
+    return Figure(drawing.svg, title, "mean ± standard deviation over cells; numbers are those of the table")
+
+
+def unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which of (cost, merit) nothing else beats in both, from the cheapest on."""
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    kept: list[int] = []
+    for index in order:
+        if not kept or points[index][1] > points[kept[-1]][1]:
+            kept.append(index)
+    return kept
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
+    """Each point's number beside it, at its height where there is room."""
+    to_axes = axes.transAxes.inverted().transform
+    found = [to_axes(axes.transData.transform((cost, mean))) for cost, mean, _ in points]
+    at = [(float(x), float(y)) for x, y in found]
+    for (x, y), (left, height), (*_, index) in zip(at, label_places(at), points, strict=True):
+        colour = SERIES[index % len(SERIES)]
+        if abs(height - y) > 0.02:
+            ends = [x + 0.012, left - 0.006], [y, height]
+            axes.plot(*ends, color=colour, linewidth=0.6, transform=axes.transAxes, alpha=0.35)
+        axes.text(
+            left, height, str(index + 1), color=colour, va="center_baseline", fontsize=9, transform=axes.transAxes
+        )
+
+
+def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where the labels of points begin, in the order given; all are in parts of the axes' width and height.
+
+    Each is to the right of its point and at its height, or as little off it as its neighbours leave: further right
+    before higher or lower, and within the frame.
+    """
+    width, height = _CLEAR
+    taken: list[tuple[float, float]] = []
+    places: dict[int, tuple[float, float]] = {}
+
+    def free(left: float, at: float) -> bool:
+        on_point = any(left - 0.01 < x < left + width and abs(at - y) < height / 2 for x, y in points)
+        return not on_point and not any(abs(left - x) < width and abs(at - y) < height for x, y in taken)
+
+    for index in sorted(range(len(points)), key=lambda one: points[one][1]):
+        x, y = points[index]
+        columns = [left for column in range(6) if (left := x + 0.036 + column * width) + width <= 1.02] or [x + 0.036]
+        shifts = sorted((step / 100 for step in range(-100, 101, 2)), key=abs)
+        heights = [y + shift for shift in shifts if height / 2 <= y + shift <= 1 - height / 2]
+        place = next(((left, at) for at in heights for left in columns if free(left, at)), (columns[0], y))
+        taken.append(place)
+        places[index] = place
+    return [places[index] for index in range(len(points))]
+
+
+def curves(found: Comparison) -> list[Figure]:
+    """Each line's watched metric over the epochs: a thin line a cell, a thick one for their mean. One scale for all."""
+    drawn = []
+    for line in found.study.lines:
+        tracks = [track for track in (_track(line, key) for key in line.runs) if track is not None]
+        if tracks:
+            drawn.append((line, tracks))
+    if not drawn:
+        return []
+    every = [value for _, tracks in drawn for track in tracks for value in track]
+    low, high = min(every), max(every)
+    return [_progress(line, tracks, low, high) for line, tracks in drawn]
+
+
+def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
+    run = line.runs[key]
+    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or "balanced_accuracy"
+    part = "test" if run.metrics.get("protocol") == "paper" else "validation"
+    name = f"{part}/{line.network}/{metric}"
+    if name not in run.history.columns:
+        return None
+    track = run.history.set_index("epoch")[name].dropna()
+    return track.rename(f"{metric.replace('_', ' ')}, {part} part") if len(track) else None
+
+
+def _progress(line: Line, tracks: list[pd.Series], low: float, high: float) -> Figure:
+    colour = SERIES[line.index % len(SERIES)]
+    with sketch(f"{tracks[0].name} of {line.label} over the epochs", "epoch", height=2.3) as drawing:
+        axes = drawing.axes
+        for track in tracks:
+            axes.plot(track.index, track, color=colour, linewidth=0.8, alpha=0.4, marker="o" * (len(track) == 1))
+        mean = pd.concat(tracks, axis=1).dropna().mean(axis=1)  # of the epochs that all cells have
+        if len(tracks) > 1 and len(mean):
+            axes.plot(mean.index, mean, color=colour, linewidth=2)
+        axes.set_xlim(1, max(2, *(int(track.index.max()) for track in tracks)))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    return Figure(drawing.svg, line.label, str(tracks[0].name))

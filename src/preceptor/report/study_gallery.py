@@ -1,0 +1,49 @@
+"""Where the networks of a study looked: the gallery of one distilled student beside the one that learned alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from preceptor.report.gallery import read_gallery
+from preceptor.report.study_results import Line, Study, read_study
+
+
+def write_looks(folder: Path) -> Path | None:
+    """Writes the Grad-CAM gallery that a study's report shows, where none is there yet.
+
+    It is of the plan's last row that learns from a network (the plans of the papers end with the paper's own method),
+    on the first fold and seed that it shares with a row that learns from labels alone.
+
+    Returns:
+        The run that has a gallery; None of masks, and where the study has no such pair of rows.
+
+    Raises:
+        PreceptorError: the data or a teacher's run are gone.
+    """
+    study = read_study(folder)
+    pair = None if study.task == "segmentation" else _pair(study)
+    if pair is None:
+        return None
+    distilled, alone = pair
+    key = min(distilled.runs.keys() & alone.runs.keys())
+    path = distilled.runs[key].path
+    if read_gallery(path) is None:
+        from preceptor.report.explain import explain
+
+        explain(path, alone.runs[key].path, network=distilled.network)
+    return path
+
+
+def _pair(study: Study) -> tuple[Line, Line] | None:
+    taught = [line for line in study.lines if _sources(line)]
+    alone = [line for line in study.lines if _sources(line) == [] and not line.row.teacher]
+    pairs = [(one, other) for one in reversed(taught) for other in alone if one.runs.keys() & other.runs.keys()]
+    return pairs[0] if pairs else None
+
+
+def _sources(line: Line) -> list[str] | None:
+    """Which networks the line's own learns from; None of an ensemble, which learns nothing."""
+    recipe = next(iter(line.runs.values())).recipe
+    if line.network not in recipe["networks"]:
+        return None
+    return [one["from"] for one in recipe["objectives"] if one.get("to") == line.network]

@@ -1,0 +1,292 @@
+"""A finished (or half-finished) study, read back from its folder: what was planned, and what each cell's run found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from preceptor.report.run import Run, load_run
+from preceptor.study.plan import Plan, Row, validate
+from preceptor.study.state import PLAN, TABLE
+from preceptor.study.validation import alike
+from preceptor.utils.errors import PreceptorError
+
+#: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
+#: together, since the mean over images rewards silence on empty ones.
+FIRST = ("balanced_accuracy", "iou_pooled", "iou")
+_WORDS = {"id", "group", "part", "network", "target", "predicted"}  # of predictions.csv; all else is numbers
+Key = tuple[int, int]  # fold, seed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row on one fold with one seed: ``done``, ``failed`` or ``pending``.
+
+    Attributes:
+        path: of its run, as cells.json says it; empty where there is none.
+        error: of a failed one.
+        seconds: that it took, None unless it was run.
+    """
+
+    row: str
+    fold: int
+    seed: int
+    state: str
+    path: str
+    error: str
+    seconds: float | None
+
+    @property
+    def key(self) -> Key:
+        return self.fold, self.seed
+
+
+@dataclass(frozen=True)
+class CellRun(Run):
+    """The finished run of a cell."""
+
+    @cached_property
+    def tested(self) -> pd.DataFrame:
+        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image."""
+        table = self.predictions[self.predictions["part"] == "test"]
+        group = table["id"].map(self.split.set_index("id")["group"])
+        if group.isna().any():
+            raise PreceptorError(f"{self.path}: predictions.csv names images that split.csv does not have")
+        return table.assign(group=group)
+
+    @property
+    def test_share(self) -> float:
+        """Images of the test part over those of the training part."""
+        parts = self.split["part"].value_counts()
+        return float(parts.get("test", 0) / parts["train"])
+
+
+@dataclass(frozen=True)
+class Line:
+    """One network of one row, over all its cells: one line of the table, one colour in every figure."""
+
+    row: Row
+    network: str
+    label: str
+    index: int
+    runs: dict[Key, CellRun]
+
+    def facts(self, key: Key) -> dict[str, Any]:
+        return self.runs[key].metrics["networks"][self.network]
+
+    def values(self, metric: str, part: str = "test") -> dict[Key, float]:
+        """The metric of each finished cell that has it."""
+        found = {key: (self.facts(key).get(part) or {}).get(metric) for key in self.runs}
+        return {key: float(value) for key, value in found.items() if value is not None}
+
+    def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
+        """Of each seed, this network's predictions on the test parts of its folds together."""
+        wanted = set(self.runs if keys is None else keys)
+        frames: dict[int, list[pd.DataFrame]] = {}
+        for fold, seed in sorted(wanted):
+            table = self.runs[fold, seed].tested
+            frames.setdefault(seed, []).append(table[table["network"] == self.network])
+        return {seed: pd.concat(parts, ignore_index=True) for seed, parts in frames.items()}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's folder, read.
+
+    Attributes:
+        plan: settled, as study.yaml has it.
+        text: study.yaml, as it stands.
+        lines: of the rows with a finished cell, in the plan's order.
+    """
+
+    folder: Path
+    plan: Plan
+    text: str
+    cells: list[Cell]
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        return self.plan.title or self.plan.name
+
+    @property
+    def layout(self) -> dict[str, str]:
+        """Metric -> heading, the columns of the table."""
+        return self.plan.layout.columns
+
+    @property
+    def decimals(self) -> int:
+        return self.plan.layout.decimals
+
+    @property
+    def baseline(self) -> str:
+        """The name of the row that the others are measured against."""
+        return self.plan.baseline
+
+    @property
+    def quick(self) -> bool:
+        """Made to show that it runs; its figures are no evidence."""
+        return self.plan.is_quick
+
+    @property
+    def task(self) -> str:
+        return str(self.some_run.metrics["task"])
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.some_run.metrics["classes"])
+
+    @property
+    def some_run(self) -> CellRun:
+        return next(iter(self.lines[0].runs.values()))
+
+    @property
+    def runs(self) -> list[CellRun]:
+        """The runs of all finished cells, each once."""
+        return list({run.path: run for line in self.lines for run in line.runs.values()}.values())
+
+    @property
+    def first(self) -> str:
+        """The metric that verdicts are about."""
+        return next((name for name in FIRST if name in self.layout), next(iter(self.layout)))
+
+    def first_of(self, row: Row) -> Line:
+        """The line of a row's first network, which is the one that is compared."""
+        return next(line for line in self.lines if line.row is row)
+
+    @property
+    def alike(self) -> list[list[str]]:
+        """Names of rows that are one run, in all or some of their cells."""
+        return alike((cell.path, cell.row) for cell in self.of("done"))
+
+    def of(self, *states: str) -> list[Cell]:
+        return [cell for cell in self.cells if cell.state in states]
+
+
+def read_study(folder: Path) -> Study:
+    """Reads a study and the runs of its finished cells.
+
+    A cell whose run has gone since, or holds a damaged file, is counted as failed, and says so.
+
+    Raises:
+        PreceptorError: no study, one without a finished cell, a broken table, or cells that tell apart other classes.
+    """
+    if not (folder / PLAN).is_file() or not (folder / TABLE).is_file():
+        raise PreceptorError(
+            f"{folder} is not a study: it lacks {PLAN} or {TABLE}", expected="a folder that preceptor study wrote"
+        )
+    text = (folder / PLAN).read_text(encoding="utf-8")
+    plan = _plan(text, folder / PLAN)
+    cells = _cells(folder)
+    runs, kept = {}, []
+    for cell in cells:
+        if cell.state == "done":
+            path = folder / cell.path
+            try:
+                runs[cell.row, cell.key] = _read_run(path)
+            except PreceptorError as error:
+                cell = replace(cell, state="failed", error=str(error))
+        kept.append(cell)
+    study = Study(folder, plan, text, kept)
+    if not runs:
+        errors = [cell.error for cell in kept if cell.error]
+        raise PreceptorError(
+            f"{folder}: no cell is finished{f'; the first error: {errors[0]}' if errors else ''}",
+            remedy="start it again: preceptor study goes on with what is left",
+        )
+    _check_alike(runs.values())
+    study.lines.extend(_lines(study, runs))
+    return study
+
+
+def _read_run(path: Path) -> CellRun:
+    """A finished run with all that a report takes from it.
+
+    Raises:
+        PreceptorError: it is not there, or one of its files is damaged; with the way out that loses nothing.
+    """
+    if not (path / "metrics.json").is_file():
+        raise PreceptorError(f"{path} holds no finished run")
+    try:
+        run = CellRun(**vars(load_run(path)))
+        _check_tested(run)
+    except PreceptorError as error:
+        raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(f"{path} holds a damaged file ({error!r})", remedy=_remedy(path)) from None
+    return run
+
+
+def _remedy(path: Path) -> str:
+    return (
+        f"remove {path / 'metrics.json'}: the same command then measures the run again, from its checkpoint, and "
+        f"writes figures and predictions anew; other files must be restored, or the folder removed to train it again"
+    )
+
+
+def _check_tested(run: CellRun) -> None:
+    """Every network must say something of every test image, or its figures would be of a part of them."""
+    images = set(run.split.loc[run.split["part"] == "test", "id"])
+    for name, table in run.tested.groupby("network"):
+        if len(table) != len(images) or set(table["id"]) != images:
+            raise PreceptorError(
+                f"{run.path / 'predictions.csv'} holds {len(table)} test rows of the network {name}",
+                expected=f"one for each of the {len(images)} test images in split.csv",
+            )
+        numbers = table[[column for column in table.columns if column not in _WORDS]].astype(float)
+        if numbers.filter(regex="^p_").isna().any(axis=None):
+            raise PreceptorError(f"{run.path / 'predictions.csv'} lacks probabilities of the network {name}")
+
+
+def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
+    found: list[Line] = []
+    for row in study.plan.rows:
+        of_row = {key: run for (name, key), run in sorted(runs.items()) if name == row.name}
+        networks = [
+            name for name in row.networks or [] if any(name in run.metrics["networks"] for run in of_row.values())
+        ]
+        for name in networks:
+            having = {key: run for key, run in of_row.items() if name in run.metrics["networks"]}
+            label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
+            found.append(Line(row, name, label, len(found), having))
+    return found
+
+
+def _plan(text: str, path: Path) -> Plan:
+    try:
+        return validate(yaml.safe_load(text), str(path))
+    except yaml.YAMLError as error:
+        raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
+
+
+def _cells(folder: Path) -> list[Cell]:
+    path = folder / TABLE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            Cell(
+                str(one["name"]), int(one["fold"]), int(one["seed"]), str(one["state"]), str(one.get("run") or ""),
+                str(one.get("error") or ""), one.get("seconds"),
+            )
+            for one in found
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(f"{path} cannot be read: {error!r}", expected="the cells of a study") from None
+
+
+def _check_alike(runs: Iterable[CellRun]) -> None:
+    first, *others = runs
+    for run in others:
+        for key in ("task", "classes"):
+            if run.metrics[key] != first.metrics[key]:
+                raise PreceptorError(
+                    f"{run.path}: {key} is {run.metrics[key]}, but {first.metrics[key]} in {first.path}",
+                    expected="cells of one study on the same task and classes",
+                )

@@ -1,0 +1,48 @@
+"""What a run keeps of its test part for a report to draw: masks on its images, and how alike its layers are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from preceptor.data.batches import Loader
+from preceptor.evaluation.evaluate import Evaluation
+from preceptor.evaluation.evaluate_masks import MaskEvaluation
+from preceptor.evaluation.examples import ids_to_keep
+from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
+from preceptor.evaluation.overlays import OVERLAYS, write_overlays
+from preceptor.networks.build import AnyNetwork
+from preceptor.recipe import Recipe
+
+
+def keep_pictures(
+    folder: Path,
+    recipe: Recipe,
+    networks: Mapping[str, AnyNetwork],
+    loader: Loader,
+    ids: list[str],
+    found: Evaluation | MaskEvaluation,
+    *,
+    missing: bool = False,
+) -> list[str]:
+    """Writes ``layers.npz``, where there are several networks, and ``overlays.npz``, where there are masks.
+
+    Args:
+        networks: on the loader's device.
+        loader: of the test part.
+        ids: of its images, in its order.
+        found: what the networks made of it.
+        missing: leave files that the folder has as they are.
+
+    Returns:
+        The names of the files that it wrote.
+    """
+    kept = [name for name in (LAYERS, OVERLAYS) if missing and (folder / name).is_file()]
+    written = []
+    if LAYERS not in kept and (alike := compare_networks(networks, loader)):
+        write_layers(alike, folder / LAYERS)
+        written.append(LAYERS)
+    if isinstance(found, MaskEvaluation) and OVERLAYS not in kept:
+        write_overlays(folder / OVERLAYS, ids_to_keep(ids), networks, loader, ids, recipe.ensembles)
+        written.append(OVERLAYS)
+    return written

@@ -1,0 +1,172 @@
+"""After the last epoch: the selected networks, their files, and the one look at the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preceptor.data.batches import Loader
+from preceptor.data.cache import Pixels
+from preceptor.data.catalog import Catalog
+from preceptor.evaluation.cost import cost_of, cost_of_all
+from preceptor.evaluation.evaluate import Evaluation, best_device, evaluate
+from preceptor.evaluation.evaluate_masks import MaskEvaluation, evaluate_masks
+from preceptor.evaluation.predictions import write_predictions
+from preceptor.evaluation.relations import RELATIONS
+from preceptor.networks.build import AnyNetwork
+from preceptor.networks.files import save_network
+from preceptor.networks.kinds import Network
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.runs.artifacts import keep_pictures
+from preceptor.runs.directory import Run
+from preceptor.runs.worker import best_networks, load_parts
+from preceptor.tasks.classes import target_classes
+from preceptor.training.checkpoint import load_state
+from preceptor.training.loop import LAST_EPOCHS
+
+
+def finish(run: Run, cache: Path | None) -> dict[str, Any]:
+    """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
+    recipe, catalog = run.recipe, run.catalog()
+    device = best_device()
+    networks = {name: network.to(device) for name, network in best_networks(run, recipe, catalog).items()}
+    loaders = load_parts(run, recipe, catalog, cache, device)
+    said: dict[str, dict[str, Any]] = {name: {} for name in (*networks, *recipe.ensembles)}
+    frames = []
+    relations: dict[str, Any] = {}
+    for part in [one for one in ("validation", "test") if one in loaders]:
+        ids = catalog.table["id"].iloc[loaders[part].part].tolist()
+        found = evaluate_part(recipe, networks, loaders[part], ids, target_classes(catalog, recipe.task), part)
+        frames += found.predictions
+        for name, metrics in found.metrics.items():
+            said[name][part] = metrics
+        if part == "test" and isinstance(found, Evaluation):
+            relations = found.relations.plain()
+            found.relations.write_matrices(ids, run.path / RELATIONS)
+        if part == "test":
+            keep_pictures(run.path, recipe, networks, loaders[part], ids, found)
+    progress = load_state(run.checkpoint)["progress"]
+    if recipe.protocol == "paper":
+        _mean_of_last_epochs(said, progress["history"])
+    write_predictions(frames, run.path / "predictions.csv")
+    save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
+    result = _metrics(run, recipe, catalog, progress) | {
+        "parts": {part: len(loader) for part, loader in loaders.items()},
+        **_masks_cut(loaders["test"].pixels),
+        "networks": {
+            name: one | said[name] | ({"relations": relations[name]} if name in relations else {})
+            for name, one in _described(run, recipe, networks).items()
+        },
+    }
+    run.write_json("metrics.json", result)
+    return result
+
+
+def _masks_cut(pixels: Pixels) -> dict[str, int]:
+    """How many masks of the data set, of all parts, were cut at half; of a classification nothing."""
+    return {} if pixels.smeared is None else {"masks_cut_at_half": int(pixels.smeared.sum())}
+
+
+def evaluate_part(
+    recipe: Recipe,
+    networks: Mapping[str, AnyNetwork],
+    loader: Loader,
+    ids: list[str],
+    classes: Sequence[str],
+    part: str,
+) -> Evaluation | MaskEvaluation:
+    """What the networks and ensembles of a recipe make of a part, by its task."""
+    teacher = "teacher" if "teacher" in networks else None
+    if recipe.task == "segmentation":
+        return evaluate_masks(networks, loader, ids, classes, part, recipe.ensembles, teacher)
+    return evaluate(networks, loader, ids, classes, part, recipe.ensembles, teacher)
+
+
+def role(network: NetworkConfig) -> str:
+    """What a network is in its recipe."""
+    if network.frozen == "backbone":
+        return "head trained"
+    return "mean teacher" if network.mean_of else "frozen teacher" if network.frozen else "trained"
+
+
+def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[str, Any]:
+    plain = _plain(network)
+    return {
+        "role": role(recipe.networks[name]),
+        "backbone": plain.architecture.backbone,
+        "start": run.environment["starts"][name],
+        "cost": cost_of(plain, recipe.image_size),
+    }
+
+
+def _described(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork]) -> dict[str, dict[str, Any]]:
+    """Of each network and ensemble: what it is and what it costs."""
+    described = {name: _describe(run, recipe, name, network) for name, network in networks.items()}
+    for name, members in recipe.ensembles.items():
+        of_members = [described[member] for member in members]
+        described[name] = {
+            "role": "ensemble",
+            "backbone": " + ".join(members),
+            "start": "",
+            "cost": cost_of_all([one["cost"] for one in of_members]),
+        }
+    return described
+
+
+def _plain(network: AnyNetwork, headed: bool = False) -> Network:
+    plain = network.network if isinstance(network, MeanTeacher) else network
+    return plain if headed else plain.for_inference()
+
+
+def save_networks(
+    run: Run, recipe: Recipe, networks: Mapping[str, AnyNetwork], tested: Mapping[str, dict[str, Any]]
+) -> None:
+    """Writes the file of each network, with its figures on the test part where there are some, and the run's mark.
+
+    Frozen networks have a file in the run that trained them.
+    """
+    said = run.environment
+    data, mark = said["data"], said.get("marked", "")
+    for name, network in networks.items():
+        if recipe.networks[name].frozen is not True:
+            about = {
+                "network": name,
+                "recipe": recipe.name,
+                "paper": recipe.paper,
+                "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
+                "test": {key: value for key, value in tested.get(name, {}).items() if isinstance(value, float)},
+                **({"marked": mark} if mark else {}),
+            }
+            headed = recipe.networks[name].frozen == "backbone"  # its head is what this run is about
+            save_network(_plain(network, headed), run.network_file(name), about)
+
+
+def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) -> None:
+    """Puts the mean of the last epochs in the place of the scalars; the rest is the last epoch's."""
+    for name, parts in said.items():
+        for key, value in parts["test"].items():
+            column = f"test/{name}/{key}"
+            rows = [row[column] for row in history[-LAST_EPOCHS:] if column in row]
+            if isinstance(value, float) and rows:
+                parts["test"][key] = float(np.mean(rows))
+
+
+def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any]) -> dict[str, Any]:
+    paper = recipe.protocol == "paper"
+    return {
+        "format": 1,
+        "task": recipe.task,
+        "protocol": recipe.protocol,
+        "classes": list(target_classes(catalog, recipe.task)),
+        "epochs": recipe.epochs,
+        "epochs_run": progress["epoch"],
+        "selected_epoch": None if paper else progress["best_epoch"],
+        "selected_by": None if paper else f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}",
+        "mean_of_last_epochs": min(LAST_EPOCHS, progress["epoch"]) if paper else None,
+        "early_stopped": progress["epoch"] < recipe.epochs,
+        "training_seconds": round(progress["seconds"], 1),
+    }

@@ -1,0 +1,38 @@
+"""Whether a network that a run starts from has learned from the images that the run is judged by."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError, some_of
+
+
+def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
+    """Folds do not leak through a teacher either: one of another fold has seen this fold's test part.
+
+    Args:
+        key: where the recipe names the network.
+        source: the run that made the network; where its folder is no longer around the file, nothing is known and
+            nothing refused.
+        data: the reader of this run.
+        split: of this run, with ``id`` and ``part``.
+
+    Raises:
+        PreceptorError: images of the validation or test part are among those that the network was trained on.
+    """
+    if not ((source.path / "split.csv").is_file() and (source.path / "environment.json").is_file()):
+        return
+    said, theirs = source.environment["data"], source.split
+    if said["name"] != data:
+        return  # ids of other data may be the same by chance
+    learned = set(theirs.loc[theirs["part"] == "train", "id"])
+    for part in ("test", "validation"):
+        seen = sorted(learned.intersection(split.loc[split["part"] == part, "id"]))
+        if seen:
+            raise PreceptorError(
+                f"{key}: {source.path} was trained on {len(seen)} images of this run's {part} part "
+                f"({some_of(seen, 3)}); it is of fold {said['fold']} of {said['folds']}",
+                expected="a network trained on the same fold of the same split",
+                remedy="train one on this fold, or leave the run out and let the recipe train it first",
+            )

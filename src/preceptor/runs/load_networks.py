@@ -1,0 +1,88 @@
+"""What a finished run left behind, for those that look at it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from preceptor.evaluation.relations import RELATIONS, PartRelations
+from preceptor.networks.build import build_networks, find_network
+from preceptor.networks.files import load_network
+from preceptor.networks.kinds import Network
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError
+
+
+def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
+    """The networks of a finished run from their files, in evaluation mode and in the recipe's order.
+
+    A frozen network is read from the run that trained it, at this run's image size.
+
+    Returns:
+        The networks by name; and the frozen ones whose file is gone or no longer fits: what is wrong, by name.
+
+    Raises:
+        PreceptorError: the run is unfinished, or a file of its own is missing or damaged.
+    """
+    if not run.finished:
+        raise PreceptorError(
+            f"{run.path}: is not a finished run",
+            expected="a folder that preceptor train wrote",
+            remedy=f"if it was stopped, finish it: preceptor resume {run.path}",
+        )
+    recipe, settled = run.recipe, run.settled_networks()
+    classes = tuple(run.metrics["classes"])
+    found: dict[str, Network] = {}
+    lost: dict[str, str] = {}
+    for name, network in recipe.networks.items():
+        if run.network_file(name).is_file() or network.frozen is not True:
+            found[name] = load_network(run.network_file(name))[0]
+            continue
+        try:
+            built, _ = build_networks({name: settled[name]}, classes, recipe.image_size, recipe.seed, recipe.task)
+        except PreceptorError as error:
+            lost[name] = error.what
+        else:
+            one = built[name]
+            assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
+            found[name] = one.for_inference()
+    return found, lost
+
+
+def networks_at(model: Path) -> dict[str, tuple[Network, Path]]:
+    """The networks of a finished run, or the one in a ``.safetensors`` file, each with its file.
+
+    They are called as their files are, in short: ``kd-0/student``. Frozen networks whose file is gone are left out.
+
+    Raises:
+        PreceptorError: neither a finished run nor the file of a network.
+    """
+    if not model.is_dir():
+        if not model.exists():
+            raise PreceptorError(f"{model}: no such run or file", expected="a finished run, or one of its .safetensors")
+        return {_short(model): (load_network(model)[0], model)}
+    run = Run(model)
+    settled, found = run.settled_networks(), {}
+    for name, network in finished_networks(run)[0].items():
+        file, source = run.network_file(name), settled[name].run
+        if not file.is_file() and source is not None:
+            file = find_network(Path(source), name, f"networks.{name}.run")
+        found[_short(file)] = (network, file)
+    return found
+
+
+def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:
+    """Gives a run that was finished without them the relations of its test part; whether it lacked them."""
+    metrics, figures = run.metrics, relations.plain()
+    lacking = [name for name in metrics["networks"] if name in figures and "relations" not in metrics["networks"][name]]
+    if not lacking and (run.path / RELATIONS).is_file():
+        return False
+    relations.write_matrices(ids, run.path / RELATIONS)
+    for name in lacking:
+        metrics["networks"][name]["relations"] = figures[name]
+    run.write_json("metrics.json", metrics)
+    return True
+
+
+def _short(file: Path) -> str:
+    return f"{file.resolve().parent.name}/{file.stem}"

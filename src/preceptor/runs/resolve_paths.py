@@ -1,0 +1,45 @@
+"""Where the files lie that a recipe names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from preceptor.networks.build import find_network
+from preceptor.recipe import NetworkConfig, Recipe, TrainedBy
+
+
+def absolute(recipe: Recipe) -> Recipe:
+    """A recipe whose paths still hold when its run is resumed from another folder, or on its own; ``~`` is home.
+
+    Raises:
+        PreceptorError: a network's ``run`` is not there, or holds no finished network of that name.
+    """
+    networks = {}
+    for name, network in recipe.networks.items():
+        changes: dict[str, str] = {}
+        if network.run is not None:
+            file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
+            changes["run"] = str(file.resolve())
+        if network.pretrained not in ("none", "imagenet"):
+            changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
+        said = network.model_dump()
+        if network.trained_by is not None:
+            said["trained_by"] = _stage(network.trained_by)
+        networks[name] = NetworkConfig.model_validate({**said, **changes})
+    return recipe.model_copy(update={"networks": networks})
+
+
+def _stage(stage: TrainedBy) -> dict[str, Any]:
+    """Its recipe's file, and the runs and weights that it starts from."""
+
+    def whole(path: str) -> str:
+        return str(Path(path).expanduser().resolve())
+
+    named = stage.recipe.endswith((".yaml", ".yml"))
+    paths = {key for key in stage.set if key == "teacher" or key.endswith(".run")}
+    paths |= {key for key in stage.set if key.endswith("pretrained") and stage.set[key] not in ("none", "imagenet")}
+    return {
+        "recipe": whole(stage.recipe) if named else stage.recipe,
+        "set": {key: whole(value) if key in paths else value for key, value in stage.set.items()},
+    }

@@ -1,0 +1,116 @@
+"""One process's part of a run: builds everything from the run directory and trains to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from lightning_fabric import Fabric
+
+from preceptor.data.batches import Loader
+from preceptor.data.cache import open_pixels
+from preceptor.data.catalog import Catalog
+from preceptor.data.split import parts_of
+from preceptor.networks.build import AnyNetwork, build_networks
+from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.runs.directory import Run
+from preceptor.tasks.classes import target_classes
+from preceptor.training.checkpoint import load_state
+from preceptor.training.loop import Parts, Training
+from preceptor.training.module import DistillationModel
+from preceptor.training.objectives import build_banks, build_objectives
+from preceptor.training.progress import Display
+from preceptor.utils.errors import PreceptorError
+
+_PATIENCE = 60  # seconds for a process whose parent was killed to end
+
+
+def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
+    """Trains the run at ``path`` from its last checkpoint to its end; rank 0 writes.
+
+    Args:
+        cache: where decoded images lie (see :func:`preceptor.data.cache.open_pixels`).
+    """
+    run = Run(path)
+    with _alone(run) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()  # nobody reads the checkpoint before the run is ours
+        _fit(fabric, run, cache, quiet)
+
+
+def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
+    recipe, catalog = run.recipe, run.catalog()
+    monitored = "test" if recipe.protocol == "paper" else "validation"
+    loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", monitored))
+    parts = Parts(loaders["train"], loaders[monitored], monitored, target_classes(catalog, recipe.task))
+    model = build_model(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
+    with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
+        Training(fabric, run, recipe, model, parts).fit(display)
+
+
+def _alone(run: Run) -> AbstractContextManager[Any]:
+    """Nobody else trains this run. The lock is the writing process's own: it may outlive, for a moment, whatever has
+    started it and the locks of that one."""
+    run.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(run.lock, timeout=_PATIENCE).acquire()
+    except Timeout:
+        raise PreceptorError(
+            f"{run.path}: another process is training it", remedy="wait for it, or end that process"
+        ) from None
+
+
+def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> DistillationModel:
+    """Networks and objectives of a run as they stood before its first epoch."""
+    networks, classes = _networks(run, recipe, catalog), len(catalog.classes)
+    objectives = build_objectives(recipe, networks, row_labels, classes)
+    return DistillationModel(
+        recipe, networks, objectives, build_banks(recipe, networks, objectives, row_labels, classes)
+    )
+
+
+def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
+    """The networks of a run as its selected epoch left them (the last, under ``protocol: paper``)."""
+    model = DistillationModel(recipe, _networks(run, recipe, catalog), [])
+    file = run.best if recipe.protocol == "grouped" else run.checkpoint
+    state = load_state(file)["model"]
+    learned = {key: value for key, value in state.items() if key.startswith("networks.")}
+    model.load_state_dict(learned)
+    return {name: model.networks[name] for name in recipe.networks}  # type: ignore[misc]
+
+
+def load_parts(
+    run: Run,
+    recipe: Recipe,
+    catalog: Catalog,
+    cache: Path | None,
+    device: torch.device,
+    names: Sequence[str] | None = None,
+) -> dict[str, Loader]:
+    """A loader for each part of the run's split, or for those named."""
+    pixels = open_pixels(catalog, recipe.image_size, masks=recipe.task == "segmentation", directory=cache)
+    part = parts_of(run.split, catalog.table["id"])
+    names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
+    return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
+
+
+def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
+    wanted = run.settled_networks()
+    if run.checkpoint.is_file():  # which holds the weights; the file they started from may be gone by now
+        wanted = {
+            name: network if network.frozen else _bare(network, recipe.networks[name])
+            for name, network in wanted.items()
+        }
+    networks, _ = build_networks(
+        wanted, target_classes(catalog, recipe.task), recipe.image_size, recipe.seed, recipe.task
+    )
+    return networks
+
+
+def _bare(network: NetworkConfig, said: NetworkConfig) -> NetworkConfig:
+    if network.backbone is None:
+        return network
+    return NetworkConfig.model_validate({**said.model_dump(), "pretrained": "none"})

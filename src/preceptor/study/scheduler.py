@@ -1,0 +1,287 @@
+"""Runs the cells of a study: what is finished stays, what was stopped goes on, what fails is written down."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from preceptor.api import decoder
+from preceptor.data.catalog import Catalog
+from preceptor.runs.create import Data, command_line
+from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.study.engines import Engine
+from preceptor.study.matrix import Cell, Job, Matrix, expand
+from preceptor.study.plan import DataSet, Plan, to_yaml
+from preceptor.study.state import (
+    ENVIRONMENT,
+    PARTS,
+    PLAN,
+    TABLE,
+    refuse_other_data,
+    refuse_other_study,
+    stands,
+    told_before,
+)
+from preceptor.study.worker import Outcome, Task
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_text
+from preceptor.version import __version__
+
+LOGS = "logs"
+
+
+@dataclass
+class Study:
+    """A study in its folder: the settled plan, its cells, and how each of their runs stands.
+
+    Attributes:
+        folder: where all of it lies.
+        plan: settled.
+        matrix: its cells and jobs.
+        data: what all of it is trained on (of fold 0).
+        catalog: the data, read.
+        outcomes: identity → how that job stands.
+    """
+
+    folder: Path
+    plan: Plan
+    matrix: Matrix
+    data: Data
+    catalog: Catalog
+    outcomes: dict[str, Outcome]
+
+    def outcome(self, cell: Cell) -> Outcome:
+        return self.outcomes[cell.job.identity]
+
+    def count(self, state: str) -> int:
+        return sum(self.outcome(cell).state == state for cell in self.matrix.cells)
+
+    def parts(self) -> list[Job]:
+        return [job for key, job in self.matrix.jobs.items() if key in self.matrix.shared]
+
+    def users(self, part: Job) -> list[Cell]:
+        """The cells that need a shared part, or are it."""
+        return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.with_parts()}]
+
+    def write(self) -> None:
+        """``cells.json`` and ``shared.json`` as things stand.
+
+        Raises:
+            PreceptorError: they cannot be written.
+        """
+        _write_json(self.folder / TABLE, [self._cell(cell) for cell in self.matrix.cells])
+        _write_json(self.folder / PARTS, [self._part(job) for job in self.parts()])
+
+    def _cell(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "name": cell.row.name,
+            "recipe": cell.recipe,
+            "overrides": cell.row.set,
+            "networks": cell.row.networks,
+            "fold": cell.fold,
+            "seed": cell.seed,
+            **self._stands(cell.job),
+            "quick": self.plan.is_quick,
+        }
+
+    def _part(self, job: Job) -> dict[str, Any]:
+        users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
+        said = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
+        return {**said, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
+
+    def _stands(self, job: Job) -> dict[str, Any]:
+        outcome = self.outcomes[job.identity]
+        return {
+            "state": "failed" if outcome.error else outcome.state,  # until another try has ended, the last one counts
+            "run": self.matrix.paths[job.identity].relative_to(self.folder).as_posix(),
+            "error": outcome.error,
+            "seconds": round(outcome.seconds, 2) if outcome.seconds else None,
+            "identity": job.identity,
+        }
+
+
+def open_study(plan: Plan, folder: Path) -> Study:
+    """The study of a settled plan in ``folder``, as it stands there; nothing is written.
+
+    Raises:
+        PreceptorError: wrong recipes or data, or the folder is a file, holds another study or damaged tables.
+    """
+    folder = folder.expanduser().resolve()
+    refuse_other_study(folder, plan)
+    data = data_of(plan.data)
+    catalog = data.catalog()
+    fingerprint = catalog.fingerprint()
+    refuse_other_data(folder, plan, fingerprint, len(catalog))
+    matrix = expand(plan, fingerprint, folder)
+    told = told_before(folder)
+    outcomes = {key: stands(key, matrix.paths[key], told.get(key)) for key in matrix.jobs}
+    return Study(folder, plan, matrix, data, catalog, outcomes)
+
+
+def data_of(said: DataSet) -> Data:
+    root = Path(said.root).expanduser().resolve() if said.root else None
+    return Data(said.reader, root, said.options, tuple(said.exclude))
+
+
+def tried_again(study: Study) -> Study:
+    """The study with what has failed before it, and is tried again, among what is left; the errors stay known."""
+    again = {
+        key: replace(one, state="pending") if one.state == "failed" else one for key, one in study.outcomes.items()
+    }
+    return replace(study, outcomes=again)
+
+
+def conduct(
+    study: Study,
+    engine: Callable[[], Engine],
+    threads: int,
+    *,
+    cache: Path | None = None,
+    quiet: bool = True,
+    watch: Callable[[Study, Engine, list[Outcome]], None] | None = None,
+) -> None:
+    """Runs what is not done yet, and keeps ``study.yaml``, ``cells.json`` and ``shared.json`` up to date.
+
+    Jobs that failed before are tried again. A job starts when its parts are done; where one of them fails, it fails
+    with it and says so.
+
+    Args:
+        engine: makes the engine, once there is something for it to do.
+        threads: CPU threads of a cell.
+        cache: where decoded images are kept.
+        watch: told once a second, and at the end, how things stand and what has just ended.
+
+    Raises:
+        PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
+            start. What is done stays done, and the same command goes on.
+    """
+    lock = _lock(study.folder)
+    try:
+        study.plan = study.plan.model_copy(update={"threads": threads})
+        study.outcomes = tried_again(study).outcomes
+        todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
+        started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
+        try:
+            _write(study.folder / PLAN, to_yaml(study.plan))
+            _write_json(study.folder / ENVIRONMENT, _environment(study))
+            study.write()
+            if started is not None:
+                _decode(study, todo, cache, quiet)
+                _run(study, started, todo, threads, cache, watch)
+        finally:
+            if started is not None:
+                started.close()
+    finally:
+        lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise PreceptorError(f"{folder}: another preceptor study is at work there") from None
+    except OSError as error:
+        raise PreceptorError(
+            f"--out {folder}: cannot be written to ({error.strerror})", remedy="choose another --out"
+        ) from None
+    return lock
+
+
+def _run(
+    study: Study,
+    engine: Engine,
+    todo: dict[str, Job],
+    threads: int,
+    cache: Path | None,
+    watch: Callable[[Study, Engine, list[Outcome]], None] | None,
+) -> None:
+    open_jobs = set(todo)
+    _start(study, engine, todo, threads, cache)
+    while open_jobs:
+        ended = engine.results(1.0)
+        for outcome in ended:
+            study.outcomes[outcome.identity] = outcome
+        ended += _give_up(study, todo)
+        open_jobs -= {outcome.identity for outcome in ended}
+        if ended:
+            study.write()
+            _start(study, engine, todo, threads, cache)
+        if watch is not None:
+            watch(study, engine, ended)
+
+
+def _start(study: Study, engine: Engine, todo: dict[str, Job], threads: int, cache: Path | None) -> None:
+    """Submits every job whose parts are all done, shared ones first; it leaves ``todo``."""
+    for key, job in sorted(todo.items(), key=lambda item: item[0] not in study.matrix.shared):
+        if all(study.outcomes[part.identity].state == "done" for part in job.parts.values()):
+            del todo[key]
+            engine.submit(
+                Task(
+                    identity=key,
+                    path=study.matrix.paths[key],
+                    recipe=job.trainable(study.matrix.paths).plain(),
+                    data=replace(study.data, fold=job.fold),
+                    threads=threads,
+                    devices=study.plan.devices,
+                    cache=cache and cache.expanduser().resolve(),
+                    log=study.folder / LOGS / f"{study.matrix.paths[key].name}.log",
+                    mark=NOT_EVIDENCE if study.plan.is_quick else "",
+                )
+            )
+
+
+def _give_up(study: Study, todo: dict[str, Job]) -> list[Outcome]:
+    """Jobs whose part has failed fail too; those that need them come later in ``todo``, and fail in the same pass."""
+    ended = []
+    for key, job in list(todo.items()):
+        for name, part in job.parts.items():
+            if study.outcomes[part.identity].state == "failed":
+                run = study.matrix.paths[part.identity].relative_to(study.folder).as_posix()
+                study.outcomes[key] = Outcome(key, "failed", f"needs {run} for its network {name!r}, which failed")
+                ended.append(study.outcomes[key])
+                del todo[key]
+                break
+    return ended
+
+
+def _decode(study: Study, todo: Mapping[str, Job], cache: Path | None, quiet: bool) -> None:
+    """Fills the cache here, before workers start, once for each size and kind of image."""
+    kinds = {(job.recipe.image_size, job.recipe.task): job.recipe for job in todo.values()}
+    catalog = study.catalog
+    for recipe in kinds.values():
+        decoder(cache, quiet)(catalog, recipe)
+
+
+def _environment(study: Study) -> dict[str, Any]:
+    return {
+        "command": command_line(),
+        "versions": {"preceptor": __version__, "python": platform.python_version()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "fingerprint": study.catalog.fingerprint(),
+        "images": len(study.catalog),
+        "notes": list(study.catalog.notes),
+        **({"marked": NOT_EVIDENCE} if study.plan.is_quick else {}),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    _write(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        write_text(path, content)
+    except OSError as error:
+        raise PreceptorError(
+            f"{path}: cannot be written ({error.strerror})",
+            remedy="make room for it; the same command goes on with what is done and from the last finished epochs",
+        ) from None

@@ -1,0 +1,157 @@
+"""What a study's folder holds from earlier calls of the command, and whether the study of this call is the same one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from preceptor.study.plan import Plan
+from preceptor.study.worker import Outcome, figures_of, seconds_so_far
+from preceptor.utils.errors import PreceptorError
+
+PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
+_BEGUN = ("metrics.json", "checkpoints/last.pt")  # of a run; with one of them it has something to lose
+
+
+def refuse_other_study(folder: Path, plan: Plan) -> None:
+    """Refuses a folder that is none, or that holds another study.
+
+    Raises:
+        PreceptorError: it is a file or cannot be looked into, holds a study of another name or size, or a damaged plan.
+    """
+    try:
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+    except OSError as error:
+        raise PreceptorError(f"--out {folder}: cannot be looked into ({error.strerror})") from None
+    if not there.is_dir():
+        raise PreceptorError(f"--out {folder}: {there} is a file", expected="a folder, new or one of this study")
+    before = _plan_before(folder)
+    if before is None:
+        return
+    if before["name"] != plan.name:
+        raise PreceptorError(
+            f"--out {folder}: holds the study {before['name']!r}", expected=f"a new folder, or one of {plan.name!r}"
+        )
+    if bool(before.get("quick")) != plan.is_quick:
+        kinds = ("a quick study", "a study at full size")
+        held, asked = kinds if not plan.is_quick else kinds[::-1]
+        raise PreceptorError(
+            f"--out {folder}: holds {held}, and this is {asked}",
+            expected="a folder for each: what is quick is no evidence, and must not stand beside what is",
+            remedy="choose another --out",
+        )
+
+
+def refuse_other_data(folder: Path, plan: Plan, fingerprint: str, images: int) -> None:
+    """Refuses a folder whose runs were made of other data: its table and report would be written over.
+
+    Raises:
+        PreceptorError: they were made by another reader or of other images, or ``environment.json`` is damaged.
+    """
+    if not _begun(folder):
+        return
+    data = (_plan_before(folder) or {}).get("data")
+    reader = data.get("reader") if isinstance(data, dict) else None
+    remedy = "choose another --out; the study there stays as it is"
+    if reader not in (None, plan.data.reader):
+        raise PreceptorError(
+            f"--out {folder}: holds a study of {reader}, and this is one of {plan.data.reader}",
+            expected="a folder for each data set",
+            remedy=remedy,
+        )
+    before = _json(folder / ENVIRONMENT, {})
+    if not isinstance(before, dict):
+        raise PreceptorError(f"{folder / ENVIRONMENT}: is not a study's environment", remedy=remedy)
+    if before.get("fingerprint") not in (None, fingerprint):
+        raise PreceptorError(
+            f"--out {folder}: holds a study of other images (or labels, groups or options) of {plan.data.reader}: "
+            f"{before.get('images', 'an unknown number')} then, {images} now",
+            expected="the data that its cells were trained on",
+            remedy=f"{remedy}. Or give the data as they were",
+        )
+
+
+def threads_before(folder: Path, plan: Plan) -> int | None:
+    """How many threads the cells of a study in ``folder`` have worked with, whatever the plan leaves open.
+
+    Raises:
+        PreceptorError: the plan wants another number than cells that are done or begun already had.
+    """
+    known = (_plan_before(folder) or {}).get("threads")
+    if known is not None and plan.threads not in (None, known) and _begun(folder):
+        raise PreceptorError(
+            f"threads is {plan.threads}; the cells in {folder} that are done or begun had {known}",
+            expected="one number of threads for all cells: the last bits of their figures depend on it",
+            remedy=f"leave threads at {known}, or choose another --out",
+        )
+    return plan.threads or known
+
+
+def told_before(folder: Path) -> dict[str, Outcome]:
+    """Identity → how that job stood, as ``cells.json`` and ``shared.json`` tell.
+
+    Raises:
+        PreceptorError: one of them is damaged.
+    """
+    found = {}
+    for path in (folder / TABLE, folder / PARTS):
+        try:
+            for one in _json(path, []):
+                seconds, error = float(one["seconds"] or 0), str(one.get("error") or "")
+                found[one["identity"]] = Outcome(one["identity"], one["state"], error, seconds)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _unreadable(path, error) from None
+    return found
+
+
+def stands(identity: str, path: Path, told: Outcome | None) -> Outcome:
+    """How a job stands by what its run's folder holds; what failed the last time is still failed.
+
+    A run is done by its figures: with damaged ones it has failed, and says so.
+    """
+    try:
+        figures = figures_of(path)
+    except PreceptorError as error:
+        return Outcome(identity, "failed", str(error), seconds_so_far(path))
+    if figures is not None:
+        known = told.seconds if told is not None else 0
+        return Outcome(identity, "done", "", known or figures["training_seconds"])
+    if told is not None and told.state == "failed":
+        return Outcome(identity, "failed", told.error, seconds_so_far(path))
+    return Outcome(identity, "pending", "", seconds_so_far(path))
+
+
+def _begun(folder: Path) -> bool:
+    return any(any(folder.glob(f"*/*/{name}")) for name in _BEGUN)
+
+
+def _plan_before(folder: Path) -> dict[str, Any] | None:
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        said = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError) as error:
+        raise PreceptorError(
+            f"{path}: cannot be read ({' '.join(str(error).split())})",
+            remedy="mend it, or remove it if this is the plan that it held; it is written again",
+        ) from None
+    if not isinstance(said, dict) or "name" not in said:
+        raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
+    return said
+
+
+def _json(path: Path, absent: Any) -> Any:
+    try:
+        return json.loads(path.read_text()) if path.is_file() else absent
+    except ValueError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> PreceptorError:
+    return PreceptorError(
+        f"{path}: cannot be read ({error!r})", remedy="remove it; it is written again from what the runs are"
+    )

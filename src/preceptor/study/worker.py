@@ -1,0 +1,158 @@
+"""One job of a study, in whatever process it runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock
+
+from preceptor.api import carry_on
+from preceptor.recipes.resolve import validate
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError
+
+State = Literal["done", "failed", "pending"]
+#: What libraries read their thread counts from, once, when they are loaded.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs; plain enough to travel to another process or machine that sees the same folders.
+
+    ``log`` is where its process prints; ``mark`` is what the run must say of itself wherever it is shown.
+    """
+
+    identity: str
+    path: Path
+    recipe: dict[str, Any]
+    data: Data
+    threads: int
+    devices: int
+    cache: Path | None
+    log: Path
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task; ``seconds`` includes what earlier sessions of the same run took.
+
+    One that is pending may have an error too: of its last try, until this one has ended.
+    """
+
+    identity: str
+    state: State
+    error: str = ""
+    seconds: float = 0.0
+
+
+def work_logged(task: Task) -> Outcome:
+    """:func:`work` in a process that is for this task alone: whatever it prints goes to the end of the task's log."""
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with task.log.open("a") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+    except OSError as error:
+        return Outcome(task.identity, "failed", f"{task.log}: cannot be written to ({error.strerror})")
+    return work(task)
+
+
+def work(task: Task) -> Outcome:
+    """Takes a run from wherever it is (nowhere yet, or stopped after any epoch) to its end.
+
+    Whatever goes wrong is in the outcome; the traceback goes to standard error.
+    """
+    began = time.perf_counter()
+    before = seconds_so_far(task.path)
+    torch.set_num_threads(task.threads)
+    try:
+        with _alone(task.path):
+            figures_of(task.path)  # damaged ones would pass for a finished run
+            carry_on(_prepared(task), devices=task.devices, cache=task.cache)
+    except PreceptorError as error:
+        return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
+    except Exception as error:  # one cell must not take the others with it
+        traceback.print_exc()
+        said = f"{type(error).__name__}: {error}"
+        return Outcome(task.identity, "failed", said, time.perf_counter() - began + before)
+    return Outcome(task.identity, "done", "", time.perf_counter() - began + before)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What a worker's process must find in its environment before it loads torch."""
+    return dict.fromkeys(THREADS, str(threads))
+
+
+def cores_taken(threads: int, devices: int) -> int:
+    """How many CPU cores a task keeps busy: its processes share its threads, but each has one of its own at least."""
+    return max(threads, devices)
+
+
+def seconds_so_far(path: Path) -> float:
+    """What the epochs of a run took that are done already."""
+    return sum(_epoch_seconds(path))
+
+
+def epochs_done(path: Path) -> int:
+    return len(_epoch_seconds(path))
+
+
+def _epoch_seconds(path: Path) -> list[float]:
+    """Of a history that cannot be read, none: it is written anew from the run's checkpoint."""
+    try:
+        head, *rows = (path / "history.csv").read_text().splitlines()
+        column = head.split(",").index("seconds")
+        seconds = [float(row.split(",")[column]) for row in rows]
+    except (OSError, ValueError, IndexError):
+        return []
+    return seconds if all(map(math.isfinite, seconds)) else []
+
+
+def figures_of(path: Path) -> dict[str, Any] | None:
+    """``metrics.json`` of a run, as far as a study needs it; None where there is none yet.
+
+    Raises:
+        PreceptorError: it is damaged.
+    """
+    file = path / "metrics.json"
+    if not file.is_file():
+        return None
+    try:
+        said = json.loads(file.read_text())
+        float(said["training_seconds"])
+        for one in said["networks"].values():
+            one["test"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PreceptorError(
+            f"{file}: cannot be read ({error!r})",
+            expected="the figures of a finished run",
+            remedy="remove it: the same command then measures the run again, from its checkpoint",
+        ) from None
+    return said
+
+
+def _prepared(task: Task) -> Run:
+    run = Run(task.path)
+    if not (task.path / "environment.json").is_file():
+        prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
+    said = run.environment
+    if said.get("marked", "") != task.mark:
+        run.write_json("environment.json", {**said, "marked": task.mark})
+    return run
+
+
+def _alone(path: Path) -> FileLock:
+    """Nobody else on this run: a worker whose study was killed may still be at its last step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.parent / f".{path.name}.lock", timeout=60)

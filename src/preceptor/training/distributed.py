@@ -1,0 +1,83 @@
+"""Processes, devices and precision: Fabric's business, set up in one place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from preceptor.recipe import Recipe
+from preceptor.training.parent import end_with_parent
+from preceptor.utils.errors import PreceptorError
+
+
+def warm_up() -> None:
+    """Calls the vector routines of the math library once, on one element and one thread.
+
+    Some builds of torch race in the first multi-threaded ``exp``, ``sqrt`` or ``tanh`` of a process (PyTorch issue
+    188792), which makes a few runs in a hundred differ from the rest.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for routine in (torch.exp, torch.log, torch.sqrt, torch.tanh, torch.sin, torch.cos, torch.erf):
+        routine(torch.ones(1))
+        routine(torch.ones(1, dtype=torch.float64))
+    torch.set_num_threads(threads)
+
+
+def precision_of(recipe: Recipe) -> str:
+    """Fabric's name for the recipe's precision: ``auto`` is bf16 autocast on a GPU that has it, else float32."""
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def launch(function: Callable[..., Any], recipe: Recipe, devices: int, *arguments: Any) -> Any:
+    """Runs ``function(fabric, *arguments)`` in ``devices`` processes and returns what rank 0 returns.
+
+    On a machine with GPUs each process takes one, otherwise processes share the CPU through gloo. Under ``torchrun``
+    the processes are there already.
+
+    Raises:
+        PreceptorError: more GPUs are asked for than there are.
+    """
+    gpus = torch.cuda.device_count()
+    if gpus and devices > gpus:
+        raise PreceptorError(f"--devices {devices}: this machine has {gpus} GPU(s)", expected=f"at most {gpus}")
+    launched = "LOCAL_RANK" in os.environ
+    fabric = Fabric(
+        accelerator="cuda" if gpus else "cpu",
+        devices=devices,
+        strategy=_strategy(launched) if devices > 1 or launched else "auto",
+        precision=precision_of(recipe),  # type: ignore[arg-type]
+    )
+    if devices > 1 and not launched:
+        entry: Callable[..., Any] = _in_process
+        return fabric.launch(entry, function, _threads_each(devices), *arguments)
+    warm_up()
+    fabric.launch()
+    return function(fabric, *arguments)
+
+
+def _strategy(launched: bool) -> DDPStrategy:
+    # Objectives come and go with their weights, so some parameters are unused in some epochs. Buffers are not
+    # broadcast: batch-norm statistics are averaged after each epoch, banks are the same everywhere.
+    return DDPStrategy(
+        start_method="popen" if launched else "spawn", find_unused_parameters=True, broadcast_buffers=False
+    )
+
+
+def _threads_each(processes: int) -> int:
+    return max(1, torch.get_num_threads() // processes)
+
+
+def _in_process(fabric: Fabric, function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
+    end_with_parent()
+    torch.set_num_threads(threads)
+    warm_up()
+    return function(fabric, *arguments)

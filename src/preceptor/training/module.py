@@ -1,0 +1,126 @@
+"""Networks and objectives in one module: what one step computes, and all of the state that a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.networks.build import AnyNetwork
+from preceptor.networks.classifier import Classifier
+from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.memory_bank import MemoryBank
+from preceptor.networks.output import NetworkOutput
+from preceptor.networks.segmenter import Segmenter
+from preceptor.recipe import Recipe
+from preceptor.training.gather import gather_rows
+from preceptor.training.objectives import LossInputs, ObjectiveModule
+
+
+class DistillationModel(nn.Module):
+    """The networks of a recipe and the objectives between them.
+
+    Being one module it is wrapped once for several processes, and its state dict is the whole state of learning
+    but the optimiser's.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        networks: Mapping[str, AnyNetwork],
+        objectives: list[ObjectiveModule],
+        banks: Mapping[str, MemoryBank] | None = None,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.networks = nn.ModuleDict(networks)
+        self.banks = nn.ModuleDict(banks or {})
+        self.objectives = nn.ModuleDict({module.objective.name: module for module in objectives})
+
+    def train(self, mode: bool = True) -> DistillationModel:
+        """As in torch, but frozen networks stay in evaluation mode: a frozen teacher is the one that was evaluated."""
+        super().train(mode)
+        for name, network in self.recipe.networks.items():
+            if network.frozen:  # its backbone at least
+                self.networks[name].eval()
+        return self
+
+    def active(self, epoch: int) -> dict[str, float]:
+        """Weights of the objectives that count in this epoch."""
+        weights = {name: self.objective_module(name).weight(epoch) for name in self.objectives}
+        return {name: weight for name, weight in weights.items() if weight}
+
+    def needed(self, epoch: int) -> set[str]:
+        """The networks that an objective looks at in this epoch; the others are not run."""
+        return {network for name in self.active(epoch) for network in self.objective_module(name).networks}
+
+    def forward(
+        self,
+        views: Mapping[str, Tensor],
+        labels: Tensor,
+        rows: Tensor,
+        rng_key: tuple[int, int, int],
+        sizes: list[int],
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The losses of the objectives that count in this epoch, unweighted, by name; and the projections, by
+        network, that memory banks are to take in after the step.
+
+        Args:
+            views: what each network sees, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
+            labels, rows, rng_key, sizes, masks: see :class:`LossInputs`.
+        """
+        active = [self.objective_module(name) for name in self.active(rng_key[1])]
+        needed = self.needed(rng_key[1])
+        outputs = {name: self._forward(name, views[name]) for name in self.networks if name in needed}
+        with torch.autocast(labels.device.type, enabled=False):
+            inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes)  # type: ignore[arg-type]
+            losses = {objective_module.objective.name: objective_module(inputs) for objective_module in active}
+        seen = {name: outputs[name].projection for name in self.banks if name in outputs}
+        return losses, {name: g.detach()[: len(rows)] for name, g in seen.items() if g is not None}
+
+    def _forward(self, name: str, images: Tensor) -> NetworkOutput:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
+            output: NetworkOutput = self.networks[name](images)
+        return output.each(Tensor.float)
+
+    def objective_module(self, name: str) -> ObjectiveModule:
+        objective_module = self.objectives[name]
+        assert isinstance(objective_module, ObjectiveModule)
+        return objective_module
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """All that learning changes; a frozen network is in its own run's file and is not written again."""
+        whole = super().state_dict(*args, **kwargs)
+        return {key: value for key, value in whole.items() if not key.startswith(self._frozen())}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        frozen = {key: value for key, value in super().state_dict().items() if key.startswith(self._frozen())}
+        return super().load_state_dict({**state_dict, **frozen}, strict, assign)
+
+    def _frozen(self) -> tuple[str, ...]:
+        return tuple(f"networks.{name}." for name, one in self.recipe.networks.items() if one.frozen is True)
+
+    def after_step(self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int]) -> None:
+        """All that follows the optimiser's step, in one place: banks take in what was said, mean teachers move.
+
+        Args:
+            step: how many steps the run has taken before this one, over all epochs.
+            rows: (n,) rows of the training part that this process has seen.
+            projections: (n, d) of each network with a bank, from :meth:`forward`.
+            sizes: images of each process in this step.
+        """
+        for name, projection in projections.items():
+            bank = self.banks[name]
+            assert isinstance(bank, MemoryBank)
+            if len(sizes) > 1:
+                bank.update(gather_rows(rows, sizes), gather_rows(projection, sizes))
+            else:
+                bank.update(rows, projection)
+        for name, network in self.networks.items():
+            if isinstance(network, MeanTeacher):
+                student = self.networks[str(self.recipe.networks[name].mean_of)]
+                assert isinstance(student, Classifier | Segmenter)
+                network.update(student, step)

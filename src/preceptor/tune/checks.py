@@ -1,0 +1,95 @@
+"""What a search may not try, and what is wrong with its trials before any of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from preceptor.data.catalog import Catalog
+from preceptor.networks.build import build_networks
+from preceptor.recipe import Recipe
+from preceptor.runs.create import stage_recipe
+from preceptor.runs.resolve_paths import absolute
+from preceptor.tasks.classes import target_classes
+from preceptor.training.checks import check_objectives
+from preceptor.tune.space import Dimension
+from preceptor.utils.errors import PreceptorError
+
+_LUCK = "the best of several seeds is the luckiest, not a better setting"
+_TEST_PART = "it decides which images are the test part, and a trial with another one would learn from them"
+_JUDGE = "it is what trials are judged by, and figures of different kinds cannot be compared"
+#: Sections of a recipe that all trials of a search have alike, and why.
+_ALIKE = {"task": _JUDGE, "select": _JUDGE, "protocol": _TEST_PART, "split": _TEST_PART, "seed": _LUCK}
+_REASONS = {**_ALIKE, "data": "all trials learn from the same images"}
+
+
+def refuse_keys(space: Sequence[Dimension]) -> None:
+    """Keys that decide what is tested, or what a trial's value means, are no settings to be chosen by that value."""
+    for one in space:
+        section, _, _ = one.key.partition(".")
+        _, _, leaf = one.key.rpartition(".")
+        reason = _REASONS.get(section) or (_LUCK if leaf == "seed" else None)  # a network's, that is trained first
+        if reason is not None:
+            raise PreceptorError(f"{one.key}: cannot be searched: {reason}", remedy=f"set it once: {one.key}=VALUE")
+
+
+def refuse_unjudged(base: Recipe) -> None:
+    """A recipe needs a validation part, and a metric on it."""
+    if base.protocol == "paper":
+        raise PreceptorError(
+            "protocol: paper has no validation part, and a search must not look at the test part",
+            remedy="protocol=grouped",
+        )
+    if base.select.metric == "last":
+        raise PreceptorError(
+            "select.metric: last judges no epoch, and so no trial", remedy="set select.metric, as balanced_accuracy"
+        )
+
+
+def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
+    """Whether a trial's recipe can be trained, and compared with the others.
+
+    Args:
+        said: the key and the value that are tried.
+        base: the recipe of the search as it is.
+
+    Raises:
+        PreceptorError: wrong objectives; or the value, by a recipe's argument, or a network that is trained first has
+            another test part or another judge.
+    """
+    for section, reason in _ALIKE.items():
+        if getattr(recipe, section) != getattr(base, section):
+            raise PreceptorError(f"{said}: cannot be searched: it changes {section}, and {reason}")
+    for one in with_stages(recipe):
+        check_objectives(one)
+        if (one.protocol, one.split) != (base.protocol, base.split):
+            raise PreceptorError(
+                f"trained_by: the recipe {one.name!r} is given another split than the search, and would learn "
+                "from images of the test part",
+                remedy="leave split and protocol out of what trained_by sets",
+            )
+
+
+def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
+    """Builds each network once that trials start from, also those that are trained first; one at a time.
+
+    Raises:
+        PreceptorError: an unknown backbone, weights that cannot be had, a run of other classes, data without labels.
+    """
+    built = set()
+    for recipe in chain.from_iterable(map(with_stages, recipes)):
+        for name, network in absolute(recipe).networks.items():
+            if network.mean_of is None and network.trained_by is None:
+                key = (name, network, recipe.image_size, recipe.task)
+                if key not in built:
+                    classes = target_classes(catalog, recipe.task)
+                    build_networks({name: network}, classes, recipe.image_size, recipe.seed, recipe.task)
+                    built.add(key)
+
+
+def with_stages(recipe: Recipe) -> Iterator[Recipe]:
+    """The recipe, and those that train its networks first."""
+    yield recipe
+    for name, network in recipe.networks.items():
+        if network.trained_by is not None:
+            yield from with_stages(stage_recipe(recipe, name))

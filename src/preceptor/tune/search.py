@@ -1,0 +1,189 @@
+"""A search for weights (or other settings) on the validation part. Nothing here can read the test part: the runs of a
+search do not hold its images, so that there is no loader, no pixel and no prediction of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from preceptor.data.catalog import Catalog
+from preceptor.recipe import Recipe
+from preceptor.recipes.registry import RECIPES
+from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
+from preceptor.tune.record import SEARCH, Search, Trial, write_trials
+from preceptor.tune.space import Value
+from preceptor.tune.store import ask, ended, fail, open_study, running
+from preceptor.tune.trial import attempt
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_text
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+_HOPELESS = 3  # trials that all failed: then it is not their values
+
+
+def tune(search: Search, trials: int) -> list[Trial]:
+    """Tries values until there are ``trials`` in all, those of earlier calls counted; writes ``best.yaml`` and
+    ``trials.csv``.
+
+    The first trial has the recipe's own values, where the space holds them. Which values a trial has depends on the
+    seed, its number and the results before it, not on interruptions; one that was stopped goes on from its last epoch.
+    Networks that are trained first (``trained_by``) are trained once for all trials that want them alike.
+
+    Returns:
+        All trials, the best first.
+
+    Raises:
+        PreceptorError: wrong keys or ranges, before anything is trained; a recipe without a validation part or a
+            metric to select by; a folder of another search, of data that have changed, with a damaged file, or one in
+            use; all trials failed, or the first three.
+    """
+    base, catalog = _check(search)
+    search.out.mkdir(parents=True, exist_ok=True)
+    with _alone(search.out):
+        _same_search(search, base, catalog)
+        study = open_study(search.stored, _first(search, base))
+        write_trials(search, ended(study))  # finds a damaged note before there is work that it would undo
+        _go_on(search, study)
+        while len(ended(study)) < trials:
+            _try(search, study, *ask(study, search.space, search.seed))
+            _refuse_hopeless(write_trials(search, ended(study)), _HOPELESS)
+        ranked = write_trials(search, ended(study))
+        _refuse_hopeless(ranked, 1)
+        return ranked
+
+
+def _check(search: Search) -> tuple[Recipe, Catalog]:
+    """The recipe and the data as they are; what can be wrong with keys, values and networks is found here."""
+    if not search.space:
+        raise PreceptorError(
+            "there is nothing to search", expected="a key with a range, as in 'objectives.kl.weight=log(0.01,10)'"
+        )
+    refuse_keys(search.space)
+    base = search.resolved({})
+    refuse_unjudged(base)
+    tried = [*_tried(search, base)]
+    for said, recipe in tried:
+        check_trial(said, recipe, base)
+    catalog = search.data.catalog()
+    check_networks([recipe for _, recipe in tried], catalog)
+    return base, catalog
+
+
+def _tried(search: Search, base: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """A trial's recipe for every end and every choice; its other keys as the recipe has them, where that is tried."""
+    own = {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
+    others = {one.key: one.values[0] for one in search.space if not one.holds(own[one.key])}
+    for one in search.space:
+        for value in one.values:
+            yield f"{one.key}={value}", search.resolved({**others, one.key: value})
+
+
+def _first(search: Search, base: Recipe) -> dict[str, Any] | None:
+    """The recipe's own values, which come first; None where the space does not hold them."""
+    own = {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
+    return own if all(one.holds(own[one.key]) for one in search.space) else None
+
+
+def _own_value(source: str, base: Recipe, key: str) -> Any:
+    """What the recipe says where nobody searches; None where it says nothing."""
+    if source in RECIPES and key in RECIPES[source].arguments:
+        return RECIPES[source].arguments[key].default
+    here: Any = {**base.plain(), "objectives": {one.name: one.model_dump(by_alias=True) for one in base.objectives}}
+    for part in key.split("."):
+        here = here.get(part) if isinstance(here, dict) else None
+    return here
+
+
+@contextmanager
+def _alone(out: Path):  # type: ignore[no-untyped-def]
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise PreceptorError(
+            f"{out}: another search is at work here", remedy="wait for it, or choose another --out"
+        ) from None
+
+
+def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
+    """Writes down what is searched, or compares it with what was."""
+    data = search.data
+    said = {
+        "recipe": base.plain(),
+        "space": {one.key: str(one) for one in search.space},
+        "data": {
+            "name": data.name,
+            "root": str(data.root.resolve()) if data.root else None,
+            "options": dict(data.options),
+            "exclude": sorted(data.exclude),
+            "fold": data.fold,
+            "fingerprint": catalog.fingerprint(),
+        },
+        "seed": search.seed,
+    }
+    path = search.out / SEARCH
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    if not path.is_file():
+        write_text(path, text)
+        return
+    before, now = _written_before(path), yaml.safe_load(text)
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed == ["data"] and before["data"] == {**now["data"], "fingerprint": before["data"].get("fingerprint")}:
+        raise PreceptorError(
+            f"--out {search.out}: the images or labels of {data.root or data.name} have changed since this search "
+            "began, and trials on different data cannot be compared",
+            remedy="restore the data to go on with it, or choose another --out",
+        )
+    if changed:
+        raise PreceptorError(
+            f"--out {search.out}: holds a search with another {' and '.join(changed)}; see {path}",
+            remedy="give the same recipe, ranges and data to go on with it, or choose another --out",
+        )
+
+
+def _written_before(path: Path) -> dict[str, Any]:
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        before = None
+    if not isinstance(before, dict) or not isinstance(before.get("data"), dict):
+        raise PreceptorError(
+            f"{path}: is damaged, and does not say what was searched here",
+            remedy="put back a copy of it, or remove it if this is the search that it held (it is written again); or "
+            "choose another --out",
+        )
+    return before
+
+
+def _go_on(search: Search, study: Study) -> None:
+    """Ends the trials that were at work when the search was stopped."""
+    for one in running(study):
+        if one.params.keys() == {dimension.key for dimension in search.space}:
+            _try(search, study, one.number, one.params)
+        else:  # stopped while its values were drawn
+            search.note(one.number, error="stopped before it had values")
+            fail(study, one.number)
+
+
+def _try(search: Search, study: Study, number: int, values: Mapping[str, Value]) -> None:
+    found = search.noted(number) or attempt(search, number, values)
+    if "error" in found:
+        fail(study, number)
+        search.say(f"trial {number}: failed: {found['error'].splitlines()[0]}")
+        return
+    study.tell(number, found["value"])
+    said = "  ".join(f"{key}={one:.4g}" if isinstance(one, float) else f"{key}={one}" for key, one in values.items())
+    search.say(f"trial {number}: {found['value']:.4f} in epoch {found['epoch']}  {said}")
+
+
+def _refuse_hopeless(trials: Sequence[Trial], least: int) -> None:
+    if len(trials) >= least and all(one.value is None for one in trials):
+        first = min(trials, key=lambda one: one.number)
+        raise PreceptorError(f"all {len(trials)} trials failed; the first: {first.error}")

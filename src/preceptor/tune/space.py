@@ -1,0 +1,116 @@
+"""What a search may try: ``objectives.kl.weight=log(0.01,10)`` and its like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preceptor.recipes.resolve import parse_override
+from preceptor.utils.errors import PreceptorError, did_you_mean
+
+KINDS = {
+    "log": "log(a,b): numbers from a to b, evenly over their logarithms",
+    "uniform": "uniform(a,b): numbers from a to b",
+    "int": "int(a,b): whole numbers from a to b",
+    "choice": "choice(a,b,…): one of these",
+}
+_CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
+Value = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key that is searched.
+
+    Attributes:
+        key: of the recipe, dotted, or one of its arguments.
+        kind: one of :data:`KINDS`.
+        values: the two ends, or all choices.
+    """
+
+    key: str
+    kind: str
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}({','.join('null' if one is None else str(one) for one in self.values)})"
+
+    def holds(self, value: object) -> bool:
+        """Whether the search could try this value."""
+        if self.kind == "choice":
+            return any(type(one) is type(value) and one == value for one in self.values)
+        low, high = self.values
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or (self.kind == "int" and value != int(value))
+        ):
+            return False
+        return float(low) <= value <= float(high)  # type: ignore[arg-type]
+
+
+def split_space(overrides: Sequence[str]) -> tuple[list[Dimension], list[str]]:
+    """The searched keys among overrides, and the other overrides.
+
+    Raises:
+        PreceptorError: something that looks like a range and is none, ends that do not fit, a key named twice.
+    """
+    space, rest = [], []
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        found = _CALL.fullmatch(text) if separator else None
+        if found is None:
+            rest.append(override)
+        else:
+            space.append(_dimension(key, found[1], found[2]))
+    keys = [one.key for one in space] + [one.partition("=")[0] for one in rest]
+    twice = [key for key in keys if keys.count(key) > 1]
+    if twice:
+        raise PreceptorError(f"{twice[0]}: is given {keys.count(twice[0])} times", expected="each key once")
+    return space, rest
+
+
+def _dimension(key: str, kind: str, inside: str) -> Dimension:
+    said = f"{key}={kind}({inside})"
+    if kind not in KINDS:
+        raise PreceptorError(
+            f"{said}: there is no {kind}.{did_you_mean(kind, KINDS)}", expected="; ".join(KINDS.values())
+        )
+    try:
+        values = tuple(parse_override(f"{key}=[{inside}]")[1])  # as overrides are read: 1e-3 is a number
+    except PreceptorError:
+        raise PreceptorError(f"{said}: cannot be read", expected=KINDS[kind]) from None
+    if kind == "choice":
+        return Dimension(key, kind, _choices(said, values))
+    numbers = tuple(_number(said, kind, one) for one in values)
+    if len(numbers) != 2:
+        raise PreceptorError(f"{said}: has {len(numbers)} numbers", expected=KINDS[kind])
+    low, high = numbers
+    if not low < high:
+        raise PreceptorError(f"{said}: {low} is not below {high}", expected=KINDS[kind])
+    if kind == "log" and low <= 0:
+        raise PreceptorError(f"{said}: {low} has no logarithm", expected="numbers above 0", remedy=f"uniform({inside})")
+    return Dimension(key, kind, numbers)
+
+
+def _choices(said: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
+    if len(values) < 2:
+        raise PreceptorError(f"{said}: leaves nothing to choose", expected=KINDS["choice"])
+    for one in values:
+        if not isinstance(one, float | int | str | bool | None):
+            raise PreceptorError(f"{said}: {one!r} is no single value", expected="numbers, words, true, false or null")
+    return values
+
+
+def _number(said: str, kind: str, value: Any) -> float | int:
+    wanted = int if kind == "int" else float | int
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, wanted)
+        or value != value
+        or value in (float("inf"), -float("inf"))
+    ):
+        raise PreceptorError(f"{said}: {value!r} is no {'whole ' if kind == 'int' else ''}number", expected=KINDS[kind])
+    return value if kind == "int" else float(value)

@@ -1,0 +1,59 @@
+"""Named things that others may add to: losses, readers, recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from preceptor.utils.errors import PreceptorError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to things. Our own are registered on import of ``home``; plug-ins through an entry point group.
+
+    A plug-in package declares, in its ``pyproject.toml``, an entry point in ``group`` that names a module; importing
+    the module runs its decorators, and that is all there is to it.
+
+    Args:
+        kind: what one entry is called in messages, such as ``loss``.
+        group: the entry point group, such as ``preceptor.losses``.
+        load: imports our own entries.
+    """
+
+    def __init__(self, kind: str, group: str, load: Callable[[], object]) -> None:
+        self.kind, self.group = kind, group
+        self._load, self._loaded = load, False
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> None:
+        if name in self._entries:
+            raise PreceptorError(f"two {self.kind} entries are called {name!r}", remedy="rename one of them")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        self._fill()
+        if name not in self._entries:
+            raise PreceptorError(
+                f"there is no {self.kind} called {name!r}.{did_you_mean(name, self._entries)}",
+                expected="one of " + ", ".join(sorted(self._entries)),
+            )
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._fill()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._fill()
+        return iter(list(self._entries))
+
+    def _fill(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        self._load()
+        for point in entry_points(group=self.group):
+            point.load()
