@@ -122,7 +122,8 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
     [
         ({"views.student.extra_transforms": ["rot45"]}, "views.student.extra_transforms"),
         ({"views.teacher.policy": "plain"}, "do not see the same views"),
-        ({"views.student.policy": "plain"}, r"set views\.student\.extra_transforms"),  # a new policy drops what the old one said
+        # a new policy drops the transforms of the old one
+        ({"views.student.policy": "plain"}, r"set views\.student\.extra_transforms"),
         ({"objectives.sskd_logits.images": "upright"}, "compares views"),
     ],
 )
