@@ -204,6 +204,66 @@ def test_every_clause_has_a_loss_that_breaks_it() -> None:
     assert {clause for clause, _, _ in BROKEN} == set(CLAUSES)
 
 
+def test_an_exception_needs_a_reason_and_a_need() -> None:
+    excepted = {"order_of_images_is_irrelevant": "the first image weighs most"}
+    check_loss(_spec(Ordered, exceptions=excepted), excepted)
+    with pytest.raises(ContractError, match="not needed"):
+        check_loss(_spec(Sound, exceptions=excepted), excepted)
+    with pytest.raises(ContractError, match="no reason"):
+        check_loss(_spec(Ordered, exceptions={"order_of_images_is_irrelevant": " "}), excepted)
+    with pytest.raises(PreceptorError, match="there is no clause 'order'"):
+        check_loss(_spec(Ordered, exceptions={"order": "a misspelt clause"}))
+
+
+class SoundWithLists(nn.Module):
+    """Compares feature points and asks the teacher's classifier (nobody, 2020)."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleList(nn.Linear(number, number) for number in channels)
+
+    @full_precision
+    def forward(self, student: list[Tensor], teacher: list[Tensor], classifier: nn.Linear) -> Tensor:
+        compared = zip(self.adapters, student, teacher, strict=True)
+        maps = sum((adapter(s) - t.detach()).square().mean() for adapter, s, t in compared)
+        weight, bias = classifier.weight.detach(), classifier.bias.detach()
+        return maps + (student[0] @ weight.T + bias).square().mean()
+
+
+class ForgetsAPoint(SoundWithLists):
+    """Leaves the last feature point out (nobody, 2020)."""
+
+    def forward(self, student: list[Tensor], teacher: list[Tensor], classifier: nn.Linear) -> Tensor:
+        return super().forward([*student[:-1], student[-1].detach()], teacher, classifier)
+
+
+class TrainsTheClassifier(SoundWithLists):
+    """Lets gradient through to the teacher's classifier (nobody, 2020)."""
+
+    def forward(self, student: list[Tensor], teacher: list[Tensor], classifier: nn.Linear) -> Tensor:
+        return super().forward(student, teacher, classifier) + classifier(student[0]).square().mean()
+
+
+def _with_lists(module: type[nn.Module]) -> LossSpec:
+    def example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        student, teacher = ([torch.randn(batch, size, generator=generator) for size in (3, 4)] for _ in range(2))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(99, (), generator=generator)))
+            classifier = nn.Linear(3, 2)
+        return {"channels": (3, 4)}, {"student": student, "teacher": teacher, "classifier": classifier}
+
+    feeds = {"student": "to.features", "teacher": "from.features", "classifier": "from.classifier"}
+    return _spec(module, feeds=feeds, facts={"channels": "to.feature_channels"}, example=example)
+
+
+def test_feature_lists_and_classifiers_are_checked_too() -> None:
+    check_loss(_with_lists(SoundWithLists))
+    with pytest.raises(ContractError, match=r"'student\[1\]' receives no gradient"):
+        check_loss(_with_lists(ForgetsAPoint), ["gradient_reaches_what_it_trains"])
+    with pytest.raises(ContractError, match=r"'classifier\.weight' receives gradient"):
+        check_loss(_with_lists(TrainsTheClassifier), ["gradient_reaches_what_it_trains"])
+
+
 class SoundWithViews(nn.Module):
     """Likens every view to the upright one of its image (nobody, 2020)."""
 

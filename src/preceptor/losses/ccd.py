@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.bank_scores import scores, weighted_rows
+from preceptor.losses.checks import check_unit_rows, loss_name
 from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -118,7 +119,12 @@ class ClassContrastive(nn.Module):
             student_bank: (N, d), or the bank itself; a constant.
             teacher_bank: likewise.
             generator: on the device of ``rows``; both sides share the sample.
+
+        Raises:
+            PreceptorError: projections that are not of unit length (on a GPU checked until the first training batch).
         """
+        for argument, projections in (("student", student), ("teacher", teacher)):
+            check_unit_rows(f"{loss_name(self)}: {argument}", projections, may_wait=not self._settled)
         index = self.sample(rows, generator)
         value = self._side(0, student, teacher_bank, index) + self._side(1, teacher, student_bank, index)
         self._settled = self._settled or self.training

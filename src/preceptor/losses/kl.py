@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.checks import check_same_shape
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.utils.errors import PreceptorError
@@ -45,7 +46,12 @@ class KLDivergence(nn.Module):
 
     @full_precision
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Two times logits (B, C) to a scalar; over maps (B, C, H, W) the mean is over the pixels too."""
+        """Two times logits (B, C) to a scalar; over maps (B, C, H, W) the mean is over the pixels too.
+
+        Raises:
+            PreceptorError: logits of different shapes.
+        """
+        check_same_shape("kl", student_logits=student_logits, teacher_logits=teacher_logits)
         student = functional.log_softmax(student_logits / self.temperature, dim=1)
         teacher = functional.log_softmax(teacher_logits.detach() / self.temperature, dim=1)
         divergence = (teacher.exp() * (teacher - student)).sum(dim=1)

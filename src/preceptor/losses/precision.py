@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -13,10 +13,20 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 def widen(value: Any) -> Any:
-    """A half or bfloat16 tensor as float32; anything else, float64 included, as it is."""
+    """Half and bfloat16 tensors as float32, also those of a list; anything else, float64 included, as it is."""
+    if isinstance(value, list | tuple):
+        return [widen(item) for item in value]
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         return value.float()
     return value
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
 def full_precision(forward: F) -> F:
@@ -30,7 +40,7 @@ def full_precision(forward: F) -> F:
     def in_full(self: Any, *args: Any, **kwargs: Any) -> Tensor:
         wide = [widen(value) for value in args]
         named = {name: widen(value) for name, value in kwargs.items()}
-        device = next((v.device.type for v in (*wide, *named.values()) if isinstance(v, Tensor)), "cpu")
+        device = next((tensor.device.type for tensor in _tensors([*wide, *named.values()])), "cpu")
         with torch.autocast(device, enabled=False):
             return forward(self, *wide, **named)
 

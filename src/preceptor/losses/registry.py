@@ -1,6 +1,6 @@
-"""How a loss makes itself known: what feeds it, what it may train, and an example to try it on.
+"""Registration of losses: what feeds a loss, what it may train, and an example to check it on.
 
-A loss is an ordinary ``nn.Module`` whose ``forward`` takes tensors and returns a scalar; it works in anybody's loop.
+A loss is an ordinary ``nn.Module`` whose ``forward`` takes tensors and returns a scalar; it works in any training loop.
 The decorator only says where the engine finds the tensors, so nothing here knows the engine, recipes or networks.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, TypeVar
@@ -16,13 +16,25 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from preceptor.losses.checks import with_checks
 from preceptor.utils.registry import Registry
 
 #: Where an argument of ``forward`` may come from. ``to`` is the network that learns (``of`` in a recipe with one
-#: network), ``from`` the one it learns from.
+#: network), ``from`` the one it learns from. ``features`` is a list of tensors, one for each feature point of the
+#: loss; ``classifier`` is the network's last linear layer, a module from embeddings to logits.
 FEEDS = frozenset(
-    f"{side}.{name}" for side in ("to", "from") for name in ("logits", "feature_map", "embedding", "projection")
-) | {"labels", "masks", "rows", "views", "generator", "to.bank", "from.bank"}
+    f"{side}.{name}"
+    for side in ("to", "from")
+    for name in ("logits", "feature_map", "embedding", "projection", "features", "classifier", "bank")
+) | {"labels", "masks", "rows", "views", "generator"}
+
+#: Feature points that a network may offer. Stages are taken after their last ReLU, ``_pre`` ones before it; the
+#: decoder's are those of a U-Net, coarsest first.
+FEATURE_POINTS = frozenset(
+    ["stem", "tokens", "class_token"]
+    + [f"stage{index}{suffix}" for index in range(1, 5) for suffix in ("", "_pre")]
+    + [f"decoder{index}" for index in range(1, 6)]
+)
 
 #: Facts that an argument of ``__init__`` may ask for; the engine knows them before the first batch.
 FACTS = frozenset(
@@ -35,6 +47,9 @@ FACTS = frozenset(
         "from.embedding",
         "to.projection",  # d of the projection
         "from.projection",
+        "to.feature_channels",  # tuple of the channels of the feature points
+        "from.feature_channels",
+        "batch_size",  # images of a full step, over all processes
     }
 )
 
@@ -57,7 +72,10 @@ class LossSpec:
             several processes gather their inputs, so that the loss is that of the global batch.
         compares_places: whether it holds two maps against each other place by place, which says something only where
             both networks see an image in the same position.
-        example: inputs to try it on.
+        example: inputs to check it on.
+        features: the feature points that ``to.features`` and ``from.features`` list, in this order, unless a recipe
+            names others. Names from :data:`FEATURE_POINTS`.
+        exceptions: clauses of the contract that the method cannot keep, each with the reason.
     """
 
     name: str
@@ -68,10 +86,12 @@ class LossSpec:
     relates_images: bool
     example: Example
     compares_places: bool = False
+    features: tuple[str, ...] = ()
+    exceptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tells_views_apart(self) -> bool:
-        """Whether it is shown all V views of each image, the upright ones first, and told V."""
+        """Whether it receives all V views of each image, the upright ones first, and V itself."""
         return "views" in self.feeds.values()
 
     @property
@@ -108,11 +128,16 @@ def register_loss(
     facts: Mapping[str, str] | None = None,
     relates_images: bool = False,
     compares_places: bool = False,
+    features: tuple[str, ...] = (),
+    exceptions: Mapping[str, str] | None = None,
 ) -> Callable[[L], L]:
     """Class decorator that registers a loss under ``name``; see :class:`LossSpec` for the arguments.
 
+    ``forward`` then checks the shapes, devices and types of its inputs (:mod:`preceptor.losses.checks`).
+
     Raises:
-        ValueError: a feed or fact that no engine offers, or an argument that ``forward`` or ``__init__`` lacks.
+        ValueError: a feed, fact or feature point that no engine offers, an argument that ``forward`` or ``__init__``
+            lacks, or feature points without a feed that lists them.
     """
     facts = dict(facts or {})
 
@@ -121,8 +146,21 @@ def register_loss(
         _check("facts", name, facts, FACTS, inspect.signature(module.__init__).parameters)
         if not set(trains) <= set(feeds):
             raise ValueError(f"loss {name!r}: trains {trains} must be among feeds {tuple(feeds)}")
-        spec = LossSpec(name, module, dict(feeds), tuple(trains), facts, relates_images, example, compares_places)
+        _check_features(name, features, {*feeds.values(), *facts.values()})
+        spec = LossSpec(
+            name,
+            module,
+            dict(feeds),
+            tuple(trains),
+            facts,
+            relates_images,
+            example,
+            compares_places,
+            tuple(features),
+            dict(exceptions or {}),
+        )
         LOSSES.add(name, spec)
+        with_checks(module, spec)
         return module
 
     return decorate
@@ -136,3 +174,12 @@ def _check(
             raise ValueError(f"loss {name!r}: {what} {source!r} is not one of {sorted(offered)}")
         if argument not in arguments:
             raise ValueError(f"loss {name!r}: {what} names {argument!r}, which its signature lacks")
+
+
+def _check_features(name: str, features: tuple[str, ...], sources: set[str]) -> None:
+    unknown = sorted(set(features) - FEATURE_POINTS)
+    if unknown:
+        raise ValueError(f"loss {name!r}: features {unknown} are not among {sorted(FEATURE_POINTS)}")
+    listed = any(source.endswith((".features", ".feature_channels")) for source in sources)
+    if listed != bool(features):
+        raise ValueError(f"loss {name!r}: a feed of features and the names of the feature points go together")
