@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -28,3 +29,5 @@ class NetworkOutput:
         """The same of every tensor that is there."""
         projection = None if self.projection is None else change(self.projection)
         return NetworkOutput(change(self.logits), change(self.feature_map), change(self.embedding), projection)
+
+torch.export.register_dataclass(NetworkOutput)  # so that graphs may return it
