@@ -51,5 +51,5 @@ def test_nll_is_the_mean_logarithm_of_the_own_class() -> None:
     [(np.zeros((2, 3)), [0]), (np.zeros((0, 3)), []), (np.zeros((1, 3)), [3]), ([[np.nan, 0.0]], [0])],
 )
 def test_wrong_input_is_refused(logits: np.ndarray, targets: list[int]) -> None:
-    with pytest.raises(ValueError, match="logits|targets"):
+    with pytest.raises(ValueError, match=r"logits|targets"):
         fit_temperature(logits, targets)

@@ -30,4 +30,5 @@ class NetworkOutput:
         projection = None if self.projection is None else change(self.projection)
         return NetworkOutput(change(self.logits), change(self.feature_map), change(self.embedding), projection)
 
+
 torch.export.register_dataclass(NetworkOutput)  # so that graphs may return it
