@@ -1,9 +1,10 @@
-"""A timm backbone that says all that objectives may ask: logits, feature map, embedding, projection."""
+"""A classifier on a timm backbone, with all that objectives may compare: logits, maps, embedding, projection."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from preceptor.networks.features import (
+    PRE,
+    STAGES,
+    intermediates,
+    last_activations,
+    prefix_tokens,
+    record_inputs,
+    refuse_unknown,
+    stage_indices,
+)
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
@@ -82,6 +93,7 @@ class Classifier(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
+        self._activations: dict[str, str] = {}
         self.backbone = _create(architecture)
         self.block, self.bottleneck, self.head = self._narrow()
         self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
@@ -104,13 +116,85 @@ class Classifier(nn.Module):
         """The last layer: embedding to logits."""
         return self.backbone.get_classifier() if self.head is None else self.head
 
-    def forward(self, images: Tensor) -> NetworkOutput:
-        return self.project(self.forward_features(images))
+    def forward(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        """Classify images.
 
-    def forward_features(self, images: Tensor) -> NetworkOutput:
-        """All but the projection."""
-        features, embedding = self._embed((images - self.mean) / self.std)
-        return NetworkOutput(self.classifier(embedding), self._as_map(features), embedding)
+        Args:
+            images: (B, 3, S, S) in [0, 1].
+            features: feature points to return beside the rest (see :attr:`feature_points`).
+        """
+        return self.project(self.forward_features(images, features))
+
+    def forward_features(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        """Return all but the projection."""
+        normalised = (images - self.mean) / self.std
+        maps: dict[str, Tensor] = {}
+        if features:
+            last, maps = self._maps(normalised, features)
+        else:
+            last = self.backbone.forward_features(normalised)
+        feature_map, embedding = self._embed(last)
+        return NetworkOutput(self.classifier(embedding), self._as_map(feature_map), embedding, features=maps)
+
+    @property
+    def feature_points(self) -> tuple[str, ...]:
+        """Names that ``features`` may ask for."""
+        stages = [*(name for name in stage_indices(self.backbone) if name != "stage4"), "stage4"]
+        pre = [name + PRE for name in stages if name in STAGES]
+        prefix = prefix_tokens(self.backbone)
+        return (*stages, *pre, *(["tokens"] if prefix is not None else []), *(["class_token"] if prefix else []))
+
+    def feature_channels(self, features: Sequence[str]) -> tuple[int, ...]:
+        """Return how many channels (or, of tokens, dimensions) each of some feature points has.
+
+        Raises:
+            PreceptorError: the network has no such point.
+        """
+        maps = self._one_image(features).features
+        return tuple(maps[name].shape[2 if name == "tokens" else 1] for name in features)
+
+    def _maps(self, normalised: Tensor, features: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the backbone's last features and the points asked for, in one pass."""
+        refuse_unknown(features, self.feature_points, self.architecture.backbone)
+        before = {name: name.removesuffix(PRE) for name in features if name.endswith(PRE)}
+        if before and not self._activations:
+            self._activations = self._find_activations(sorted({*before.values()}))
+        modules = {
+            name: self.get_submodule(self._activations[stage])
+            for name, stage in before.items()
+            if stage in self._activations
+        }
+        stages = {before.get(name, name) for name in features} - {"stage4", "tokens", "class_token"}
+        with record_inputs(modules) as entered:
+            if stages:
+                last, maps = intermediates(self.backbone, normalised, sorted(stages))
+            else:
+                last, maps = self.backbone.forward_features(normalised), {}
+        if "stage4" in {before.get(name, name) for name in features}:
+            maps["stage4"] = self._as_map(last)
+        if "tokens" in features:
+            maps["tokens"] = last[:, prefix_tokens(self.backbone) or 0 :]
+        if "class_token" in features:
+            maps["class_token"] = last[:, 0]
+        maps |= {name: entered.get(name, maps.get(stage)) for name, stage in before.items()}  # type: ignore[misc]
+        return last, {name: maps[name] for name in features}
+
+    def _find_activations(self, stages: Sequence[str]) -> dict[str, str]:
+        """Return the last activation of each stage; all of them, so that this runs once."""
+        known = [name for name in STAGES if name in self.feature_points]
+        return last_activations(self, lambda: self._one_image(known).features, known)
+
+    @torch.no_grad()
+    def _one_image(self, features: Sequence[str] = ()) -> NetworkOutput:
+        """Run one image through the network as it is, in evaluation mode."""
+        side, was_training = self.architecture.image_size, self.training
+        self.eval()
+        try:
+            return self.forward_features(
+                torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(self.mean), features
+            )
+        finally:
+            self.train(was_training)
 
     @property
     def projection_size(self) -> int | None:
@@ -123,8 +207,8 @@ class Classifier(nn.Module):
         bare.projection, bare.architecture = None, replace(self.architecture, projection=None)
         return bare.eval()
 
-    def _embed(self, normalised: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.backbone.forward_features(normalised)
+    def _embed(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last map, behind our own block where there is one, and the embedding."""
         if self.block is not None:
             features = self.block(self._as_map(features))
             return features, F.dropout(features.mean((2, 3)), self.architecture.dropout, self.training)
@@ -166,7 +250,7 @@ class Classifier(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                features, embedding = self._embed(torch.zeros(1, 3, side, side))
+                features, embedding = self._embed(self.backbone.forward_features(torch.zeros(1, 3, side, side)))
                 logits, feature_map = self.classifier(embedding), self._as_map(features)
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(

@@ -7,6 +7,7 @@ A. Tarvainen and H. Valpola, "Mean teachers are better role models", NeurIPS 201
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -61,9 +62,20 @@ class MeanTeacher(nn.Module):
             self.network.eval()
         return self
 
-    def forward(self, images: Tensor) -> NetworkOutput:
+    @property
+    def classifier(self) -> nn.Module:
+        return self.network.classifier
+
+    @property
+    def feature_points(self) -> tuple[str, ...]:
+        return self.network.feature_points
+
+    def feature_channels(self, features: Sequence[str]) -> tuple[int, ...]:
+        return self.network.feature_channels(features)
+
+    def forward(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         with torch.no_grad():
-            output = self.network.forward_features(images)
+            output = self.network.forward_features(images, features)
         return self.network.project(output)
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
-"""What every network says of a batch of images."""
+"""The output of every network: the tensors that objectives may compare."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,17 +18,22 @@ class NetworkOutput:
         feature_map: the last convolutional map (B, K, h, w); of a U-Net the output of its first decoder block.
         embedding: what the classifier sees, (B, D), raw (neither normalised nor projected).
         projection: unit rows (B, d) from the projection head, or None where the network has none.
+        features: the feature points that the caller asked for, by name (see :mod:`preceptor.networks.features`).
     """
 
     logits: Tensor
     feature_map: Tensor
     embedding: Tensor
     projection: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
 
-    def each(self, change: Callable[[Tensor], Tensor]) -> NetworkOutput:
-        """The same of every tensor that is there."""
-        projection = None if self.projection is None else change(self.projection)
-        return NetworkOutput(change(self.logits), change(self.feature_map), change(self.embedding), projection)
+    def map_tensors(self, function: Callable[[Tensor], Tensor]) -> NetworkOutput:
+        """Apply a function to every tensor that is there."""
+        projection = None if self.projection is None else function(self.projection)
+        features = {name: function(value) for name, value in self.features.items()}
+        return NetworkOutput(
+            function(self.logits), function(self.feature_map), function(self.embedding), projection, features
+        )
 
 
 torch.export.register_dataclass(NetworkOutput)  # so that graphs may return it

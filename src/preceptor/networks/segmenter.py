@@ -1,9 +1,9 @@
-"""A U-Net on a timm encoder that says all that objectives may ask: logits, feature map, embedding, projection."""
+"""A U-Net on a timm encoder, with all that objectives may compare: logits, maps, embedding, projection."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.networks.classifier import projection_head
+from preceptor.networks.features import STAGES, refuse_unknown
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
@@ -114,23 +115,55 @@ class Segmenter(nn.Module):
         """d, where there is a projection head."""
         return None if self.projection is None else self.projection.linear.out_features
 
-    def forward(self, images: Tensor) -> NetworkOutput:
-        return self.project(self.forward_features(images))
+    def forward(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        """Segment images.
 
-    def forward_features(self, images: Tensor) -> NetworkOutput:
-        """All but the projection."""
+        Args:
+            images: (B, 3, S, S) in [0, 1].
+            features: feature points to return beside the rest (see :attr:`feature_points`).
+        """
+        return self.project(self.forward_features(images, features))
+
+    def forward_features(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        """Return all but the projection."""
+        refuse_unknown(features, self.feature_points if features else (), self.architecture.backbone)
         maps = self.encoder((images - self.mean) / self.std)
+        points = dict(zip((*reversed(STAGES), "stem"), reversed(maps), strict=False))
         x, feature_map = maps[-1], None
         for index, block in enumerate(self.decoder.blocks):
             height, width = maps[-2 - index].shape[2:]
-            # The map at full size is the image itself (or VGG's first), which the decoder does not look at.
+            # The map at full size is the image itself (or VGG's first), which the decoder does not use.
             skip = maps[-2 - index] if index < len(maps) - 2 else None
             x = block(x, height, width, skip_connection=skip)
             if feature_map is None:
                 x = feature_map = self.block(x)
+            points[f"decoder{index + 1}"] = x
         logits = self.head(F.dropout2d(x, self.architecture.dropout, self.training))
         assert feature_map is not None
-        return NetworkOutput(logits, feature_map, maps[-1].mean((2, 3)))
+        chosen = {name: points[name] for name in features}
+        return NetworkOutput(logits, feature_map, maps[-1].mean((2, 3)), features=chosen)
+
+    @property
+    def feature_points(self) -> tuple[str, ...]:
+        """Names that ``features`` may ask for: the encoder's stages and the decoder's blocks, coarsest first."""
+        stem = ("stem",) if self.encoder.out_channels[-5] else ()  # a dummy where the encoder begins at a quarter
+        return (*stem, *STAGES, *(f"decoder{index + 1}" for index in range(len(DECODER))))
+
+    def feature_channels(self, features: Sequence[str]) -> tuple[int, ...]:
+        """Return how many channels each of some feature points has.
+
+        Raises:
+            PreceptorError: the network has no such point.
+        """
+        refuse_unknown(features, self.feature_points, self.architecture.backbone)
+        widths = dict(zip((*reversed(STAGES), "stem"), reversed(self.encoder.out_channels), strict=False))
+        widths |= {f"decoder{index + 1}": width for index, width in enumerate((self.channels, *DECODER[1:]))}
+        return tuple(widths[name] for name in features)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The last layer: from the last decoder block's map to logits."""
+        return self.head
 
     def project(self, output: NetworkOutput) -> NetworkOutput:
         """The same with its projection, where this network has a head for one."""

@@ -84,7 +84,7 @@ class DistillationModel(nn.Module):
     def _forward(self, name: str, images: Tensor) -> NetworkOutput:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
             output: NetworkOutput = self.networks[name](images)
-        return output.each(Tensor.float)
+        return output.map_tensors(Tensor.float)
 
     def objective_module(self, name: str) -> ObjectiveModule:
         objective_module = self.objectives[name]
