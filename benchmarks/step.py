@@ -176,7 +176,7 @@ def _floor_step(training: Training) -> Callable[[], None]:
 def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
     """The objectives of the step that ``engine`` takes once, again and again on its outputs."""
     weights = training.model.active(1)
-    objectives = [training.model.objective_module(name) for name in weights]
+    objectives = [training.model.objective(name) for name in weights]
     scenes: list[LossInputs] = []
     hook = objectives[0].register_forward_pre_hook(lambda _, inputs: scenes.append(inputs[0]))
     engine()
@@ -184,7 +184,7 @@ def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callabl
     inputs = scenes[0]
 
     def leaf(output: NetworkOutput, learns: bool) -> NetworkOutput:
-        return output.each(lambda value: value.detach().requires_grad_(learns))
+        return output.map_tensors(lambda value: value.detach().requires_grad_(learns))
 
     def step() -> None:
         outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in inputs.outputs.items()}

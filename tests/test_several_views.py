@@ -109,7 +109,7 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
     output = NetworkOutput(logits, torch.zeros(8, 1, 1, 1), torch.zeros(8, 2))
     inputs = LossInputs({"student": output}, {}, torch.tensor([4, 5]), torch.tensor([0, 1]), {}, (0, 0, 0), [2])
     objective_module = ObjectiveModule(
-        Objective.model_validate({"loss": "sees", "of": "student", "images": chosen}), sees, _Sees()
+        Objective.model_validate({"loss": "sees", "of": "student", "images": chosen}), sees, {"": _Sees()}
     )
     objective_module(inputs)
     shown, labels = objective_module.loss.seen  # type: ignore[union-attr,misc]

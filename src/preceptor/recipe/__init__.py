@@ -150,17 +150,17 @@ class Recipe(Section):
         for objective in self.objectives:
             if not objective.name.isidentifier():
                 raise ValueError(f"objectives: {objective.name!r} is not a name (letters, digits and _)")
-            for key in ("of", "source", "to"):
-                if getattr(objective, key) is not None:
-                    place = f"objectives.{objective.name}.{'from' if key == 'source' else key}"
-                    self._must_know(place, getattr(objective, key), networks)
+            named = [("of", objective.of), *(("from", name) for name in objective.sources), ("to", objective.to)]
+            for key, name in named:
+                if name is not None:
+                    self._must_know(f"objectives.{objective.name}.{key}", name, networks)
             if self.networks[objective.learner].frozen is True:
                 raise ValueError(f"objectives.{objective.name}: {objective.learner!r} is frozen and cannot learn")
-            sides = {self.transforms(name) for name in (objective.source, objective.learner) if name is not None}
+            sides = {self.transforms(name) for name in (*objective.sources, objective.learner)}
             if objective.images == "all" and len(sides) > 1:
                 raise ValueError(
-                    f"objectives.{objective.name}.images: {objective.source!r} and {objective.learner!r} do not see "
-                    "the same views; make one same_as the other"
+                    f"objectives.{objective.name}.images: {', '.join(objective.sources)} and {objective.learner} do "
+                    "not see the same views; make one same_as the other"
                 )
         idle = {n for n in networks if self.networks[n].learns} - {o.learner for o in self.objectives}
         if idle:

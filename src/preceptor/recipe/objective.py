@@ -53,10 +53,12 @@ Weight = Annotated[
 class Objective(Section):
     """One term of the loss: ``{loss: kl, from: teacher, to: student, weight: 1.0, temperature: 4}``.
 
-    ``of`` is the network that learns where there is only one, ``to`` where it learns from another. ``name`` (the
-    loss's own unless given) is what history and overrides call it. ``images`` says which views it looks at where
-    there are several of an image: the ``upright`` ones (unless told otherwise) or ``all``. Every other key is a
-    setting of the loss.
+    ``of`` is the network that learns where there is only one, ``to`` where it learns from another. ``from`` is one
+    network, a list of several that count alike, or their weights by name, which sum to one. ``name`` (the loss's own
+    unless given) is what history and overrides call it. ``images`` says which views it reads where there are several
+    of an image: the ``upright`` ones (the default) or ``all``. ``features`` names the feature points that a loss on
+    several maps compares, ``from_features`` those of the other network where they differ. Every other key is a setting
+    of the loss.
     """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
@@ -64,10 +66,14 @@ class Objective(Section):
     loss: str
     name: str = ""
     of: str | None = None
-    source: str | None = Field(default=None, alias="from")
+    source: str | Annotated[list[str], Field(min_length=2)] | dict[str, float] | None = Field(
+        default=None, alias="from"
+    )
     to: str | None = None
     weight: Weight = 1.0
     images: Literal["upright", "all"] | None = None
+    features: Annotated[list[str], Field(min_length=1)] | None = None
+    from_features: Annotated[list[str], Field(min_length=1)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +88,12 @@ class Objective(Section):
             raise ValueError("needs of (one network), or from and to (two networks)")
         if self.of is not None and self.source is not None:
             raise ValueError("of goes alone; with from, the network that learns is to")
+        if isinstance(self.source, dict):
+            weights = self.source.values()
+            if len(weights) < 2 or min(weights) <= 0 or abs(sum(weights) - 1) > 1e-6:
+                raise ValueError(f"from: weights {self.source}; two or more positive numbers that sum to one")
+        if isinstance(self.source, list) and len(set(self.source)) < len(self.source):
+            raise ValueError("from: names a network twice; give weights instead, as in {t1: 0.7, t2: 0.3}")
         return self
 
     @property
@@ -91,17 +103,27 @@ class Objective(Section):
         return name
 
     @property
+    def sources(self) -> dict[str, float]:
+        """The networks that it learns from, with their weights, which sum to one; empty for a loss of one network."""
+        if self.source is None:
+            return {}
+        if isinstance(self.source, dict):
+            return dict(self.source)
+        names = [self.source] if isinstance(self.source, str) else self.source
+        return dict.fromkeys(names, 1 / len(names))
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The keys that belong to the loss."""
         return dict(self.model_extra or {})
 
     @model_serializer(mode="wrap")
     def _short(self, handler: Any) -> dict[str, Any]:
-        said = without_defaults(self, handler(self), keep=("weight",))
-        if said.get("name") == self.loss:
-            said.pop("name")
-        source = said.pop("from", said.pop("source", None))
+        plain = without_defaults(self, handler(self), keep=("weight",))
+        if plain.get("name") == self.loss:
+            plain.pop("name")
+        source = plain.pop("from", plain.pop("source", None))
         if source is not None:
-            said["from"] = source
-        order = ("loss", "name", "of", "from", "to", "weight", "images")
-        return {key: said[key] for key in (*order, *said) if key in said}
+            plain["from"] = source
+        order = ("loss", "name", "of", "from", "to", "weight", "images", "features", "from_features")
+        return {key: plain[key] for key in (*order, *plain) if key in plain}

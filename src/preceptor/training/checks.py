@@ -67,17 +67,17 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
 
 
 def placed(error: PreceptorError, objective: Objective) -> PreceptorError:
-    """What a loss says is wrong, with the objective's place in the recipe."""
+    """Return a loss's error with the objective's place in the recipe."""
     return PreceptorError(f"objectives.{objective.name}: {error.what}", expected=error.expected, remedy=error.remedy)
 
 
 def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place = f"objectives.{objective.name}"
-    if spec.needs_source and objective.source is None:
+    if spec.needs_source and not objective.sources:
         raise PreceptorError(f"{place}: the loss {spec.name} learns from a network", expected="from: NAME and to: NAME")
-    if not spec.needs_source and objective.source is not None:
+    if not spec.needs_source and objective.sources:
         raise PreceptorError(
-            f"{place}: the loss {spec.name} looks at one network", expected="of: NAME instead of from and to"
+            f"{place}: the loss {spec.name} reads one network", expected="of: NAME instead of from and to"
         )
     learner = recipe.networks[objective.learner]
     if learner.mean_of and "to.projection" not in {spec.feeds[argument] for argument in spec.trains}:
@@ -85,28 +85,36 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             f"{place}: {objective.learner!r} is the mean of {learner.mean_of!r}: {spec.name} cannot teach it",
             remedy=f"set objectives.{objective.name}.{'to' if objective.to else 'of'}={learner.mean_of}",
         )
+    sources = {*spec.feeds.values(), *spec.facts.values()}
+    if (objective.features or objective.from_features) and not any(".feature" in source for source in sources):
+        raise PreceptorError(
+            f"{place}.features: the loss {spec.name} compares no named feature points", remedy="leave features out"
+        )
     _check_task(objective, spec, recipe)
     _check_views(objective, spec, recipe)
+    _check_heads(objective, spec, recipe)
+
+
+def _check_heads(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     for feed in (*spec.feeds.values(), *spec.facts.values()):
-        side, _, what = feed.partition(".")
-        name = objective.learner if side == "to" else objective.source
-        if what in ("projection", "bank") and name is not None:
+        side, _, kind = feed.partition(".")
+        if kind not in ("projection", "bank"):
+            continue
+        for name in [objective.learner] if side == "to" else objective.sources:
             network = recipe.networks[name]
-            has = recipe.networks[network.mean_of].projection if network.mean_of else network.projection
-            if has is None:
+            head = recipe.networks[network.mean_of].projection if network.mean_of else network.projection
+            if head is None:
                 raise PreceptorError(
-                    f"{place}: the loss {spec.name} needs a projection head on {name}",
+                    f"objectives.{objective.name}: the loss {spec.name} needs a projection head on {name}",
                     remedy=f"set networks.{network.mean_of or name}.projection, for instance to 128",
                 )
 
 
 def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place, wants = f"objectives.{objective.name}", {*spec.feeds.values(), *spec.facts.values()}
-    of_masks = "masks" in wants
-    of_classes = bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or any(
-        one.endswith(".bank") for one in wants
-    )
-    if of_masks and recipe.task == "classification":
+    has_bank = any(source.endswith(".bank") for source in wants)
+    of_classes = bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or has_bank
+    if "masks" in wants and recipe.task == "classification":
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs masks", expected="a loss for classification, or --task segmentation"
         )
@@ -114,9 +122,9 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs one class an image, which masks do not give",
             expected="a recipe that has a form for masks, such as kd, fitnet, mean_teacher or kd_ml_v3; "
-            "preceptor recipes says which",
+            "preceptor recipes lists them",
         )
-    if any(one.endswith(".bank") for one in wants) and recipe.resample in ("over", "balanced"):
+    if has_bank and recipe.resample in ("over", "balanced"):
         raise PreceptorError(
             f"{place}: the loss {spec.name} has a memory bank, and resample={recipe.resample} shows images twice",
             expected="resample=none or under",
@@ -124,33 +132,34 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 
 
 def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
-    place = f"objectives.{objective.name}"
-    by_place = spec.compares_places or recipe.task == "segmentation"  # a mask is said place by place
-    if by_place and objective.source and recipe.draw(objective.source) != recipe.draw(objective.learner):
-        raise PreceptorError(
-            f"{place}: {objective.source} and {objective.learner} see an image in different places, and are compared "
-            "place by place",
-            remedy=f"set views.{objective.source}.same_as={objective.learner}, or the reverse",
-        )
-    several = bool(recipe.transforms(objective.learner))
+    """Raise if the networks of an objective see an image in views that its loss cannot compare."""
+    place, learner = f"objectives.{objective.name}", objective.learner
+    by_place = spec.compares_places or recipe.task == "segmentation"  # a mask is predicted place by place
+    for source in objective.sources:
+        if by_place and recipe.draw(source) != recipe.draw(learner):
+            raise PreceptorError(
+                f"{place}: {source} and {learner} see an image in different places, and are compared place by place",
+                remedy=f"set views.{source}.same_as={learner}, or the reverse",
+            )
+        if spec.tells_views_apart and recipe.transforms(source) != recipe.transforms(learner):
+            raise PreceptorError(
+                f"{place}: {source} and {learner} do not see the same views",
+                remedy=f"set views.{source}.same_as={learner}",
+            )
+    several = bool(recipe.transforms(learner))
     if spec.tells_views_apart:
         if not several:
             raise PreceptorError(
-                f"{place}: the loss {spec.name} compares views of an image, and {objective.learner} sees one",
-                remedy=f"set views.{objective.learner}.extra_transforms, for instance to [rot90, rot180, rot270]",
+                f"{place}: the loss {spec.name} compares views of an image, and {learner} sees one",
+                remedy=f"set views.{learner}.extra_transforms, for instance to [rot90, rot180, rot270]",
             )
         if objective.images == "upright":
             raise PreceptorError(f"{place}.images: the loss {spec.name} compares views of an image", expected="all")
-        if objective.source and recipe.transforms(objective.source) != recipe.transforms(objective.learner):
-            raise PreceptorError(
-                f"{place}: {objective.source} and {objective.learner} do not see the same views",
-                remedy=f"set views.{objective.source}.same_as={objective.learner}",
-            )
     elif objective.images == "all":
         if not several:
             raise PreceptorError(
-                f"{place}.images: {objective.learner} sees one view of an image",
-                remedy=f"set views.{objective.learner}.extra_transforms, or leave images out",
+                f"{place}.images: {learner} sees one view of an image",
+                remedy=f"set views.{learner}.extra_transforms, or leave images out",
             )
         if any(feed == "rows" or feed.endswith(".bank") for feed in spec.feeds.values()):
             raise PreceptorError(

@@ -48,13 +48,13 @@ class DistillationModel(nn.Module):
         return self
 
     def active(self, epoch: int) -> dict[str, float]:
-        """Weights of the objectives that count in this epoch."""
-        weights = {name: self.objective_module(name).weight(epoch) for name in self.objectives}
+        """Return the weights of the objectives that count in this epoch."""
+        weights = {name: self.objective(name).weight(epoch) for name in self.objectives}
         return {name: weight for name, weight in weights.items() if weight}
 
     def needed(self, epoch: int) -> set[str]:
-        """The networks that an objective looks at in this epoch; the others are not run."""
-        return {network for name in self.active(epoch) for network in self.objective_module(name).networks}
+        """Return the networks that an objective reads in this epoch; the others are not run."""
+        return {network for name in self.active(epoch) for network in self.objective(name).networks}
 
     def forward(
         self,
@@ -65,31 +65,38 @@ class DistillationModel(nn.Module):
         sizes: list[int],
         masks: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The losses of the objectives that count in this epoch, unweighted, by name; and the projections, by
-        network, that memory banks are to take in after the step.
+        """Return the unweighted losses of the objectives that count in this epoch, by name; and the projections that
+        memory banks store after the step, by network.
 
         Args:
-            views: what each network sees, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
+            views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
             labels, rows, rng_key, sizes, masks: see :class:`LossInputs`.
         """
-        active = [self.objective_module(name) for name in self.active(rng_key[1])]
+        active = [self.objective(name) for name in self.active(rng_key[1])]
         needed = self.needed(rng_key[1])
-        outputs = {name: self._forward(name, views[name]) for name in self.networks if name in needed}
+        outputs = {
+            name: self._forward(name, views[name], [point for term in active for point in term.features(name)])
+            for name in self.networks
+            if name in needed
+        }
+        classifiers = {name: network.classifier for name, network in self.networks.items()}
         with torch.autocast(labels.device.type, enabled=False):
-            inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes)  # type: ignore[arg-type]
-            losses = {objective_module.objective.name: objective_module(inputs) for objective_module in active}
-        seen = {name: outputs[name].projection for name in self.banks if name in outputs}
-        return losses, {name: g.detach()[: len(rows)] for name, g in seen.items() if g is not None}
+            inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes, classifiers)  # type: ignore[arg-type]
+            losses = {objective.objective.name: objective(inputs) for objective in active}
+        projections = {name: outputs[name].projection for name in self.banks if name in outputs}
+        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}
 
-    def _forward(self, name: str, images: Tensor) -> NetworkOutput:
+    def _forward(self, name: str, images: Tensor, features: list[str]) -> NetworkOutput:
+        network = self.networks[name]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
-            output: NetworkOutput = self.networks[name](images)
+            output: NetworkOutput = network(images, features=sorted(set(features))) if features else network(images)
         return output.map_tensors(Tensor.float)
 
-    def objective_module(self, name: str) -> ObjectiveModule:
-        objective_module = self.objectives[name]
-        assert isinstance(objective_module, ObjectiveModule)
-        return objective_module
+    def objective(self, name: str) -> ObjectiveModule:
+        """Return an objective by its name in the recipe."""
+        objective = self.objectives[name]
+        assert isinstance(objective, ObjectiveModule)
+        return objective
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """All that learning changes; a frozen network is in its own run's file and is not written again."""

@@ -1,9 +1,9 @@
-"""Objectives made ready: each loss with its module, where its inputs come from, and what it weighs."""
+"""Objectives of a recipe: each loss as a module, where its inputs come from, and its weight."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from preceptor.utils.randomness import generator
 
 @dataclass(frozen=True)
 class LossInputs:
-    """What one step has to offer to objectives.
+    """All tensors of one step that a loss may ask for.
 
     Attributes:
         outputs: of each network, for the V·n views of this process's images, in float32.
@@ -34,6 +34,7 @@ class LossInputs:
         masks: (V·n, H, W) class indices for the views of each network, by network; empty where there are none.
         rng_key: (seed, epoch, step), for random draws.
         sizes: images of each process in this step.
+        classifiers: the last layer of each network.
     """
 
     outputs: Mapping[str, NetworkOutput]
@@ -43,52 +44,74 @@ class LossInputs:
     masks: Mapping[str, Tensor]
     rng_key: tuple[int, int, int]
     sizes: list[int]
+    classifiers: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 class ObjectiveModule(nn.Module):
-    """One objective of a recipe. Its state (adapters, running estimates) is that of its loss module."""
+    """One objective of a recipe. Its state (adapters, running estimates) is that of its loss module.
 
-    def __init__(self, objective: Objective, spec: LossSpec, loss: nn.Module) -> None:
+    Args:
+        losses: the loss module of each network that the objective learns from, by its name; one under ``""`` for a loss
+            of a single network. With several teachers the objective is the weighted sum of one loss each, which for
+            the KL divergence has the gradient of the divergence from the teachers' mean probabilities.
+    """
+
+    def __init__(self, objective: Objective, spec: LossSpec, losses: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.objective, self.spec, self.loss = objective, spec, loss
+        self.objective, self.spec = objective, spec
+        self.loss = nn.ModuleDict(losses) if len(losses) > 1 else next(iter(losses.values()))
 
     def weight(self, epoch: int) -> float:
+        """Return the objective's weight in an epoch, counted from 0."""
         return weight_at(self.objective.weight, epoch)
 
     @property
     def networks(self) -> set[str]:
-        """The networks that it looks at."""
+        """The networks whose outputs it reads."""
         feeds = self.spec.feeds.values()
-        return {self._network(feed) for feed in feeds if feed.startswith(("to.", "from."))}
+        return {name for feed in feeds if feed.startswith(("to.", "from.")) for name in self._networks(feed)}
 
     @property
     def banks(self) -> set[str]:
-        """The networks whose memory banks it looks at."""
-        return {self._network(feed) for feed in self.spec.feeds.values() if feed.endswith(".bank")}
+        """The networks whose memory banks it reads."""
+        return {name for feed in self.spec.feeds.values() if feed.endswith(".bank") for name in self._networks(feed)}
+
+    def features(self, network: str) -> tuple[str, ...]:
+        """Return the feature points of a network that it reads."""
+        feeds = {feed for feed in self.spec.feeds.values() if feed.endswith(".features")}
+        return tuple(
+            point
+            for side in ("to", "from")
+            if f"{side}.features" in feeds and network in self._networks(f"{side}.features")
+            for point in feature_points(self.objective, self.spec, side)
+        )
 
     def forward(self, step: LossInputs) -> Tensor:
-        """The loss of this process's images, or of the global batch where it relates images.
+        """Return the loss of this process's images, or of the global batch where the loss relates images.
 
         Either way the mean over processes is the loss of the global batch.
         """
-        several = len(step.sizes) > 1
-        inputs = {name: self._input(name, feed, step) for name, feed in self.spec.feeds.items()}
-        if several and self.spec.relates_images:
-            inputs = {
-                name: gather_views(value, step.sizes) if isinstance(value, Tensor) else value
-                for name, value in inputs.items()
-            }
-            return self.loss(**inputs)
-        loss = self.loss(**inputs)
-        share = len(step.labels) * len(step.sizes) / sum(step.sizes)
-        return loss * share if several else loss
+        sources = self.objective.sources
+        if len(sources) <= 1:
+            return self._value(self.loss, next(iter(sources), None), step)
+        assert isinstance(self.loss, nn.ModuleDict)
+        values = [weight * self._value(self.loss[name], name, step) for name, weight in sources.items()]
+        return torch.stack(values).sum()
 
-    def _network(self, feed: str) -> str:
-        side = self.objective.learner if feed.startswith("to.") else self.objective.source
-        assert side is not None
-        return side
+    def _value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
+        inputs = {name: self._input(name, feed, source, step) for name, feed in self.spec.feeds.items()}
+        if len(step.sizes) == 1:
+            return loss(**inputs)
+        if self.spec.relates_images:
+            return loss(**{name: _gathered(value, step.sizes) for name, value in inputs.items()})
+        return loss(**inputs) * (len(step.labels) * len(step.sizes) / sum(step.sizes))
 
-    def _input(self, argument: str, feed: str, step: LossInputs) -> Any:
+    def _networks(self, feed: str) -> tuple[str, ...]:
+        return (self.objective.learner,) if feed.startswith("to.") else tuple(self.objective.sources)
+
+    def _input(self, argument: str, feed: str, source: str | None, step: LossInputs) -> Any:
+        side, _, kind = feed.partition(".")
+        network = self.objective.learner if side == "to" else str(source)
         if feed == "generator":
             return generator(*step.rng_key, f"objective/{self.objective.name}", device=step.labels.device)
         if feed == "views":
@@ -96,51 +119,78 @@ class ObjectiveModule(nn.Module):
         if feed in ("labels", "rows"):
             value = getattr(step, feed)
             return value.repeat(self._views(step)) if self.sees_all and not self.spec.tells_views_apart else value
-        if feed.endswith(".bank"):
-            return step.banks[self._network(feed)]
-        if feed == "masks":
-            value = step.masks[self.objective.learner]
-        else:
-            value = getattr(step.outputs[self._network(feed)], feed.split(".")[1])
+        if kind == "bank":
+            return step.banks[network]
+        if kind == "classifier":
+            return step.classifiers[network]
+        trains = argument in self.spec.trains
+        if kind == "features":
+            maps = step.outputs[network].features
+            points = feature_points(self.objective, self.spec, side)
+            return [self._images(maps[point], trains, step) for point in points]
+        value = step.masks[self.objective.learner] if feed == "masks" else getattr(step.outputs[network], kind)
+        return self._images(value, trains, step)
+
+    def _images(self, value: Tensor, trains: bool, step: LossInputs) -> Tensor:
         value = value if self.sees_all else value[: len(step.rows)]
-        return value if argument in self.spec.trains else value.detach()
+        return value if trains else value.detach()
 
     @property
     def sees_all(self) -> bool:
-        """Whether it looks at all views of an image, or at the upright one alone."""
+        """Whether it reads all views of an image, or the upright one alone."""
         return self.spec.tells_views_apart or self.objective.images == "all"
 
     def _views(self, step: LossInputs) -> int:
         return len(step.outputs[self.objective.learner].logits) // len(step.rows)
 
 
+def feature_points(objective: Objective, spec: LossSpec, side: str) -> tuple[str, ...]:
+    """Return the feature points that an objective compares on one side (``to`` or ``from``), in order."""
+    named = (objective.from_features or objective.features) if side == "from" else objective.features
+    return tuple(named or spec.features)
+
+
 def build_objectives(
     recipe: Recipe, networks: Mapping[str, AnyNetwork], row_labels: Tensor, classes: int
 ) -> list[ObjectiveModule]:
-    """The objectives of a recipe, in its order. Learned parts of losses start from (seed, name) alone.
+    """Build the objectives of a recipe, in its order. Learned parts of losses start from (seed, name) alone.
 
     Args:
         row_labels: (N,) class of each row of the training part.
         classes: C.
+
+    Raises:
+        PreceptorError: names the objective whose loss cannot be built for these networks.
     """
-    shown = resampled(row_labels.numpy(), recipe.resample, recipe.seed, 0)  # as many of each class in every epoch
+    drawn = resampled(row_labels.numpy(), recipe.resample, recipe.seed, 0)  # as many of each class in every epoch
     facts: dict[str, Any] = {
-        "class_counts": torch.bincount(row_labels[torch.from_numpy(shown)], minlength=classes),
+        "class_counts": torch.bincount(row_labels[torch.from_numpy(drawn)], minlength=classes),
         "row_labels": row_labels,
+        "batch_size": min(recipe.batch_size, len(drawn)),
     }
-    objectives = []
-    for objective in recipe.objectives:
-        spec = spec_of(objective)
-        sides = {"to": networks[objective.learner], "from": networks.get(objective.source or "")}
-        wanted = {argument: _fact(fact, facts, sides) for argument, fact in spec.facts.items()}
+    return [_build(recipe, objective, networks, facts) for objective in recipe.objectives]
+
+
+def _build(
+    recipe: Recipe, objective: Objective, networks: Mapping[str, AnyNetwork], facts: Mapping[str, Any]
+) -> ObjectiveModule:
+    spec = spec_of(objective)
+    settings = settings_of(objective, spec)
+    losses = {}
+    for source in objective.sources or {"": 1.0}:
+        sides = {"to": networks[objective.learner], "from": networks.get(source)}
+        purpose = (objective.name, source) if len(objective.sources) > 1 else (objective.name,)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(recipe.seed, "objective", objective.name).initial_seed())
+            torch.manual_seed(generator(recipe.seed, "objective", *purpose).initial_seed())
             try:
-                loss = spec.module(**settings_of(objective, spec), **wanted)
+                wanted = {name: _fact(fact, facts, sides, objective, spec) for name, fact in spec.facts.items()}
+                for side in ("to", "from"):  # points that no fact asks for must exist all the same
+                    if f"{side}.features" in spec.feeds.values():
+                        _fact(f"{side}.feature_channels", facts, sides, objective, spec)
+                losses[source] = spec.module(**settings, **wanted)
             except PreceptorError as error:
                 raise placed(error, objective) from None
-        objectives.append(ObjectiveModule(objective, spec, loss))
-    return objectives
+    return ObjectiveModule(objective, spec, losses)
 
 
 def build_banks(
@@ -150,8 +200,8 @@ def build_banks(
     row_labels: Tensor,
     classes: int,
 ) -> dict[str, MemoryBank]:
-    """A memory bank for each network that an objective compares with what it said of other images."""
-    wanted = set().union(*(objective_module.banks for objective_module in objectives))
+    """Build one memory bank for each network whose stored projections an objective reads."""
+    wanted = set().union(*(objective.banks for objective in objectives))
     return {
         name: MemoryBank(
             row_labels, int(networks[name].projection_size or 0), classes, generator(recipe.seed, "bank", name)
@@ -161,14 +211,28 @@ def build_banks(
     }
 
 
-def _fact(fact: str, facts: Mapping[str, Any], sides: Mapping[str, AnyNetwork | None]) -> Any:
+def _fact(
+    fact: str,
+    facts: Mapping[str, Any],
+    sides: Mapping[str, AnyNetwork | None],
+    objective: Objective,
+    spec: LossSpec,
+) -> Any:
     if fact in facts:
         return facts[fact]
     side, _, what = fact.partition(".")
     network = sides[side]
     assert network is not None
+    if what == "feature_channels":
+        return network.feature_channels(feature_points(objective, spec, side))
     return {
         "channels": network.channels,
         "embedding": network.embedding_size,
         "projection": network.projection_size,
     }[what]
+
+
+def _gathered(value: Any, sizes: list[int]) -> Any:
+    if isinstance(value, list):
+        return [gather_views(tensor, sizes) for tensor in value]
+    return gather_views(value, sizes) if isinstance(value, Tensor) else value
