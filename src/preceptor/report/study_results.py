@@ -119,11 +119,11 @@ class Study:
     @property
     def layout(self) -> dict[str, str]:
         """Metric -> heading, the columns of the table."""
-        return self.plan.layout.columns
+        return self.plan.columns
 
     @property
     def decimals(self) -> int:
-        return self.plan.layout.decimals
+        return self.plan.decimals
 
     @property
     def baseline(self) -> str:
