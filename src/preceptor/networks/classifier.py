@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from preceptor.networks import attention_gates, attention_residual  # noqa: F401  (they register with timm)
 from preceptor.networks.features import (
     PRE,
     STAGES,
