@@ -33,7 +33,12 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
     tried = {"loss": loss, "name": "tried", **sides}
     seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
-    if "masks" in spec.feeds.values() or loss == "cwd":
+    if spec.critic:
+        with pytest.raises(PreceptorError, match="needs an optimiser of its own"):
+            model([CE, tried], networks, views=seen)
+        return
+    of_maps = loss in ("cwd", "dsd_channel") or any(point.startswith("decoder") for point in spec.features)
+    if "masks" in spec.feeds.values() or of_maps:
         own = {"loss": "cross_entropy_masks", "of": "student"}
         room = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32, 32), generator=generator(0)))

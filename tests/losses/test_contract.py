@@ -170,6 +170,54 @@ class DeafToTeacher(Sound):
         return super().forward(student, torch.zeros_like(teacher))
 
 
+class WithCritic(Sound):
+    """Has a critic that shows how (nobody, 2020)."""
+
+    def __init__(self, counts: Tensor) -> None:
+        super().__init__(counts)
+        self.critic = nn.Linear(4, 1)
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        weight, bias = self.critic.weight.detach(), self.critic.bias.detach()
+        return super().forward(student, teacher) - (student @ weight.T + bias).mean()
+
+    @full_precision
+    def critic_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.critic(student.detach()).exp().mean() - self.critic(teacher.detach()).mean()
+
+
+class TeachesItsCritic(WithCritic):
+    """Lets the student's loss reach the critic (nobody, 2020)."""
+
+    @full_precision
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return Sound.forward(self, student, teacher) - self.critic(student).mean()
+
+
+class CriticTeaches(WithCritic):
+    """Lets the critic's loss reach the student (nobody, 2020)."""
+
+    @full_precision
+    def critic_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return self.critic(student).exp().mean() - self.critic(teacher.detach()).mean()
+
+
+class CriticMissesItself(WithCritic):
+    """Leaves a parameter of its critic out (nobody, 2020)."""
+
+    @full_precision
+    def critic_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return ((student - teacher).detach() @ self.critic.weight.T).mean()
+
+
+SEES_BOTH = {"critic": {"student": "to.logits", "teacher": "from.logits"}}
+
+
+def test_a_sound_loss_with_a_critic_passes() -> None:
+    check_loss(_spec(WithCritic, **SEES_BOTH))
+
+
 BROKEN = [
     ("example_is_complete", Sound, {"feeds": {"student": "to.logits"}}),
     ("example_is_complete", Sound, {"facts": {"row_labels": "row_labels"}}),
@@ -181,6 +229,9 @@ BROKEN = [
     ("gradient_reaches_what_it_trains", TeachesTheTeacher, {}),
     ("gradient_reaches_what_it_trains", Stuck, {}),
     ("gradient_reaches_what_it_trains", IdleParameter, {}),
+    ("critic_learns_alone", TeachesItsCritic, SEES_BOTH),
+    ("critic_learns_alone", CriticTeaches, SEES_BOTH),
+    ("critic_learns_alone", CriticMissesItself, SEES_BOTH),
     ("inputs_stay_untouched", WritesIntoInputs, {}),
     ("takes_a_batch_of_one", NeedsTwo, {}),
     ("state_survives_a_checkpoint", Forgetful, {}),

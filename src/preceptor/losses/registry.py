@@ -41,6 +41,7 @@ FACTS = frozenset(
     {
         "class_counts",  # (C,) images of each class in the training part
         "row_labels",  # (N,) class of each row of the training part
+        "to.classes",  # C of the logits; of masks with the background
         "to.channels",  # K of the feature map
         "from.channels",
         "to.embedding",  # D of the embedding
@@ -76,6 +77,11 @@ class LossSpec:
         features: the feature points that ``to.features`` and ``from.features`` list, in this order, unless a recipe
             names others. Names from :data:`FEATURE_POINTS`.
         exceptions: clauses of the contract that the method cannot keep, each with the reason.
+        critic: argument of the module's ``critic_loss`` -> one of :data:`FEEDS`; empty for a loss without a critic. A
+            critic is a network that learns against the student, the submodule ``critic`` of the loss. The engine
+            leaves its parameters out of the optimiser of networks and losses, and after that one's step calls
+            ``critic_loss`` with the outputs of the same step, detached, and steps an optimiser of the critic's own.
+            ``forward`` passes no gradient to the critic, and ``critic_loss`` none to anything else.
     """
 
     name: str
@@ -88,6 +94,7 @@ class LossSpec:
     compares_places: bool = False
     features: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    critic: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tells_views_apart(self) -> bool:
@@ -97,7 +104,8 @@ class LossSpec:
     @property
     def needs_source(self) -> bool:
         """Whether a recipe must name a network to learn ``from``."""
-        return any(feed.startswith("from.") for feed in (*self.feeds.values(), *self.facts.values()))
+        sources = (*self.feeds.values(), *self.critic.values(), *self.facts.values())
+        return any(source.startswith("from.") for source in sources)
 
     def settings(self) -> dict[str, inspect.Parameter]:
         """The arguments of ``__init__`` that a recipe may set."""
@@ -130,6 +138,7 @@ def register_loss(
     compares_places: bool = False,
     features: tuple[str, ...] = (),
     exceptions: Mapping[str, str] | None = None,
+    critic: Mapping[str, str] | None = None,
 ) -> Callable[[L], L]:
     """Class decorator that registers a loss under ``name``; see :class:`LossSpec` for the arguments.
 
@@ -144,6 +153,8 @@ def register_loss(
     def decorate(module: L) -> L:
         _check("feeds", name, feeds, FEEDS, inspect.signature(module.forward).parameters)
         _check("facts", name, facts, FACTS, inspect.signature(module.__init__).parameters)
+        if critic:
+            _check("critic", name, critic, FEEDS, inspect.signature(getattr(module, "critic_loss")).parameters)  # noqa: B009
         if not set(trains) <= set(feeds):
             raise ValueError(f"loss {name!r}: trains {trains} must be among feeds {tuple(feeds)}")
         _check_features(name, features, {*feeds.values(), *facts.values()})
@@ -158,6 +169,7 @@ def register_loss(
             compares_places,
             tuple(features),
             dict(exceptions or {}),
+            dict(critic or {}),
         )
         LOSSES.add(name, spec)
         with_checks(module, spec)

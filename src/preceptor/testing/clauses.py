@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.losses.registry import LossSpec
-from preceptor.testing.trial import BATCH, cast, exchanged, leaves, let_train, of_images, trial
+from preceptor.testing.trial import BATCH, cast, critic_inputs, exchanged, leaves, let_train, of_images, trial
 from preceptor.utils.randomness import generator
 
 Clause = Callable[[LossSpec], None]
@@ -88,7 +88,10 @@ def keeps_double(spec: LossSpec) -> None:
 
 @_clause
 def gradient_reaches_what_it_trains(spec: LossSpec) -> None:
-    """A finite gradient that is not zero for every argument in ``trains`` and every parameter; none for others."""
+    """A finite gradient that is not zero for every argument in ``trains`` and every parameter; none for others.
+
+    The parameters of a critic have a clause of their own.
+    """
     built = trial(spec)
     tensors = list(leaves(built.inputs))
     for _, _, tensor in tensors:
@@ -100,8 +103,36 @@ def gradient_reaches_what_it_trains(spec: LossSpec) -> None:
         _require(reached == wanted, f"{label!r} receives {'gradient' if reached else 'no gradient'}")
         _require(not wanted or _finite_gradient(tensor), f"the gradient of {label!r} is not finite")
     for name, parameter in built.module.named_parameters():
+        if spec.critic and name.startswith("critic."):
+            continue
         _require(parameter.grad is not None, f"parameter {name!r} receives no gradient")
         _require(_finite_gradient(parameter), f"the gradient of parameter {name!r} is not finite")
+
+
+@_clause
+def critic_learns_alone(spec: LossSpec) -> None:
+    """``critic_loss`` is a finite scalar whose gradient reaches every parameter of the critic and nothing else; the
+    loss itself reaches none of them (asked of losses with a critic)."""
+    if not spec.critic:
+        return
+    built, inputs = trial(spec), critic_inputs(spec)
+    let_train(spec, built.inputs)
+    own = dict(built.module.get_submodule("critic").named_parameters())
+    built.value().backward()
+    for name, parameter in own.items():
+        _require(parameter.grad is None, f"the loss itself reaches {name!r} of the critic")
+    built.module.zero_grad()
+    for _, _, tensor in leaves(inputs):
+        tensor.requires_grad_()
+    value = built.module.critic_loss(**inputs)  # type: ignore[operator]
+    _require(value.shape == () and bool(value.isfinite()), f"critic_loss is {value}, not a finite scalar")
+    value.backward()
+    for _, label, tensor in leaves(inputs):
+        _require(tensor.grad is None, f"critic_loss reaches {label!r}")
+    for name, parameter in built.module.named_parameters():
+        wanted = name.startswith("critic.")
+        _require((parameter.grad is not None) == wanted, f"critic_loss {'misses' if wanted else 'reaches'} {name!r}")
+        _require(not wanted or _finite_gradient(parameter), f"critic_loss: the gradient of {name!r} is not finite")
 
 
 def _finite_gradient(tensor: Tensor) -> bool:

@@ -39,6 +39,26 @@ def trial(spec: LossSpec, *, batch: int = BATCH, seed: int = 0, start: int = 0) 
         return Trial(spec.module(**settings), inputs)
 
 
+def critic_inputs(spec: LossSpec) -> dict[str, Any]:
+    """What a critic sees: the example's inputs for the network that learns, those of another example for the other.
+
+    Raises:
+        AssertionError: ``critic_loss`` asks for what ``forward`` has of neither network.
+    """
+    examples = {"to": trial(spec).inputs, "from": trial(spec, seed=1).inputs}
+    given = {feed.rpartition(".")[2]: argument for argument, feed in spec.feeds.items()}
+    inputs: dict[str, Any] = {}
+    for argument, feed in spec.critic.items():
+        side, _, kind = feed.rpartition(".")
+        if feed == "generator":
+            inputs[argument] = generator(0, "critic")
+            continue
+        if kind not in given:
+            raise AssertionError(f"the example has no {kind} to call critic_loss with")
+        inputs[argument] = examples[side or "to"][given[kind]]
+    return inputs
+
+
 def leaves(inputs: dict[str, Any]) -> Iterator[tuple[str, str, Tensor]]:
     """(argument, label, tensor) for every floating-point tensor that could receive gradient.
 

@@ -16,7 +16,7 @@ from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective, Recipe
 from preceptor.training.checks import placed, settings_of, spec_of
-from preceptor.training.distributed import gather_views
+from preceptor.training.gather import gather_views
 from preceptor.training.loss_schedules import weight_at
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
@@ -226,6 +226,7 @@ def _fact(
     if what == "feature_channels":
         return network.feature_channels(feature_points(objective, spec, side))
     return {
+        "classes": len(network.architecture.classes),
         "channels": network.channels,
         "embedding": network.embedding_size,
         "projection": network.projection_size,
