@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from math import log
+from typing import Literal
 
 import pytest
 import torch
@@ -205,10 +208,10 @@ def test_feature_mse_equals_the_formula(student_side: int, teacher_side: int) ->
     assert_same(lambda x: FeatureMSE(4, 4)(x, teacher), literal, student)
 
 
-@pytest.mark.parametrize("loss", [FeatureMSE, ChannelWiseMap])
-def test_channels_must_agree(loss: type[nn.Module]) -> None:
+@pytest.mark.parametrize("build", [FeatureMSE, partial(ChannelWiseMap, adapter="none")])
+def test_channels_must_agree(build: Callable[[int, int], nn.Module]) -> None:
     with pytest.raises(PreceptorError, match=r"5 channels, the other's 8[\s\S]*map_channels=5"):
-        loss(5, 8)
+        build(5, 8)
 
 
 # --- channel-wise distillation -----
@@ -229,6 +232,32 @@ def test_cwd_equals_the_formula(seed: int, batch: int, temperature: float) -> No
     student, teacher = 3 * torch.randn(2, batch, 3, 4, 5, generator=generator(seed), dtype=torch.float64)
     loss = ChannelWise(temperature)
     assert_same(lambda x: loss(x, teacher), lambda x: literal_cwd(x, teacher, temperature), student)
+
+
+@pytest.mark.parametrize("adapter", ["conv", "conv_bn_relu"])
+def test_cwd_of_maps_equals_the_formula(adapter: Literal["conv", "conv_bn_relu"]) -> None:
+    draw = generator(8)
+    student = torch.randn(2, 3, 4, 4, generator=draw, dtype=torch.float64)
+    teacher = torch.randn(2, 5, 4, 4, generator=draw, dtype=torch.float64)
+    loss = ChannelWiseMap(3, 5, adapter=adapter).double()
+
+    def literal(x: Tensor) -> Tensor:
+        (weight,) = (parameter for parameter in loss.parameters() if parameter.ndim == 4)
+        taken = torch.einsum("ck,bkhw->bchw", weight[:, :, 0, 0], x)
+        if adapter == "conv_bn_relu":
+            mean = taken.mean((0, 2, 3), keepdim=True)
+            variance = (taken - mean).square().mean((0, 2, 3), keepdim=True)
+            taken = ((taken - mean) / (variance + 1e-5).sqrt()).clamp(min=0)
+        return literal_cwd(taken, teacher, 4.0)
+
+    assert_same(lambda x: loss(x, teacher), literal, student)
+
+
+def test_cwd_of_maps_of_as_many_channels_learns_no_adapter() -> None:
+    assert not list(ChannelWiseMap(5, 5).parameters())
+    assert len(list(ChannelWiseMap(5, 5, adapter="conv_bn_relu").parameters())) == 3
+    with pytest.raises(PreceptorError, match="adapter: 'linear'"):
+        ChannelWiseMap(5, 5, adapter="linear")  # type: ignore[arg-type]
 
 
 def test_cwd_looks_at_places_not_at_size() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,17 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
 
 def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
     student = 4 * torch.randn(batch, 5, 3, 3, generator=generator).relu()
-    teacher = 4 * torch.randn(batch, 5, 6, 6, generator=generator).relu()
-    return {"student_channels": 5, "teacher_channels": 5}, {"student": student, "teacher": teacher}
+    teacher = 4 * torch.randn(batch, 6, 6, 6, generator=generator).relu()
+    return {"student_channels": 5, "teacher_channels": 6}, {"student": student, "teacher": teacher}
 
 
-@register_loss("cwd", feeds={"student": "to.logits", "teacher": "from.logits"}, trains=("student",), example=_example)
+@register_loss(
+    "cwd",
+    feeds={"student": "to.logits", "teacher": "from.logits"},
+    trains=("student",),
+    compares_places=True,
+    example=_example,
+)
 class ChannelWise(nn.Module):
     """Channel-wise distillation (Shu et al. 2021, eqs. 2–4):
 
@@ -32,13 +38,16 @@ class ChannelWise(nn.Module):
 
     The softmax runs over the places i of one channel, so that places where a channel is active outweigh the rest. As
     ``cwd`` it compares logits of masks (weight 3 in the paper), as ``cwd_map`` feature maps (50). The mean over the
-    batch is the released code's.
+    batch is the released code's. A constant added to a channel changes nothing: a loss on the masks sets the threshold.
 
     Args:
         temperature: T > 0.
 
     Raises:
         PreceptorError: a temperature that is not positive.
+
+    >>> ChannelWise()(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)).item()
+    0.0
     """
 
     def __init__(self, temperature: float = 4.0) -> None:
@@ -46,6 +55,7 @@ class ChannelWise(nn.Module):
         if not 0 < temperature < float("inf"):
             raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
         self.temperature = temperature
+        self.adapter: nn.Module = nn.Identity()
 
     @full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -59,6 +69,7 @@ class ChannelWise(nn.Module):
                 f"cwd: the student's input has {student.ndim} dimensions", expected="maps, as a segmenter's logits are"
             )
         student, teacher = at_common_size(student, teacher.detach())
+        student = self.adapter(student)
         s = (student.flatten(2) / self.temperature).log_softmax(2)
         t = (teacher.flatten(2) / self.temperature).log_softmax(2)
         return self.temperature**2 * (t.exp() * (t - s)).sum(2).mean()
@@ -73,17 +84,36 @@ class ChannelWise(nn.Module):
     compares_places=True,
 )
 class ChannelWiseMap(ChannelWise):
-    """:class:`ChannelWise` on feature maps of as many channels (Shu et al. 2021).
+    """:class:`ChannelWise` on feature maps (Shu et al. 2021), the student's brought to the teacher's channels.
 
     Args:
-        student_channels: K of the student's map; the engine gives both.
-        teacher_channels: K of the other's.
+        student_channels, teacher_channels: K of either map; the engine gives both.
         temperature: T > 0.
+        adapter: learned; ``conv`` as in CIRKD (Yang et al. 2022), a 1×1 convolution without bias, and only where
+            channels differ; ``conv_bn_relu`` as in the authors' code, always, with batch norm and ReLU; or ``none``.
 
     Raises:
-        PreceptorError: a temperature that is not positive, or channels that differ.
+        PreceptorError: a temperature that is not positive, an unknown adapter, or ``none`` where channels differ.
+
+    >>> ChannelWiseMap(64, 256)(torch.randn(2, 64, 14, 14), torch.randn(2, 256, 14, 14)).shape
+    torch.Size([])
     """
 
-    def __init__(self, student_channels: int, teacher_channels: int, temperature: float = 4.0) -> None:
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        temperature: float = 4.0,
+        adapter: Literal["conv", "conv_bn_relu", "none"] = "conv",
+    ) -> None:
         super().__init__(temperature)
-        check_channels("cwd_map", student_channels, teacher_channels)
+        if adapter not in ("conv", "conv_bn_relu", "none"):
+            raise PreceptorError(f"adapter: {adapter!r}", expected="conv, conv_bn_relu or none")
+        if adapter == "none":
+            check_channels("cwd_map", student_channels, teacher_channels)
+        layers: list[nn.Module] = []
+        if adapter == "conv_bn_relu" or (adapter == "conv" and student_channels != teacher_channels):
+            layers = [nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)]
+        if adapter == "conv_bn_relu":
+            layers += [nn.BatchNorm2d(teacher_channels), nn.ReLU()]
+        self.adapter = nn.Sequential(*layers)
