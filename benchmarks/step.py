@@ -105,7 +105,7 @@ def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
     labels = torch.from_numpy(loaders["train"].labels)
     model = build_model(run, recipe, catalog, labels)
-    return Training(fabric, run, recipe, model, Parts(loaders["train"], loaders["train"], "train", ()))
+    return Training(fabric, recipe, model, Parts(loaders["train"], loaders["train"], "train", ()))
 
 
 def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:

@@ -53,7 +53,7 @@ def started(recipe: Recipe, root: Path, folder: Path) -> Training:
     model = build_model(run, run.recipe, catalog, torch.from_numpy(loaders["train"].labels))
     watched = "test" if recipe.protocol == "paper" else "validation"
     fabric = Fabric(accelerator="cpu", devices=1)
-    return Training(fabric, run, run.recipe, model, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
+    return Training(fabric, run.recipe, model, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

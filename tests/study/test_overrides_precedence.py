@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import read_plan, validate
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, plan
@@ -16,7 +16,7 @@ EXACT = {"networks.student.backbone": "test_efficientnet"}
 
 def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The rows' settings; ``teacher`` is that of the plan."""
-    found = settle(plan(**changes), Asked(quick="quick" in changes, overrides=overrides))
+    found = resolve_plan(plan(**changes), CommandLine(quick="quick" in changes, overrides=overrides))
     teacher = {} if found.teacher is None else {"teacher": found.teacher.set}
     return {row.name: row.set for row in found.rows} | teacher
 
@@ -34,14 +34,14 @@ def test_a_word_for_all_rows_that_one_of_them_would_not_hear_is_refused(
 ) -> None:
     """Else the baseline would be of another network than what it is compared with."""
     with pytest.raises(PreceptorError) as caught:
-        settle(read_plan(name), Asked(overrides=said))
+        resolve_plan(read_plan(name), CommandLine(overrides=said))
     assert caught.value.what.startswith(f"{where}: ")
-    assert caught.value.remedy == f"say {remedy} instead"
+    assert caught.value.remedy == f"set {remedy} instead"
 
 
 def test_the_remedy_reaches_every_row() -> None:
     key = "networks.student.backbone"
-    for row in settle(read_plan("crckd_table1"), Asked(overrides={key: "resnet18"})).rows:
+    for row in resolve_plan(read_plan("crckd_table1"), CommandLine(overrides={key: "resnet18"})).rows:
         assert row.set[key] == "resnet18"
 
 
@@ -63,12 +63,14 @@ def test_what_quick_says_of_the_teacher_holds_over_what_it_says_of_all() -> None
 
 def test_a_word_about_what_the_plans_teacher_replaces_is_refused() -> None:
     rows = [*PLAN["rows"], {"name": "KD off", "recipe": "kd_off_v1"}]
-    settle(plan(rows=rows), Asked(overrides={"teacher_backbone": "test_resnet"}))
+    resolve_plan(plan(rows=rows), CommandLine(overrides={"teacher_backbone": "test_resnet"}))
     with pytest.raises(PreceptorError, match="teacher_backbone: changes nothing in any row") as caught:
-        settle(plan(rows=rows, teacher={"recipe": "teacher"}), Asked(overrides={"teacher_backbone": "test_resnet"}))
+        resolve_plan(
+            plan(rows=rows, teacher={"recipe": "teacher"}), CommandLine(overrides={"teacher_backbone": "test_resnet"})
+        )
     assert "networks.teacher.backbone" in caught.value.remedy
     with pytest.raises(PreceptorError, match=r"unknown key 'epoch'\. Did you mean 'epochs'"):
-        settle(plan(rows=rows, teacher={"recipe": "teacher"}), Asked(overrides={"epoch": 3}))
+        resolve_plan(plan(rows=rows, teacher={"recipe": "teacher"}), CommandLine(overrides={"epoch": 3}))
 
 
 def test_a_baseline_that_nothing_is_paired_with_is_refused() -> None:
@@ -82,3 +84,29 @@ def test_a_baseline_that_nothing_is_paired_with_is_refused() -> None:
 def test_settings_that_are_no_mapping_are_named() -> None:
     with pytest.raises(PreceptorError, match="'set'"):
         validate({**PLAN, "folds": 5, "set": [1]}, "plan")
+
+
+def test_a_study_wide_setting_skips_rows_whose_recipe_has_no_such_key() -> None:
+    """Also where the section exists and only its leaf does not, as a momentum beside Adam."""
+    rows = [PLAN["rows"][0], {**PLAN["rows"][1], "set": {"optimiser.name": "sgd"}}]
+    found = settled({}, rows=rows, set={**PLAN["set"], "optimiser.momentum": 0.5, "objectives.kl.weight": 2.0})
+    assert found["KD"]["optimiser.momentum"] == 0.5
+    assert found["KD"]["objectives.kl.weight"] == 2.0
+    assert not {"optimiser.momentum", "objectives.kl.weight"} & found["alone"].keys()
+    with pytest.raises(PreceptorError, match=r"unknown key 'optimiser\.momentun'"):
+        settled({}, rows=rows, set={"optimiser.momentun": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [
+        ("classification", ["balanced_accuracy", "accuracy", "macro_f1", "macro_auc"]),
+        ("segmentation", ["iou_pooled", "iou", "dice"]),
+    ],
+)
+def test_a_plan_without_layout_shows_the_main_metrics_of_its_task(task: str, columns: list[str]) -> None:
+    changes = {"set": {**PLAN["set"], "task": task}, "rows": [{"name": "alone", "recipe": "student"}]}
+    whole = {key: value for key, value in PLAN.items() if key != "layout"}
+    settings = {key: value for key, value in changes["set"].items() if "teacher" not in key}
+    found = resolve_plan(validate({**whole, **changes, "set": settings}, "plan"))
+    assert list(found.columns) == columns

@@ -25,7 +25,7 @@ from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study import estimate as timing
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import to_yaml
 from preceptor.study.scheduler import Study, conduct, open_study
 from preceptor.study.state import threads_before
@@ -65,7 +65,7 @@ class InThisProcess:
 
 
 def run(engine: Engine, root: Path, out: Path, **changes: Any) -> Study:
-    study = open_study(settle(plan(**changes), Asked(root=root)), out)
+    study = open_study(resolve_plan(plan(**changes), CommandLine(root=root)), out)
     conduct(study, lambda: engine, 1)
     return study
 
@@ -142,7 +142,7 @@ def test_failures_are_written_down_while_others_go_on(phantom_root: Path, tmp_pa
 
 def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
     quick = {"set": {"epochs": 1}, "rows": ["alone"]}
-    study = open_study(settle(plan(quick=quick), Asked(quick=True, root=phantom_root)), tmp_path / "study")
+    study = open_study(resolve_plan(plan(quick=quick), CommandLine(quick=True, root=phantom_root)), tmp_path / "study")
     with pytest.raises(KeyboardInterrupt):
         conduct(study, lambda: InThisProcess(dies_after=0), 1)
     assert [(cell["state"], cell["quick"]) for cell in table(tmp_path / "study")] == [("pending", True)]
@@ -153,7 +153,7 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
             console.print(shown)
         assert "(quick: not evidence)" in said.get().splitlines()[0]
     with pytest.raises(PreceptorError, match="holds a quick study, and this is a study at full size"):
-        open_study(settle(plan(quick=quick), Asked(root=phantom_root)), tmp_path / "study")
+        open_study(resolve_plan(plan(quick=quick), CommandLine(root=phantom_root)), tmp_path / "study")
 
 
 def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
 
 def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Path) -> None:
     for quick in (False, True):
-        asked = Asked(quick=quick, root=phantom_root)
-        study = open_study(settle(plan(quick={"rows": ["alone"]}), asked), tmp_path / str(quick))
+        asked = CommandLine(quick=quick, root=phantom_root)
+        study = open_study(resolve_plan(plan(quick={"rows": ["alone"]}), asked), tmp_path / str(quick))
         engine = InThisProcess(dies_after=0)
         engine.close = lambda: None  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
@@ -177,7 +177,7 @@ def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Pat
 
 def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], phantom_root: Path) -> None:
     with pytest.raises(PreceptorError, match="holds the study 'tiny'"):
-        open_study(settle(plan(name="other"), Asked(root=phantom_root)), once[0])
+        open_study(resolve_plan(plan(name="other"), CommandLine(root=phantom_root)), once[0])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_damaged_folder_is_one_clear_error(
         out.mkdir()
     (out / name).write_text(content)
     with pytest.raises(PreceptorError, match=said):
-        open_study(settle(plan(rows=PLAN["rows"][:1]), Asked(root=phantom_root)), out)
+        open_study(resolve_plan(plan(rows=PLAN["rows"][:1]), CommandLine(root=phantom_root)), out)
 
 
 # --- engines -------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path
     made = []
 
     def times(budget: float = 60.0, **changes: Any) -> dict[str, float]:
-        study = open_study(settle(plan(**changes), Asked(root=phantom_root)), tmp_path / "study")
+        study = open_study(resolve_plan(plan(**changes), CommandLine(root=phantom_root)), tmp_path / "study")
         with pytest.MonkeyPatch.context() as patch:
             pace = timing._pace
             patch.setattr(timing, "_pace", lambda *said: made.append(1) or pace(*said))

@@ -15,7 +15,7 @@ from fake_study import FakeStudy, write_fake_study
 from preceptor.cli.study import study
 from preceptor.cli.study_console import Watcher
 from preceptor.report.study_results import read_study
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import conduct, open_study
 from preceptor.study.worker import Outcome, Task
 from small_study import plan
@@ -67,13 +67,13 @@ def test_failures_stay_known_until_they_have_been_tried_again(
     """Also if the next try is interrupted before they had their turn; the time that is left counts them."""
     out = tmp_path / "study"
     for stopped in (False, True):
-        opened = open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), out)
+        opened = open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out)
         try:
             conduct(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
         except KeyboardInterrupt:
             assert stopped
         assert states(out) == [("failed", "no luck")] * 2
-    assert open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), out).count("failed") == 2
+    assert open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out).count("failed") == 2
     command(phantom_root, tmp_path, dry_run=True)
     said = capsys.readouterr().out
     assert "failed before, is tried again: cells/alone-fold0-seed0-" in said
@@ -141,7 +141,7 @@ def test_a_damaged_run_is_left_out_of_the_report_and_named(tmp_path: Path, damag
 
 def test_the_live_table_names_what_failed(phantom_root: Path, tmp_path: Path) -> None:
     """That of this session, and that of earlier ones which is tried again."""
-    opened = open_study(settle(plan(rows=ROWS), Asked(root=phantom_root)), tmp_path / "study")
+    opened = open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), tmp_path / "study")
     first, second = opened.outcomes
     opened.outcomes[first] = Outcome(first, "failed", "no luck")
     opened.outcomes[second] = Outcome(second, "pending", "no memory")

@@ -16,7 +16,7 @@ from preceptor.data.phantom import CLASSES, Phantom, draw
 from preceptor.data.split import make_split
 from preceptor.evaluation.names import OF_TASK
 from preceptor.study.matrix import expand
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import read_plan, shipped, to_yaml, validate
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
@@ -24,7 +24,7 @@ from small_study import PLAN, SETTINGS, plan
 
 def refusal(**changes: Any) -> str:
     with pytest.raises(PreceptorError) as refused:
-        expand(settle(plan(**changes)), "data", Path("nowhere"))
+        expand(resolve_plan(plan(**changes)), "data", Path("nowhere"))
     return str(refused.value)
 
 
@@ -53,7 +53,7 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
         ({"rows": [*PLAN["rows"], PLAN["rows"][0]]}, "alone occurs twice"),
         ({"rows": [{"name": "alone"}]}, "needs either a recipe, or teacher: true"),
         ({"rows": [{"name": "alone", "teacher": True}]}, "the plan has none"),
-        ({"set": {"seed": 3}}, "set.seed: is the plan's own; see seeds"),
+        ({"set": {"seed": 3}}, "set.seed: is set by the plan; see seeds"),
         ({"set": {"epohcs": 3}}, "unknown key 'epohcs'. Did you mean 'epochs'?"),
         ({"set": {"networks.studnet.backbone": "resnet18"}}, "Did you mean 'student'?"),
         ({"set": {**SETTINGS, "epochs": "many"}}, "row alone: recipe student: 'epochs' is 'many'"),
@@ -76,12 +76,12 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
             {"rows": _with(**{"networks.teacher.trained_by.set": {"split.seed": 3}})},
             "row KD, recipe teacher: split.seed is 3, but 0 in row alone",
         ),
-        ({"layout": {"columns": {"balanced_acuracy": "BMA"}}}, "layout.columns: classification has no figure "),
+        ({"layout": {"columns": {"balanced_acuracy": "BMA"}}}, "layout.columns: classification has no metric "),
         ({"layout": {"columns": {"balanced_acuracy": "BMA"}}}, "Did you mean 'balanced_accuracy'?"),
-        ({"layout": {"columns": {"iou": "IoU"}}}, "classification has no figure 'iou' (it is of segmentation)."),
+        ({"layout": {"columns": {"iou": "IoU"}}}, "classification has no metric 'iou' (it is of segmentation)."),
         (
             {"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"acuracy": 0.8}}}]},
-            "paper, T: classification has no figure 'acuracy'. Did you mean 'accuracy'?",
+            "paper, T: classification has no metric 'acuracy'. Did you mean 'accuracy'?",
         ),
         ({"folds": [5]}, "fold 5: the recipe's split has 5 folds"),
         ({"rows": [{"name": "alone", "recipe": "kd", "set": {"objectives.kl.temprature": 3}}]}, "row alone: "),
@@ -112,7 +112,7 @@ def test_a_plan_from_a_file_finds_recipes_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(recipe_yaml(resolve("student")))
     said = {**PLAN, "rows": [{"name": "alone", "recipe": "mine.yaml"}], "set": {}}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(said))
-    settled = settle(read_plan(str(tmp_path / "plan.yaml")), Asked(overrides={"epochs": 7}))
+    settled = resolve_plan(read_plan(str(tmp_path / "plan.yaml")), CommandLine(overrides={"epochs": 7}))
     assert settled.rows[0].recipe == str(tmp_path / "mine.yaml")
     assert settled.rows[0].set == {"epochs": 7}
     with pytest.raises(PreceptorError, match="Did you mean 'crckd_table1'"):
@@ -132,21 +132,21 @@ def test_settling() -> None:
         paper=[{"table": "Table 1", "data": "phantom", "rows": {"KD": {"accuracy": 0.9}}}],
         quick={"rows": ["alone", "KD"], "folds": [0], "set": {"batch_size": 16}},
     )
-    settled = settle(whole, Asked(overrides={"epochs": 2, "seeds": [7, 8]}))
+    settled = resolve_plan(whole, CommandLine(overrides={"epochs": 2, "seeds": [7, 8]}))
     assert settled.row("alone").set == {"batch_size": 8, "split.folds": 3, "epochs": 2}
     assert settled.row("KD").set["temperature"] == 3.0
     assert (settled.folds, settled.seeds, settled.set, settled.is_quick) == ([0, 1, 2], [7, 8], {}, False)
     assert settled.row("KD").networks == ["student"]
-    assert settle(whole, Asked(reader="ham10000", root=Path("/h"))).paper == []
-    quick = settle(whole, Asked(quick=True))
+    assert resolve_plan(whole, CommandLine(reader="ham10000", root=Path("/h"))).paper == []
+    quick = resolve_plan(whole, CommandLine(quick=True))
     assert [row.name for row in quick.rows] == ["alone", "KD"]
     assert quick.row("alone").set["batch_size"] == 16
     assert (quick.folds, quick.paper, quick.is_quick) == ([0], [], True)
     for one in (settled, quick):  # a settled plan is a plan, and settling it again changes nothing
-        assert settle(validate(yaml.safe_load(to_yaml(one)), "again")) == one
+        assert resolve_plan(validate(yaml.safe_load(to_yaml(one)), "again")) == one
     assert "quick: true" in to_yaml(quick)
     with pytest.raises(PreceptorError, match="no quick section"):
-        settle(plan(), Asked(quick=True))
+        resolve_plan(plan(), CommandLine(quick=True))
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
@@ -154,9 +154,9 @@ def test_folds_on_the_command_line_are_how_many_there_are(name: str) -> None:
     """Over the plan's number and that of its quick section; a list is some of those that there are."""
     from preceptor.recipes.resolve import resolve
 
-    plain = settle(read_plan(name), Asked(quick=True))
-    some = settle(read_plan(name), Asked(quick=True, overrides={"folds": [1], "seeds": [4]}))
-    three = settle(read_plan(name), Asked(quick=True, overrides={"folds": 3, "seeds": 2}))
+    plain = resolve_plan(read_plan(name), CommandLine(quick=True))
+    some = resolve_plan(read_plan(name), CommandLine(quick=True, overrides={"folds": [1], "seeds": [4]}))
+    three = resolve_plan(read_plan(name), CommandLine(quick=True, overrides={"folds": 3, "seeds": 2}))
     assert (some.folds, some.seeds) == ([1], [4])
     assert (three.folds, three.seeds) == ([0, 1, 2], [0, 1])
     for row in plain.rows:
@@ -172,7 +172,7 @@ def test_folds_on_the_command_line_are_how_many_there_are(name: str) -> None:
 def test_shipped_plans_expand(name: str) -> None:
     """At full size and quick, with one fold for the sake of time; all who need a teacher share one."""
     for quick in (False, True):
-        settled = settle(read_plan(name), Asked(quick=quick, overrides={"folds": [0]}))
+        settled = resolve_plan(read_plan(name), CommandLine(quick=quick, overrides={"folds": [0]}))
         matrix = expand(settled, "data", Path("nowhere"))
         assert len(matrix.cells) == len(settled.rows)
         parts = Counter(matrix.jobs[key].recipe.name for key in matrix.shared)
@@ -197,7 +197,7 @@ def test_shipped_plans_expand(name: str) -> None:
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_plans_of_the_measurements_share_one_teacher(path: Path) -> None:
     overrides = {"networks.teacher.pretrained": "none"}  # the weights are not in the repository
-    settled = settle(read_plan(str(path)), Asked(overrides=overrides))
+    settled = resolve_plan(read_plan(str(path)), CommandLine(overrides=overrides))
     matrix = expand(settled, "data", Path("nowhere"))
     assert [matrix.jobs[key].recipe.name for key in matrix.shared].count("teacher") == 1
     budgets = {job.recipe.epochs for key, job in matrix.jobs.items() if matrix.jobs[key].recipe.name != "sskd_head"}
@@ -211,7 +211,7 @@ def test_the_readme_names_plans_that_exist() -> None:
     assert {one for one in named if not one.endswith(".yaml")} <= set(shipped())
     assert len(named) > 3
     (example,) = [code for code in blocks("README.md", "yaml") if "baseline" in code]
-    assert [row.name for row in settle(validate(yaml.safe_load(example), "README.md")).rows] == [
+    assert [row.name for row in resolve_plan(validate(yaml.safe_load(example), "README.md")).rows] == [
         "alone",
         "KD",
         "SSD-KD",
@@ -229,7 +229,7 @@ def _phantom_rows(knobs: Phantom) -> pd.DataFrame:
 
 
 def identities(fingerprint: str = "data", **changes: Any) -> dict[str, str]:
-    matrix = expand(settle(plan(**changes)), fingerprint, Path("nowhere"))
+    matrix = expand(resolve_plan(plan(**changes)), fingerprint, Path("nowhere"))
     return {f"{cell.row.name}/{cell.fold}/{cell.seed}": cell.job.identity for cell in matrix.cells}
 
 
@@ -267,16 +267,16 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
 def test_shared_parts() -> None:
     """Heads stand on teachers; the plan's own teacher takes the place of all, and is a row."""
     rows = [*PLAN["rows"], {"name": "SSKD", "recipe": "sskd"}, {"name": "FitNet", "recipe": "fitnet"}]
-    matrix = expand(settle(plan(rows=rows, seeds=[0, 1])), "data", Path("out"))
+    matrix = expand(resolve_plan(plan(rows=rows, seeds=[0, 1])), "data", Path("out"))
     assert Counter(matrix.jobs[key].recipe.name for key in matrix.shared) == {"teacher": 2, "sskd_head": 2}
     order = list(matrix.jobs)
     for key, job in matrix.jobs.items():
         assert all(order.index(part.identity) < order.index(key) for part in job.parts.values())
-    fixed = expand(settle(plan(rows=rows, seeds=[0, 1], teacher_seed=5)), "data", Path("out"))
+    fixed = expand(resolve_plan(plan(rows=rows, seeds=[0, 1], teacher_seed=5)), "data", Path("out"))
     assert {fixed.jobs[key].seed for key in fixed.shared} == {5}
     assert len(fixed.shared) == 2
     own = {"recipe": "teacher", "set": {"epochs": 9}}
-    taught = settle(plan(rows=[*rows, {"name": "T", "teacher": True}], teacher=own))
+    taught = resolve_plan(plan(rows=[*rows, {"name": "T", "teacher": True}], teacher=own))
     matrix = expand(taught, "data", Path("out"))
     teachers = [job for job in matrix.jobs.values() if job.recipe.name == "teacher"]
     assert [job.recipe.epochs for job in teachers] == [9]
@@ -297,20 +297,22 @@ def test_a_row_may_not_say_in_vain_what_its_teacher_is(row: dict[str, Any]) -> N
     """It would be another row's run under a name that says otherwise."""
     (key,) = row["set"]
     rows = [*PLAN["rows"], {"name": "small T", **row}]
-    assert f"row small T: set.{key}: the plan's teacher takes" in refusal(rows=rows, teacher={"recipe": "teacher"})
-    settle(plan(rows=rows))  # where it is not in vain
+    assert f"row small T: set.{key}: has no effect, the plan's teacher takes" in refusal(
+        rows=rows, teacher={"recipe": "teacher"}
+    )
+    resolve_plan(plan(rows=rows))  # where it is not in vain
 
 
 def test_what_all_rows_say_of_the_teacher_is_left_to_the_plans(tmp_path: Path) -> None:
     rows = [*PLAN["rows"], {"name": "SSKD", "recipe": "sskd", "set": {"head_epochs": 2}}]
-    settled = settle(plan(rows=rows, teacher={"recipe": "teacher"}))
+    settled = resolve_plan(plan(rows=rows, teacher={"recipe": "teacher"}))
     assert settled.teacher is not None
     assert settled.teacher.set["networks.teacher.backbone"] == "test_resnet"
     assert not any(key.startswith("networks.teacher") for row in settled.rows for key in row.set)
     assert settled.row("SSKD").set["head_epochs"] == 2
-    assert settle(validate(yaml.safe_load(to_yaml(settled)), "again")) == settled
+    assert resolve_plan(validate(yaml.safe_load(to_yaml(settled)), "again")) == settled
 
 
 def test_rows_that_are_one_run_are_known() -> None:
     rows = [*PLAN["rows"], {"name": "KD again", "recipe": "kd"}]
-    assert expand(settle(plan(rows=rows)), "data", Path("out")).alike() == [["KD", "KD again"]]
+    assert expand(resolve_plan(plan(rows=rows)), "data", Path("out")).alike() == [["KD", "KD again"]]

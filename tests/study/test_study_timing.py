@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from preceptor.study import estimate
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study
 from small_study import SETTINGS, plan
 
@@ -23,7 +23,7 @@ def test_an_epoch_is_as_long_as_what_it_draws(
     def seconds(resample: str) -> tuple[float, np.ndarray]:
         rows = [{"name": "alone", "recipe": "student"}]
         asked = plan(rows=rows, set={**SETTINGS, "epochs": 3, "resample": resample})
-        study = open_study(settle(asked, Asked(root=phantom_root)), tmp_path / "study")
+        study = open_study(resolve_plan(asked, CommandLine(root=phantom_root)), tmp_path / "study")
         (job,) = study.matrix.jobs.values()
         split = estimate.split_of(study.catalog, job.recipe, job.fold)
         train = split.loc[split["part"] == "train", "label"]

@@ -13,7 +13,7 @@ import pytest
 
 from preceptor.cli.study_console import matrix_table, result_table
 from preceptor.study.engines.local import bearable
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, conduct, open_study
 from preceptor.study.state import refuse_other_data, threads_before
 from preceptor.study.worker import Outcome, Task, work
@@ -47,7 +47,7 @@ class Stopped:
 
 
 def opened(root: Path, out: Path, **changes: Any) -> Study:
-    return open_study(settle(plan(**{**ALONE, **changes}), Asked(root=root)), out)
+    return open_study(resolve_plan(plan(**{**ALONE, **changes}), CommandLine(root=root)), out)
 
 
 def stop(study: Study) -> Stopped:

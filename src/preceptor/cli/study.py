@@ -15,7 +15,7 @@ from preceptor.report.study_results import read_study
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine, bearable, cores
 from preceptor.study.matrix import Cell
-from preceptor.study.overrides import Asked, settle
+from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import read_plan
 from preceptor.study.scheduler import LOGS, Study, conduct, open_study
 from preceptor.study.state import TABLE, threads_before
@@ -39,7 +39,7 @@ def study(
     if address is not None and engine != "ray":
         raise PreceptorError(f"--address {address}: belongs to --engine ray")
     settings, options = split_overrides(overrides)
-    settled = settle(read_plan(plan), Asked(quick, data, root, options, read_ids(exclude), settings))
+    settled = resolve_plan(read_plan(plan), CommandLine(quick, data, root, options, read_ids(exclude), settings))
     folder = out or Path("studies") / (settled.name + ("-quick" if settled.is_quick else ""))
     opened = open_study(settled, folder)
     threads = threads_before(opened.folder, settled)

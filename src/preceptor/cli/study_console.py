@@ -224,24 +224,24 @@ def _progress(study: Study, job: Job) -> str:
 
 def result_table(study: Study) -> Table:
     """Mean ± standard deviation over the finished cells of each row, the published figures beside it."""
-    plan, decimals = study.plan, study.plan.layout.decimals
+    plan, decimals = study.plan, study.plan.decimals
     published = plan.published
     table = Table(title=heading(study), title_justify="left", caption_justify="left")
     table.add_column("row", no_wrap=True)
     table.add_column("network", no_wrap=True)
     table.add_column("cells", justify="right")
-    for title in plan.layout.columns.values():
+    for title in plan.columns.values():
         table.add_column(escape(title), justify="right", no_wrap=True)
     for row in plan.rows:
         cells = [cell for cell in study.matrix.cells if cell.row.name == row.name]
         done = [cell for cell in cells if study.outcome(cell).state == "done"]
         for index, network in enumerate(row.networks or []):
-            figures = [_mean(study, done, network, metric, decimals) for metric in plan.layout.columns]
+            figures = [_mean(study, done, network, metric, decimals) for metric in plan.columns]
             name = row.name + (" (baseline)" if row.name == plan.baseline else "")
             table.add_row(escape(name) if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
         if published is not None and row.name in published.rows:
             told = published.rows[row.name]
-            shown = [f"{told[metric]:.{decimals}f}" if metric in told else "" for metric in plan.layout.columns]
+            shown = [f"{told[metric]:.{decimals}f}" if metric in told else "" for metric in plan.columns]
             table.add_row("", "as published", "", *shown, style="dim")
     said = [f"published: {escape(published.table)}"] if published is not None else []
     said += [NOT_EVIDENCE] if plan.is_quick else []

@@ -53,6 +53,18 @@ def load_pretrained(backbone: nn.Module, name: str, pretrained: str) -> str:
     return start
 
 
+def check_available(backbone: str, pretrained: str) -> None:
+    """Fetch ImageNet weights into the hub's cache, or read the weights file, so that training cannot lack them.
+
+    Raises:
+        PreceptorError: no such file, no connection, or no such weights.
+    """
+    if pretrained == "imagenet":
+        _from_hub(backbone)
+    elif pretrained != "none":
+        read_weights(Path(pretrained))
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a ``.safetensors`` file, or of a ``.pth`` / ``.pt`` file that unpickles nothing but tensors."""
     if not path.is_file():

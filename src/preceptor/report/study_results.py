@@ -15,7 +15,7 @@ import yaml
 from preceptor.report.run import Run, load_run
 from preceptor.study.plan import Plan, Row, validate
 from preceptor.study.state import PLAN, TABLE
-from preceptor.study.validation import alike
+from preceptor.study.validation import one_run
 from preceptor.utils.errors import PreceptorError
 
 #: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
@@ -119,11 +119,11 @@ class Study:
     @property
     def layout(self) -> dict[str, str]:
         """Metric -> heading, the columns of the table."""
-        return self.plan.layout.columns
+        return self.plan.columns
 
     @property
     def decimals(self) -> int:
-        return self.plan.layout.decimals
+        return self.plan.decimals
 
     @property
     def baseline(self) -> str:
@@ -164,7 +164,7 @@ class Study:
     @property
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells."""
-        return alike((cell.path, cell.row) for cell in self.of("done"))
+        return one_run((cell.path, cell.row) for cell in self.of("done"))
 
     def of(self, *states: str) -> list[Cell]:
         return [cell for cell in self.cells if cell.state in states]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ from preceptor.data.readers import read
 from preceptor.data.split import read_split, split_hash
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve, to_yaml
+from preceptor.training.checkpoint import CheckpointStore
 from preceptor.utils.errors import PreceptorError, some_of
-from preceptor.utils.files import write_text
+from preceptor.utils.files import remove_halves, write_text
+
+#: Endings of the files that training and evaluation write.
+_WRITTEN = (".csv", ".json", ".npz", ".pt", ".safetensors", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,18 @@ class Run:
     path: Path
 
     @property
+    def checkpoints(self) -> CheckpointStore:
+        return CheckpointStore(self.path / "checkpoints")
+
+    @property
     def checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "last.pt"
+        """The state after the last finished epoch."""
+        return self.checkpoints.last
 
     @property
     def best(self) -> Path:
-        return self.path / "checkpoints" / "best.pt"
+        """The weights of the selected epoch."""
+        return self.checkpoints.best
 
     @property
     def lock(self) -> Path:
@@ -112,13 +123,21 @@ class Run:
         write_text(self.path / "split.csv", split.to_csv(index=False))
         self.write_json("environment.json", {**environment, "split_hash": split_hash(split)})
 
-    def write_history(self, history: list[dict[str, float]]) -> None:
+    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         columns = list(dict.fromkeys(key for row in history for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(history)
         write_text(self.path / "history.csv", text.getvalue())
+
+    def remove_halves(self) -> None:
+        """Remove what a process that was killed while it wrote has left; only for the process that trains the run."""
+        for folder in (self.path, self.checkpoints.directory):
+            for half in folder.glob(".*.tmp"):
+                name = half.name.removeprefix(".").removesuffix(".tmp").rpartition(".")[0]
+                if name.endswith(_WRITTEN):
+                    remove_halves(folder / name)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

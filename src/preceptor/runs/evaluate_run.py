@@ -25,7 +25,7 @@ from preceptor.runs.artifacts import keep_pictures
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import best_networks, load_parts
 from preceptor.tasks.classes import target_classes
-from preceptor.training.checkpoint import load_state
+from preceptor.training.checkpoint import Progress
 from preceptor.training.loop import LAST_EPOCHS
 
 
@@ -49,9 +49,9 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
             found.relations.write_matrices(ids, run.path / RELATIONS)
         if part == "test":
             keep_pictures(run.path, recipe, networks, loaders[part], ids, found)
-    progress = load_state(run.checkpoint)["progress"]
+    progress = run.checkpoints.progress()
     if recipe.protocol == "paper":
-        _mean_of_last_epochs(said, progress["history"])
+        _mean_of_last_epochs(said, progress.history)
     write_predictions(frames, run.path / "predictions.csv")
     save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
     result = _metrics(run, recipe, catalog, progress) | {
@@ -155,7 +155,7 @@ def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) 
                 parts["test"][key] = float(np.mean(rows))
 
 
-def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any]) -> dict[str, Any]:
+def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: Progress) -> dict[str, Any]:
     paper = recipe.protocol == "paper"
     return {
         "format": 1,
@@ -163,10 +163,10 @@ def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: dict[str, Any
         "protocol": recipe.protocol,
         "classes": list(target_classes(catalog, recipe.task)),
         "epochs": recipe.epochs,
-        "epochs_run": progress["epoch"],
-        "selected_epoch": None if paper else progress["best_epoch"],
+        "epochs_run": progress.epoch,
+        "selected_epoch": None if paper else progress.best_epoch,
         "selected_by": None if paper else f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}",
-        "mean_of_last_epochs": min(LAST_EPOCHS, progress["epoch"]) if paper else None,
-        "early_stopped": progress["epoch"] < recipe.epochs,
-        "training_seconds": round(progress["seconds"], 1),
+        "mean_of_last_epochs": min(LAST_EPOCHS, progress.epoch) if paper else None,
+        "early_stopped": progress.epoch < recipe.epochs,
+        "training_seconds": round(progress.seconds, 1),
     }

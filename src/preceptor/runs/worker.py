@@ -20,6 +20,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
 from preceptor.tasks.classes import target_classes
 from preceptor.training.checkpoint import load_state
+from preceptor.training.logging import TensorBoardLogger
 from preceptor.training.loop import Parts, Training
 from preceptor.training.module import DistillationModel
 from preceptor.training.objectives import build_banks, build_objectives
@@ -37,6 +38,8 @@ def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
     """
     run = Run(path)
     with _alone(run) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            run.remove_halves()
         fabric.barrier()  # nobody reads the checkpoint before the run is ours
         _fit(fabric, run, cache, quiet)
 
@@ -47,8 +50,17 @@ def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
     loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", monitored))
     parts = Parts(loaders["train"], loaders[monitored], monitored, target_classes(catalog, recipe.task))
     model = build_model(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
-    with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
-        Training(fabric, run, recipe, model, parts).fit(display)
+    logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
+    training = Training(fabric, recipe, model, parts, run.checkpoints, logger)
+    if logger is not None and training.progress.history:  # a kill after the checkpoint may have cost them a row
+        run.write_history(training.progress.history)
+        logger.restore(training.progress.history)
+    try:
+        with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
+            training.fit(display, on_epoch=lambda progress: run.write_history(progress.history))
+    finally:
+        if logger is not None:
+            logger.close()
 
 
 def _alone(run: Run) -> AbstractContextManager[Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.recipe.optimisation import Constant
 from preceptor.runs.create import split_of
-from preceptor.runs.directory import Run
 from preceptor.study.matrix import Job
 from preceptor.tasks.classes import target_classes
 from preceptor.training.distributed import precision_of, warm_up
@@ -98,13 +95,12 @@ def _parts(catalog: Catalog, recipe: Recipe, fold: int) -> tuple[dict[str, int],
 def _pace(recipe: Recipe, catalog: Catalog, labels: np.ndarray) -> tuple[float, float] | None:
     """Seconds an image takes in training, and in evaluation by all networks."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _timed(_training(recipe, catalog, labels, Path(folder)))
+        return _timed(_training(recipe, catalog, labels))
     except (PreceptorError, RuntimeError):  # RuntimeError: a GPU without room beside what runs there now
         return None
 
 
-def _training(recipe: Recipe, catalog: Catalog, labels: np.ndarray, folder: Path) -> Training:
+def _training(recipe: Recipe, catalog: Catalog, labels: np.ndarray) -> Training:
     fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
     warm_up()
     classes = target_classes(catalog, recipe.task)
@@ -123,7 +119,7 @@ def _training(recipe: Recipe, catalog: Catalog, labels: np.ndarray, folder: Path
     loader = Loader(pixels, labels, np.arange(len(labels)), fabric.device)
     model = DistillationModel(recipe, networks, objectives, banks)
     recipe = recipe.model_copy(update={"schedule": Constant()})  # others end after as many steps as a run has
-    return Training(fabric, Run(folder), recipe, model, Parts(loader, loader, "train", classes))
+    return Training(fabric, recipe, model, Parts(loader, loader, "train", classes))
 
 
 def _timed(training: Training) -> tuple[float, float]:

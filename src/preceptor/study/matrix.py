@@ -15,9 +15,9 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import stage_recipe
 from preceptor.study.plan import Plan, Row, Teacher
-from preceptor.study.validation import alike, check_comparable
+from preceptor.study.validation import check_comparable, check_teachers, one_run
 from preceptor.training.checks import check_objectives
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, prefix_errors
 
 CELLS, SHARED = "cells", "shared"
 
@@ -91,7 +91,7 @@ class Matrix:
 
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells: nothing that decides on results differs."""
-        return alike((cell.job.identity, cell.row.name) for cell in self.cells)
+        return one_run((cell.job.identity, cell.row.name) for cell in self.cells)
 
 
 def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
@@ -111,14 +111,11 @@ def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     """
     cells: list[Cell] = []
     for row in plan.rows:
-        try:
+        with prefix_errors(f"row {row.name}"):
             cells += _cells(plan, row, fingerprint)
-        except PreceptorError as error:
-            raise PreceptorError(
-                f"row {row.name}: {error.what}", expected=error.expected, remedy=error.remedy
-            ) from None
     recipes = ((cell.row.name, job.recipe) for cell in cells for job in reversed([*cell.job.with_parts()]))
     check_comparable(plan.baseline, recipes)
+    check_teachers(cells)
     jobs = {job.identity: job for cell in cells for job in cell.job.with_parts()}
     shared = {part.identity for job in jobs.values() for part in job.parts.values()}
     names = {cell.job.identity: cell.row.name for cell in reversed(cells)}

@@ -1,4 +1,9 @@
-"""From a plan and what was said on the command line to a plan whose rows say all there is to say."""
+"""Merge a plan, its quick section and the command line into a resolved plan, whose rows state every setting they have.
+
+Of settings of one key the later wins: the plan's ``set``, the row's own ``set``, ``quick.set`` (of the teacher also
+``quick.teacher``), the command line. Study-wide settings reach the recipes that have such a key. Refused are a setting
+that no recipe has, and one that has no effect.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.recipe import Recipe
+from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
-from preceptor.study.layers import Layers, resolved
 from preceptor.study.matrix import same_run
-from preceptor.study.plan import OWN, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
-from preceptor.study.validation import check_figures
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.study.plan import RESERVED, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
+from preceptor.study.validation import check_columns, default_columns
+from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
+
+#: Keys that decide which other keys their section has.
+KINDS = ("optimiser.name", "schedule.name")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line says of a study.
+class CommandLine:
+    """What the command line changes in a plan.
 
     Attributes:
-        quick: whether the plan's ``quick`` section holds.
-        reader: another reader than the plan's; its options do not hold then.
-        root: the data's folder.
-        options: of the reader, on top of the plan's.
-        exclude: ids to leave out, beside the plan's.
-        overrides: of all rows (with the leniency of the plan's ``set``), and the plan's own :data:`SETTABLE` keys.
+        quick: whether to apply the plan's ``quick`` section.
+        reader: replaces the plan's reader together with its options.
+        root: folder of the data.
+        options: options of the reader, on top of the plan's.
+        exclude: ids to leave out, besides the plan's.
+        overrides: recipe settings for all rows, and the plan's own :data:`SETTABLE` keys.
     """
 
     quick: bool = False
@@ -37,138 +45,197 @@ class Asked:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settle(plan: Plan, asked: Asked | None = None) -> Plan:
-    """The plan with the command line and, if asked for, its ``quick`` section worked into rows, data and folds.
+def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
+    """Apply the command line and, if asked for, the ``quick`` section to a plan's data, folds, teacher and rows.
+
+    Resolving a resolved plan again changes nothing.
 
     Raises:
-        PreceptorError: an override that no row knows or that changes nothing, or one of a wrong type; a row that names
-            a network that it lacks, a column that is no figure of the rows' task, a plan without a quick section that
-            is to be quick.
+        PreceptorError: a setting that no row has, that has no effect, or of a wrong type; a row whose ``networks``
+            lists a network that it lacks; a column that is no metric of the task; ``quick`` without a quick section.
     """
-    asked = asked or Asked()
-    if asked.quick and plan.quick is None and not plan.is_quick:
+    command = command or CommandLine()
+    if command.quick and plan.quick is None and not plan.is_quick:
         raise PreceptorError(f"plan {plan.name}: has no quick section", remedy="run it without --quick, or write one")
-    quick = plan.quick if asked.quick else None
-    own = {key: value for key, value in asked.overrides.items() if key in SETTABLE}
-    given = {key: value for key, value in asked.overrides.items() if key not in SETTABLE}
-    for key in OWN.keys() & given.keys():
-        raise PreceptorError(f"{key}: is the plan's own", expected=f"one of {', '.join(SETTABLE)}, or a recipe's key")
-    said = plan.plain() | {"quick": plan.is_quick or asked.quick}
+    quick = plan.quick if command.quick else None
+    own = {key: value for key, value in command.overrides.items() if key in SETTABLE}
+    given = {key: value for key, value in command.overrides.items() if key not in SETTABLE}
+    for key in RESERVED.keys() & given.keys():
+        raise PreceptorError(f"{key}: is set by the plan", expected=f"one of {', '.join(SETTABLE)}, or a recipe's key")
+    fields = plan.plain() | {"quick": plan.is_quick or command.quick}
     if quick is not None:
-        said |= {key: value for key in ("folds", "seeds") if (value := getattr(quick, key)) is not None}
-        said["rows"] = [row for row in said["rows"] if quick.rows is None or row["name"] in quick.rows]
-    if said["quick"]:
-        said["paper"] = []  # not evidence: nothing to set beside published figures
-    shrunk = {} if quick is None else quick.set
-    base = validate({**said, **own}, f"plan {plan.name}")
-    layers = Layers(base, base.set, shrunk, _folds(own) | given)
-    data = _data(plan, quick.data if quick is not None else None, asked)
-    teacher = base.teacher and _teacher(base.teacher, layers, {} if quick is None else quick.teacher)
-    taught = base.model_copy(update={"teacher": teacher})
-    found = [_row(row, layers, taught) for row in base.rows]
-    rows = [row for row, _ in found]
-    for row in [row for row in plan.rows if row.recipe is not None and row.name not in [one.name for one in rows]]:
-        layers.used(layers.of(str(row.recipe), row.set))  # left out by quick; what only it knows is no mistake
-    layers.refuse_idle()
-    check_figures(base, {recipe.task for _, recipe in found})
-    tables = [_rows_of(table.model_dump(), base) for table in base.paper if table.data == data.reader]
-    settled = base.plain() | {
+        fields |= {key: value for key in ("folds", "seeds") if (value := getattr(quick, key)) is not None}
+        fields["rows"] = [row for row in fields["rows"] if quick.rows is None or row["name"] in quick.rows]
+    base = validate({**fields, **own, "paper": []}, f"plan {plan.name}")
+    if isinstance(own.get("folds"), int):  # folds=3 is the number of folds, a list is some of them
+        given = {"split.folds": own["folds"], **given}
+    layers = Layers(base, quick.set if quick else {}, given)
+    teacher = base.teacher and layers.teacher(base.teacher, quick.teacher if quick else {})
+    base = base.model_copy(update={"teacher": teacher})
+    resolved = [layers.row(row, base) for row in base.rows]
+    for row in plan.rows:  # those that quick leaves out: a setting that only they have is no mistake
+        if row.recipe is not None and row.name not in [other.name for other in base.rows]:
+            layers.used(layers.merge(row.recipe, row.set))
+    layers.refuse_unused()
+    tasks = {recipe.task for _, recipe in resolved}
+    data = _data(plan, quick.data if quick else None, command)
+    settings = {row.name: row.model_dump(exclude_none=True) for row, _ in resolved}
+    result = base.plain() | {
         "data": data.model_dump(exclude_none=True),
         "set": {},
-        "rows": [row.model_dump(exclude_none=True) for row in rows],
-        "paper": tables,
+        "rows": list(settings.values()),
+        "layout": (base.layout or default_columns(tasks)).model_dump(),
+        "paper": []
+        if base.is_quick  # no evidence, so nothing to compare with published results
+        else [
+            table.model_dump() | {"rows": {name: row for name, row in table.rows.items() if name in settings}}
+            for table in plan.paper
+            if table.data == data.reader
+        ],
     }
+    check_columns(plan, tasks)
     if teacher is not None:
-        settled["teacher"] = teacher.model_dump()
-    return validate(settled | {"quick": base.is_quick}, f"plan {plan.name}")
+        result["teacher"] = teacher.model_dump()
+    return validate(result | {"quick": base.is_quick}, f"plan {plan.name}")
 
 
-def _rows_of(table: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    names = {row.name for row in plan.rows}
-    return table | {"rows": {name: figures for name, figures in table["rows"].items() if name in names}}
-
-
-def _folds(own: Settings) -> Settings:
-    """``folds=3`` on the command line says how many there are, over whatever the plan and its quick section say."""
-    return {"split.folds": own["folds"]} if isinstance(own.get("folds"), int) else {}
-
-
-def _data(plan: Plan, quick: DataSet | None, asked: Asked) -> DataSet:
+def _data(plan: Plan, quick: DataSet | None, command: CommandLine) -> DataSet:
     base = quick or plan.data
-    if asked.reader is not None and asked.reader != base.reader:
-        base = plan.data if asked.reader == plan.data.reader else DataSet(reader=asked.reader)
+    if command.reader is not None and command.reader != base.reader:
+        base = plan.data if command.reader == plan.data.reader else DataSet(reader=command.reader)
     return DataSet(
         reader=base.reader,
-        root=str(asked.root.expanduser().resolve()) if asked.root is not None else base.root,
-        options={**base.options, **asked.options},
-        exclude=[*base.exclude, *(one for one in asked.exclude if one not in base.exclude)],
+        root=str(command.root.expanduser().resolve()) if command.root is not None else base.root,
+        options={**base.options, **command.options},
+        exclude=list(dict.fromkeys([*base.exclude, *command.exclude])),
     )
 
 
-def _teacher(said: Teacher, layers: Layers, quickly: Settings) -> Teacher:
-    settings = layers.of(said.recipe, said.set, quickly)
-    try:
-        layers.refuse_beaten(said.recipe, settings)
-    except PreceptorError as error:
-        raise _within("teacher", error) from None
-    layers.used(settings)
-    return Teacher(recipe=said.recipe, set=settings)
+class Layers:
+    """Study-wide settings: the plan's below each row's own, those of ``quick`` and of the command line above."""
 
+    def __init__(self, plan: Plan, quick: Settings, command: Mapping[str, Any]) -> None:
+        self._plan, self._quick, self._command = plan, quick, dict(command)
+        self._unused: dict[str, Any] = {**plan.set, **quick, **command}
 
-def _within(where: str, error: PreceptorError) -> PreceptorError:
-    return PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy)
+    def merge(self, source: str, own: Settings, own_quick: Settings | None = None) -> Settings:
+        """Settings of a row or the teacher in order of precedence, without study-wide ones its recipe does not have."""
+        exact = {**own, **(own_quick or {})}
+        merged: Settings = {}
+        for layer in (self._plan.set, own, self._quick, own_quick or {}, self._command):
+            for key, value in layer.items():
+                merged.pop(key, None)  # the last one stands last: order decides between a key and its parts
+                merged[key] = value
+        if not _has_unknown_key(source, merged):
+            return merged
+        first = {*exact, *_arguments(source), *KINDS}
+        base = {key: value for key, value in merged.items() if key in first}
+        return {
+            key: value
+            for key, value in merged.items()
+            if key in exact or not _has_unknown_key(source, {**base, key: value})
+        }
 
+    def teacher(self, teacher: Teacher, quick: Settings) -> Teacher:
+        settings = self.merge(teacher.recipe, teacher.set, quick)
+        with prefix_errors("teacher"):
+            self._refuse_shadowed(teacher.recipe, settings)
+        self.used(settings)
+        return Teacher(recipe=teacher.recipe, set=settings)
 
-def _row(row: Row, layers: Layers, plan: Plan) -> tuple[Row, Recipe]:
-    try:
-        if row.teacher:
-            assert plan.teacher is not None
-            settings, source = {}, plan.teacher.recipe
-            recipe = resolve(source, plan.teacher.set)
-        else:
-            source = str(row.recipe)
-            settings = layers.of(source, row.set)
-            if plan.teacher is not None:
-                settings = _without_vain(row, source, settings, plan)
-            recipe = resolve(source, settings)
-            layers.refuse_beaten(source, settings)
-            layers.used(settings)
-        networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
-        for name in networks:
+    def row(self, row: Row, plan: Plan) -> tuple[Row, Recipe]:
+        """The row with all its settings, and its recipe; ``plan`` has the teacher's settings already."""
+        with prefix_errors(f"row {row.name}"):
+            if row.teacher:
+                assert plan.teacher is not None
+                source, settings = plan.teacher.recipe, {}
+                recipe = resolve(source, plan.teacher.set)
+            else:
+                source = str(row.recipe)
+                settings = self.merge(source, row.set)
+                if plan.teacher is not None:
+                    settings = _without_replaced(row, source, settings, plan)
+                recipe = resolve(source, settings)
+                self._refuse_shadowed(source, settings)
+                self.used(settings)
+            networks = row.networks or [*recipe.ensembles, *recipe.select.networks]
             known = [*recipe.networks, *recipe.ensembles]
-            if name not in known:
-                raise PreceptorError(f"networks: {source} has no {name!r}.{did_you_mean(name, known)}")
-    except PreceptorError as error:
-        raise _within(f"row {row.name}", error) from None
-    return row.model_copy(update={"set": settings, "networks": networks}), recipe
+            for name in networks:
+                if name not in known:
+                    raise PreceptorError(f"networks: {source} has no {name!r}.{did_you_mean(name, known)}")
+        return row.model_copy(update={"set": settings, "networks": networks}), recipe
+
+    def used(self, settings: Settings) -> None:
+        for key in settings:
+            self._unused.pop(key, None)
+
+    def refuse_unused(self) -> None:
+        """Raise for a study-wide setting that no row has, in the words of the first recipe that refuses it."""
+        for key, value in self._unused.items():
+            outcomes = [_try(row.recipe, {key: value}) for row in self._plan.rows if row.recipe is not None]
+            refusals = [outcome for outcome in outcomes if isinstance(outcome, PreceptorError)]
+            if refusals and len(refusals) == len(outcomes):
+                raise refusals[0]
+            raise PreceptorError(
+                f"{key}: changes nothing in any row: the plan's teacher takes the place of the network it sets",
+                remedy="set it for the teacher's own network, as in networks.teacher.backbone=resnet50",
+            )
+
+    def _refuse_shadowed(self, source: str, settings: Settings) -> None:
+        """Raise if a study-wide argument has no effect because a dotted key sets the same thing otherwise."""
+        for key in ({**self._quick, **self._command}.keys() & _arguments(source)) & settings.keys():
+            endings = (f".{key}", f".{key.replace('_', '.')}")
+            exact = [other for other in settings if other.endswith(endings) and settings[other] != settings[key]]
+            if exact and _try(source, _without(settings, key)) == resolve(source, settings):
+                raise PreceptorError(
+                    f"{key}={settings[key]} has no effect, because the more specific {exact[0]}={settings[exact[0]]} "
+                    "is set too",
+                    expected="study-wide settings that hold in every row that has them",
+                    remedy=f"set {exact[0]}={settings[key]} instead",
+                )
 
 
-def _without_vain(row: Row, source: str, settings: Settings, plan: Plan) -> Settings:
-    """A row's settings, less what the plan says for all rows of a network that its teacher replaces.
+def _without_replaced(row: Row, source: str, settings: Settings, plan: Plan) -> Settings:
+    """A row's settings, less study-wide ones of a network that the plan's teacher replaces.
 
     Raises:
-        PreceptorError: the row itself says such a thing: it would be called what it is not.
+        PreceptorError: the row itself has such a setting: its name would promise what it is not.
     """
-    vain = _in_vain(source, settings, plan)
-    for key in vain:
-        if key in row.set:
-            raise PreceptorError(
-                f"set.{key}: the plan's teacher takes the place of that network, so that this changes nothing",
-                expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
-                remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
-            )
-    return {key: value for key, value in settings.items() if key not in vain}
-
-
-def _in_vain(source: str, settings: Settings, plan: Plan) -> set[str]:
-    """The keys that change the recipe, and not what the study knows its run by."""
     recipe, rest = resolve(source, settings), dict(settings)
 
     def needless(key: str) -> bool:
-        without = resolved(source, {one: value for one, value in rest.items() if one != key})
-        return without is not None and same_run(without, recipe, plan)
+        without = _try(source, _without(rest, key))
+        return isinstance(without, Recipe) and same_run(without, recipe, plan)
 
-    while key := next(filter(needless, rest), None):  # two that say the same hide each other while both are there
+    while key := next(filter(needless, rest), None):  # two keys that set the same hide each other
         del rest[key]
     bare = resolve(source, rest)
-    return {key for key in settings.keys() - rest if resolved(source, {**rest, key: settings[key]}) != bare}
+    replaced = {key for key in settings if key not in rest and _try(source, {**rest, key: settings[key]}) != bare}
+    for key in replaced & row.set.keys():
+        raise PreceptorError(
+            f"set.{key}: has no effect, the plan's teacher takes the place of that network",
+            expected="settings of what this row trains itself; those of the teacher belong to teacher.set",
+            remedy="leave it out, give the row a finished teacher (networks.NAME.run), or plan another study",
+        )
+    return {key: value for key, value in settings.items() if key not in replaced}
+
+
+def _without(settings: Settings, key: str) -> Settings:
+    return {other: value for other, value in settings.items() if other != key}
+
+
+def _try(source: str, settings: Settings) -> Recipe | PreceptorError:
+    try:
+        return resolve(source, settings)
+    except PreceptorError as error:
+        return error
+
+
+def _has_unknown_key(source: str, settings: Settings) -> bool:
+    outcome = _try(source, settings)
+    return isinstance(outcome, PreceptorError) and "unknown key" in outcome.what
+
+
+def _arguments(source: str) -> set[str]:
+    is_file = source.endswith((".yaml", ".yml")) or "/" in source
+    return set() if is_file else set(RECIPES[source].arguments)

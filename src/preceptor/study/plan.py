@@ -1,7 +1,7 @@
-"""What a study's plan may say: which recipes, on what data, in which folds and seeds, against which baseline.
+"""Schema of a study plan: which recipes, on what data, in which folds and seeds, against which baseline.
 
-A plan is YAML. It is *settled* before anything is trained: the command line and, with ``--quick``, the plan's own
-``quick`` section are worked into its rows, and what comes out is stored as ``study.yaml``, which is a plan again.
+A plan is YAML. Before anything is trained, :func:`preceptor.study.overrides.resolve_plan` applies the command line and,
+with ``--quick``, the plan's own ``quick`` section; the result is stored as ``study.yaml``, which is a plan again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from preceptor.utils.errors import PreceptorError, did_you_mean
 Seed = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Settings = dict[str, Any]
-#: Keys of a recipe that the plan decides on itself.
-OWN = {"seed": "seeds", "name": "rows", "paper": "paper"}
+#: Keys of a recipe that the plan sets itself → where.
+RESERVED = {"seed": "seeds", "name": "rows", "paper": "paper"}
 #: Keys of the plan that ``key=value`` on the command line may set.
 SETTABLE = ("folds", "seeds", "teacher_seed", "threads", "devices", "baseline")
 
 
 class DataSet(Section):
-    """What all rows are trained on: a reader, its folder (often left to ``--root``), its options, ids left out."""
+    """Data of all rows: a reader, its folder (often left to ``--root``), its options, and ids to leave out."""
 
     reader: str
     root: str | None = None
@@ -40,17 +40,17 @@ class DataSet(Section):
 
 
 class Teacher(Section):
-    """The run that every row takes where its recipe would train a teacher first (``trained_by``)."""
+    """One teacher for all rows, in place of those that their recipes would train first (``trained_by``)."""
 
     recipe: str = "teacher"
     set: Settings = Field(default_factory=dict)
 
 
 class Row(Section):
-    """One line of the table: a recipe with overrides, or (``teacher: true``) the plan's teacher itself.
+    """One row of the table: a recipe with overrides, or (``teacher: true``) the plan's teacher itself.
 
-    ``networks`` are those whose figures stand in the row, the one that is compared with the baseline first; unless
-    given, the ensembles of the recipe and then the networks that it selects by.
+    ``networks`` are those whose metrics the table shows; the first is compared with the baseline. By default the
+    ensembles of the recipe, then the networks that it selects epochs by.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -60,7 +60,7 @@ class Row(Section):
     networks: Annotated[list[str], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Row:
+    def _recipe_or_teacher(self) -> Row:
         if (self.recipe is None) != self.teacher:
             raise ValueError("needs either a recipe, or teacher: true (the plan's teacher)")
         if self.teacher and self.set:
@@ -69,14 +69,14 @@ class Row(Section):
 
 
 class Layout(Section):
-    """The columns of the table: metric → heading, in order; how many decimals."""
+    """Columns of the table (metric → heading, in order) and the number of decimals."""
 
     columns: Annotated[dict[str, str], Field(min_length=1)]
     decimals: Annotated[int, Field(ge=1, le=6)] = 3
 
 
 class Paper(Section):
-    """A published table: what it is called, on which data (a reader's name), and metric → ratio by row."""
+    """A published table: its name, its data (a reader's name), and metric → value of each row."""
 
     table: str
     data: str
@@ -84,7 +84,7 @@ class Paper(Section):
 
 
 class Quick(Section):
-    """What ``--quick`` makes of the plan: smaller data, fewer rows, folds and seeds, and overrides that shrink all."""
+    """Changes under ``--quick``: smaller data, fewer rows, folds and seeds, and overrides that shrink every run."""
 
     data: DataSet | None = None
     folds: list[Seed] | None = None
@@ -98,17 +98,19 @@ class Plan(Section):
     """A study: rows × folds × seeds.
 
     ``folds: 5`` is all of five folds, a list is some of the recipes' own (``split.folds``); ``seeds: 3`` is 0, 1 and 2.
-    ``set`` holds overrides for all rows and the teacher. A key that only some recipes know (an argument, or something
-    of a network, view or objective that not all have) is set in those that do; one that nobody knows is an error. Rows'
-    own ``set`` goes on top and knows no such leniency.
+    ``set`` holds overrides for all rows and the teacher. A key that only some recipes have (an argument, or a setting
+    of a network, view or objective) is set in those; one that no recipe has is an error. A row's own ``set`` takes
+    precedence, and every key of it must exist in the row's recipe.
 
-    A teacher that is trained first has the seed of the cell that learns from it, so that the spread over seeds has the
-    teacher's chance in it too; ``teacher_seed`` gives the cells of all seeds one teacher per fold.
+    ``layout`` may be left out: the columns are then the main metrics of the task.
 
-    ``threads`` is how many CPU threads a cell works with. It belongs to the plan because the last bits of a sum depend
-    on it: with the same number of threads the figures are the same for any number of workers, on any engine. Unless
-    given, the machine's cores divided by the workers of the first start, which ``study.yaml`` then holds.
-    ``devices`` is how many processes (GPUs, where there are some) each run takes.
+    A teacher that is trained first has the seed of the cell that learns from it, so that the spread over seeds contains
+    the teacher's; ``teacher_seed`` gives the cells of all seeds one teacher per fold.
+
+    ``threads`` is the number of CPU threads of a cell. It belongs to the plan because the last bits of a sum depend on
+    it: with the same number of threads the metrics are the same for any number of workers, on any engine. By default
+    the machine's cores divided by the workers of the first start, which ``study.yaml`` then records. ``devices`` is the
+    number of processes (GPUs, where there are some) of each run.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -122,7 +124,7 @@ class Plan(Section):
     teacher_seed: Seed | None = None
     rows: Annotated[list[Row], Field(min_length=1)]
     baseline: str
-    layout: Layout
+    layout: Layout | None = None
     paper: list[Paper] = Field(default_factory=list)
     threads: Positive | None = None
     devices: Positive = 1
@@ -132,15 +134,15 @@ class Plan(Section):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, value: Any) -> Any:
-        """``folds: 5``, ``seeds: 3``; ``quick: true``, by which a settled plan says that figures are no evidence."""
+        """``folds: 5``, ``seeds: 3``; ``quick: true`` marks a resolved plan whose results are no evidence."""
         if not isinstance(value, dict):
             return value
         value = dict(value)
         folds = value.get("folds")
         if isinstance(folds, int) and not isinstance(folds, bool) and folds >= 2:
             value["folds"] = list(range(folds))
-            said = value.get("set") or {}
-            value["set"] = {**said, "split.folds": folds} if isinstance(said, dict) else said  # refused below
+            settings = value.get("set") or {}  # anything but a mapping is refused below
+            value["set"] = {**settings, "split.folds": folds} if isinstance(settings, dict) else settings
         seeds = value.get("seeds")
         if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds >= 1:
             value["seeds"] = list(range(seeds))
@@ -151,16 +153,16 @@ class Plan(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Plan:
         names = [row.name for row in self.rows]
-        self._once("rows", names)
-        self._once("folds", self.folds)
-        self._once("seeds", self.seeds)
-        self._among("baseline", self.baseline, names)
+        self._refuse_repeated("rows", names)
+        self._refuse_repeated("folds", self.folds)
+        self._refuse_repeated("seeds", self.seeds)
+        self._refuse_unknown_row("baseline", self.baseline, names)
         for table in self.paper:
             for name in table.rows:
-                self._among(f"paper, {table.table}", name, names)
-        self._once("paper.data", [table.data for table in self.paper])
+                self._refuse_unknown_row(f"paper, {table.table}", name, names)
+        self._refuse_repeated("paper.data", [table.data for table in self.paper])
         if self.teacher is None and any(row.teacher for row in self.rows):
-            raise ValueError("rows: one is the plan's teacher, and the plan has none; give teacher: {recipe: …}")
+            raise ValueError("rows: a row is the plan's teacher, and the plan has none; give teacher: {recipe: …}")
         if self.row(self.baseline).teacher and self.teacher_seed is not None and self.teacher_seed not in self.seeds:
             raise ValueError(
                 f"baseline: {self.baseline!r} is the teacher, of seed {self.teacher_seed} alone, and no other row has "
@@ -168,33 +170,43 @@ class Plan(Section):
             )
         for where, settings in self._settings():
             for key in settings:
-                if key in OWN:
-                    raise ValueError(f"{where}.{key}: is the plan's own; see {OWN[key]}")
+                if key in RESERVED:
+                    raise ValueError(f"{where}.{key}: is set by the plan; see {RESERVED[key]}")
         if self.quick is not None:
             for name in self.quick.rows or []:
-                self._among("quick.rows", name, names)
+                self._refuse_unknown_row("quick.rows", name, names)
             if self.quick.rows is not None and self.baseline not in self.quick.rows:
                 raise ValueError(f"quick.rows: the baseline {self.baseline!r} is not among them")
         return self
 
     def _settings(self) -> list[tuple[str, Settings]]:
-        said = [("set", self.set), *((f"rows.{row.name}.set", row.set) for row in self.rows)]
+        sections = [("set", self.set), *((f"rows.{row.name}.set", row.set) for row in self.rows)]
         if self.teacher is not None:
-            said.append(("teacher.set", self.teacher.set))
+            sections.append(("teacher.set", self.teacher.set))
         if self.quick is not None:
-            said += [("quick.set", self.quick.set), ("quick.teacher", self.quick.teacher)]
-        return said
+            sections += [("quick.set", self.quick.set), ("quick.teacher", self.quick.teacher)]
+        return sections
 
     @staticmethod
-    def _once(key: str, values: list[Any]) -> None:
-        twice = {str(one) for one in values if values.count(one) > 1}
-        if twice:
-            raise ValueError(f"{key}: {', '.join(sorted(twice))} occurs twice")
+    def _refuse_repeated(key: str, values: list[Any]) -> None:
+        repeated = {str(value) for value in values if values.count(value) > 1}
+        if repeated:
+            raise ValueError(f"{key}: {', '.join(sorted(repeated))} occurs twice")
 
     @staticmethod
-    def _among(key: str, name: str, names: list[str]) -> None:
+    def _refuse_unknown_row(key: str, name: str, names: list[str]) -> None:
         if name not in names:
             raise ValueError(f"{key}: there is no row {name!r}.{did_you_mean(name, names)} Rows: {', '.join(names)}")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Metric → heading, of a resolved plan."""
+        assert self.layout is not None
+        return self.layout.columns
+
+    @property
+    def decimals(self) -> int:
+        return self.layout.decimals if self.layout is not None else Layout.model_fields["decimals"].default
 
     @property
     def published(self) -> Paper | None:
@@ -205,12 +217,12 @@ class Plan(Section):
         return next(row for row in self.rows if row.name == name)
 
     def plain(self) -> dict[str, Any]:
-        """As YAML writes it; validating it again gives an equal plan."""
-        said = self.model_dump(exclude_none=True)
-        marked = said.pop("is_quick")
-        if marked or self.quick is None:
-            said["quick"] = marked
-        return said
+        """The plan as plain data for YAML; validating it again gives an equal plan."""
+        data = self.model_dump(exclude_none=True)
+        is_quick = data.pop("is_quick")
+        if is_quick or self.quick is None:
+            data["quick"] = is_quick
+        return data
 
 
 def shipped() -> dict[str, Path]:
@@ -219,12 +231,12 @@ def shipped() -> dict[str, Path]:
 
 
 def read_plan(source: str) -> Plan:
-    """The shipped plan called ``source``, or the YAML file at that path.
+    """Read the shipped plan called ``source``, or the YAML file at that path.
 
-    Recipes that are files are looked for beside the plan's own.
+    Recipes that are files are relative to the plan's own folder.
 
     Raises:
-        PreceptorError: no such plan, no YAML, or a key that is unknown or wrong: which, and what was expected.
+        PreceptorError: no such plan, no YAML, or a key that is unknown or wrong.
     """
     if source.endswith((".yaml", ".yml")) or "/" in source:
         path, where = Path(source).expanduser(), source
@@ -246,7 +258,7 @@ def read_plan(source: str) -> Plan:
 
 
 def validate(data: Any, where: str) -> Plan:
-    """A plan from plain data; one :class:`PreceptorError` that names the key otherwise."""
+    """Validate plain data as a plan; raise one :class:`PreceptorError` that names the key otherwise."""
     if not isinstance(data, dict):
         raise PreceptorError(f"{where}: is not a plan", expected="a mapping with name, data, rows and baseline")
     try:
@@ -260,10 +272,10 @@ def to_yaml(plan: Plan, more: Mapping[str, Any] | None = None) -> str:
 
 
 def _beside(plan: Plan, path: Path) -> Plan:
-    def found(recipe: str) -> str:
-        named = recipe.endswith((".yaml", ".yml"))
-        return str((path.parent / Path(recipe).expanduser()).resolve()) if named else recipe
+    def located(recipe: str) -> str:
+        is_file = recipe.endswith((".yaml", ".yml"))
+        return str((path.parent / Path(recipe).expanduser()).resolve()) if is_file else recipe
 
-    rows = [row if row.recipe is None else row.model_copy(update={"recipe": found(row.recipe)}) for row in plan.rows]
-    teacher = plan.teacher and plan.teacher.model_copy(update={"recipe": found(plan.teacher.recipe)})
+    rows = [row.model_copy(update={"recipe": row.recipe and located(row.recipe)}) for row in plan.rows]
+    teacher = plan.teacher and plan.teacher.model_copy(update={"recipe": located(plan.teacher.recipe)})
     return plan.model_copy(update={"rows": rows, "teacher": teacher})

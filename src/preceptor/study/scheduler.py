@@ -29,6 +29,7 @@ from preceptor.study.state import (
     stands,
     told_before,
 )
+from preceptor.study.validation import check_data, check_weights
 from preceptor.study.worker import Outcome, Task
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
@@ -122,6 +123,7 @@ def open_study(plan: Plan, folder: Path) -> Study:
     matrix = expand(plan, fingerprint, folder)
     told = told_before(folder)
     outcomes = {key: stands(key, matrix.paths[key], told.get(key)) for key in matrix.jobs}
+    check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
 
@@ -167,6 +169,9 @@ def conduct(
         study.plan = study.plan.model_copy(update={"threads": threads})
         study.outcomes = tried_again(study).outcomes
         todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
+        check_weights(
+            network for job in todo.values() for name, network in job.recipe.networks.items() if name not in job.parts
+        )
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
             _write(study.folder / PLAN, to_yaml(study.plan))

@@ -1,68 +1,139 @@
-"""Whether the rows of a plan may stand in one table: tested on the same images, in figures that their task has."""
+"""Check before training that the rows of a plan may stand in one table, and that nothing they need is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
+from preceptor.data.catalog import Catalog
 from preceptor.evaluation.names import OF_TASK
-from preceptor.recipe import Recipe
-from preceptor.study.plan import Plan
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.networks.pretrained import check_available
+from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.runs.create import split_of
+from preceptor.study.plan import Layout, Plan
+from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
+
+if TYPE_CHECKING:
+    from preceptor.study.matrix import Cell, Job
+
+#: Columns of a plan without a layout.
+_COLUMNS = {
+    "classification": ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc"),
+    "segmentation": ("iou_pooled", "iou", "dice"),
+}
 
 
-def check_figures(plan: Plan, tasks: set[str]) -> None:
-    """Refuses columns, and published figures, that no run of these tasks will have.
+def default_columns(tasks: set[str]) -> Layout:
+    """The main metrics of the rows' task."""
+    task = min(tasks)  # several are refused by check_comparable
+    return Layout(columns={name: OF_TASK[task][name] for name in _COLUMNS[task]})
 
-    Args:
-        tasks: of the rows; several only until :func:`check_comparable` refuses that.
+
+def check_columns(plan: Plan, tasks: set[str]) -> None:
+    """Refuse columns, and published results, that are no metric of the rows' tasks.
 
     Raises:
-        PreceptorError: names the key, and the nearest figure that there is.
+        PreceptorError: names the key and the nearest metric.
     """
     known = [metric for task, metrics in OF_TASK.items() if task in tasks for metric in metrics]
-    named = [("layout.columns", metric) for metric in plan.layout.columns]
-    named += [(f"paper, {one.table}", metric) for one in plan.paper for row in one.rows.values() for metric in row]
+    named = [("layout.columns", metric) for metric in (plan.layout.columns if plan.layout else ())]
+    named += [
+        (f"paper, {table.table}", metric) for table in plan.paper for row in table.rows.values() for metric in row
+    ]
     for where, metric in named:
         if metric not in known:
             kind = next((f" (it is of {task})" for task, metrics in OF_TASK.items() if metric in metrics), "")
             raise PreceptorError(
-                f"plan {plan.name}: {where}: {' and '.join(sorted(tasks))} has no figure {metric!r}{kind}."
+                f"plan {plan.name}: {where}: {' and '.join(sorted(tasks))} has no metric {metric!r}{kind}."
                 + did_you_mean(metric, known),
                 expected=f"one of {', '.join(known)}",
             )
 
 
 def check_comparable(baseline: str, recipes: Iterable[tuple[str, Recipe]]) -> None:
-    """Refuses recipes that do not share split, protocol and task.
+    """Refuse recipes that differ in split, protocol or task.
 
-    Rows are paired with the baseline fold by fold, and a part that was split otherwise has seen test images.
+    Rows are paired with the baseline fold by fold, and a teacher that was split otherwise has seen test images.
 
     Args:
         baseline: the row that the others must agree with.
-        recipes: of all cells and of the parts that they need, each with the row's name.
+        recipes: of all cells and of the runs that they need, each with its row's name.
 
     Raises:
         PreceptorError: names the row and the key.
     """
-    first: tuple[str, dict[str, Any]] | None = None
-    for row, recipe in sorted(recipes, key=lambda one: one[0] != baseline):
-        facts = {"task": recipe.task, "protocol": recipe.protocol}
-        facts |= {f"split.{key}": value for key, value in recipe.split.model_dump().items()}
-        whose = f"row {row}, recipe {recipe.name}"
-        first = first or (whose, facts)
-        for key, value in facts.items():
+    first: tuple[str, dict[str, object]] | None = None
+    for row, recipe in sorted(recipes, key=lambda pair: pair[0] != baseline):
+        values = {"task": recipe.task, "protocol": recipe.protocol}
+        values |= {f"split.{key}": value for key, value in recipe.split.model_dump().items()}
+        where = f"row {row}, recipe {recipe.name}"
+        first = first or (where, values)
+        for key, value in values.items():
             if value != first[1][key]:
                 raise PreceptorError(
-                    f"{whose}: {key} is {value}, but {first[1][key]} in {first[0]}",
-                    expected="one split, protocol and task for all rows and what they learn from: rows are compared on "
-                    "the same test images",
-                    remedy=f"say {key} once, in the plan's set, or make two plans",
+                    f"{where}: {key} is {value}, but {first[1][key]} in {first[0]}",
+                    expected="one split, protocol and task for all rows and their teachers: rows are compared on the "
+                    "same test images",
+                    remedy=f"set {key} once, in the plan's set, or make two plans",
                 )
 
 
-def alike(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Rows that are one run, in all or some of their cells, by (what the run is known by, name of the row)."""
+def check_teachers(cells: Iterable[Cell]) -> None:
+    """Refuse rows whose own budget or image size, handed on to the teacher they train first, gives them another one.
+
+    A teacher that differs on purpose is set as such (``networks.teacher…``), or is the plan's own.
+
+    Raises:
+        PreceptorError: names the row, the settings that differ, and the row that it was compared with.
+    """
+    first: dict[tuple[object, ...], tuple[Cell, Job]] = {}
+    for cell in cells:
+        for name, part in cell.job.parts.items():
+            other, expected = first.setdefault((cell.fold, cell.seed, name, part.recipe.name), (cell, part))
+            if part.identity == expected.identity:
+                continue
+            mine, theirs = part.recipe.plain(), expected.recipe.plain()
+            fields = {key for key in mine if mine[key] != theirs.get(key)} - {"networks", "views", "objectives"}
+            settings, others = cell.row.set, other.row.set
+            keys = [key for key in {**others, **settings} if settings.get(key) != others.get(key)]
+            if keys := [key for key in keys if key.partition(".")[0] in fields]:
+                raise PreceptorError(
+                    f"row {cell.row.name}: learns from another {name} than row {other.row.name}, because "
+                    f"{', '.join(keys)} is handed on to it",
+                    expected="rows that learn from one teacher, or a difference that is set on purpose",
+                    remedy="give the plan one teacher (teacher: {recipe: …}), or set networks."
+                    f"{name}.trained_by.set.{keys[0]} in this row",
+                )
+
+
+def check_data(catalog: Catalog, runs: Iterable[tuple[Recipe, int]]) -> None:
+    """Refuse data that a fold of some recipe cannot be split from, as where a class has too few lesions.
+
+    Args:
+        runs: recipes, each with its fold.
+
+    Raises:
+        PreceptorError: names the class, or the part that would lack it.
+    """
+    distinct = {(recipe.split.model_dump_json(), recipe.protocol, fold): recipe for recipe, fold in runs}
+    for (*_, fold), recipe in distinct.items():
+        with prefix_errors(f"fold {fold}"):
+            split_of(catalog, recipe, fold)
+
+
+def check_weights(networks: Iterable[NetworkConfig]) -> None:
+    """Refuse networks whose pretrained weights are neither on this machine nor can be fetched.
+
+    Raises:
+        PreceptorError: names the backbone, and how to do without.
+    """
+    wanted = {(network.backbone, network.pretrained) for network in networks if network.backbone is not None}
+    for backbone, pretrained in sorted(wanted):
+        check_available(backbone, pretrained)
+
+
+def one_run(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """Rows that share a run in all or some of their cells, from pairs of a run's identity and a row's name."""
     rows: dict[str, dict[str, None]] = {}
     for run, row in cells:
         rows.setdefault(run, {})[row] = None

@@ -1,17 +1,23 @@
-"""Processes, devices and precision: Fabric's business, set up in one place."""
+"""Processes, devices and precision, set up with Lightning Fabric; and the global batch from the shards of processes."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+from torch.nn import functional as F
 
 from preceptor.recipe import Recipe
-from preceptor.training.parent import end_with_parent
 from preceptor.utils.errors import PreceptorError
 
 
@@ -81,3 +87,53 @@ def _in_process(fabric: Fabric, function: Callable[..., Any], threads: int, *arg
     torch.set_num_threads(threads)
     warm_up()
     return function(fabric, *arguments)
+
+
+def end_with_parent() -> None:
+    """From now on this process ends as soon as its parent has gone, however that one ended.
+
+    A parent that is killed cannot tell its children, and they would train on with nobody to stop them. Waiting for
+    the parent's end works everywhere; a signal at its death would be Linux's alone, and SIGINT, which torch asks for,
+    is ignored by whatever a shell started in the background.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    wait([parent])
+    os._exit(1)
+
+
+def gather_rows(local: Tensor, sizes: list[int]) -> Tensor:
+    """The rows of every process in the order of ranks, the same tensor everywhere.
+
+    When every process computes the same loss of the result, the gradient that comes back is the sum over processes;
+    DDP's mean over processes then makes it the gradient of that loss on one process.
+
+    Args:
+        local: (n_rank, …) this process's rows.
+        sizes: rows of each rank; they may differ.
+    """
+    padded = F.pad(local, [0, 0] * (local.ndim - 1) + [0, max(sizes) - len(local)])
+    if padded.requires_grad:
+        parts = list(all_gather(padded))
+    else:
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def gather_views(local: Tensor, sizes: list[int]) -> Tensor:
+    """As :func:`gather_rows` for V views of each image, one block of n rows a view: the blocks are those of all.
+
+    Args:
+        local: (V·n_rank, …).
+    """
+    mine = sizes[dist.get_rank()]
+    views = len(local) // mine
+    if views == 1:
+        return gather_rows(local, sizes)
+    whole = gather_rows(local.unflatten(0, (views, mine)).transpose(0, 1), sizes)
+    return whole.transpose(0, 1).flatten(0, 1)

@@ -1,10 +1,10 @@
-"""The training loop: epochs from wherever the run stands to its end."""
+"""The training loop: epochs from the last checkpoint to the end of the recipe."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,9 @@ from preceptor.evaluation.evaluate_masks import evaluate_masks
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import classification_metrics
 from preceptor.recipe import Recipe
-from preceptor.runs.directory import Run
 from preceptor.training.augment import make_views
-from preceptor.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_state
-from preceptor.training.logging import TensorBoardLogger
+from preceptor.training.checkpoint import CheckpointStore, Progress
+from preceptor.training.logging import Logger
 from preceptor.training.module import DistillationModel
 from preceptor.training.optimiser import build_optimiser, build_schedule
 from preceptor.training.progress import Display
@@ -50,20 +49,27 @@ class Training:
 
     Args:
         fabric: device, precision and the other processes.
-        run: where it is written (by rank 0).
         model: networks and objectives as they start.
+        checkpoints: where the state is kept (by rank 0); one that holds a checkpoint is gone on from. None keeps none.
+        logger: takes the row of each epoch (by rank 0).
     """
 
-    def __init__(self, fabric: Fabric, run: Run, recipe: Recipe, model: DistillationModel, parts: Parts) -> None:
-        self.fabric, self.run, self.recipe, self.parts = fabric, run, recipe, parts
+    def __init__(
+        self,
+        fabric: Fabric,
+        recipe: Recipe,
+        model: DistillationModel,
+        parts: Parts,
+        checkpoints: CheckpointStore | None = None,
+        logger: Logger | None = None,
+    ) -> None:
+        self.fabric, self.recipe, self.parts = fabric, recipe, parts
+        self.checkpoints, self.logger = checkpoints, logger
         optimiser = build_optimiser(recipe, model.parameters())
         self.model = model
         self.wrapped, self.optimiser = fabric.setup(model, optimiser)
         self.schedule = build_schedule(recipe, optimiser, steps_per_epoch=len(self.plan(0)))
-        self.progress = Progress()
-        self.logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
-        if run.checkpoint.is_file():
-            self.progress = load_checkpoint(run.checkpoint, self.state())
+        self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
 
     def state(self) -> dict[str, Any]:
         """Everything that a checkpoint holds besides the progress."""
@@ -81,8 +87,12 @@ class Training:
         patience = self.recipe.early_stop
         return self.progress.epoch >= self.recipe.epochs or (patience is not None and self.progress.stale >= patience)
 
-    def fit(self, display: Display) -> Progress:
-        """Trains until :attr:`done`, a checkpoint after every epoch."""
+    def fit(self, display: Display, on_epoch: Callable[[Progress], object] | None = None) -> Progress:
+        """Train until :attr:`done`, with a checkpoint after every epoch.
+
+        Args:
+            on_epoch: called by rank 0 after each checkpoint.
+        """
         display.start(self.recipe, self.progress.epoch, len(self.plan(0)))
         while not self.done:
             began = time.perf_counter()
@@ -91,7 +101,7 @@ class Training:
             seconds = time.perf_counter() - began
             self.progress.seconds += seconds
             self.progress.history.append({**row, "seconds": round(seconds, 3)})
-            self.save()
+            self.save(on_epoch)
             display.epoch(self.progress)
         return self.progress
 
@@ -201,19 +211,21 @@ class Training:
             self.schedule.step(value)
         if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch, progress.stale = value, epoch + 1, 0
-            if self.fabric.is_global_zero:
-                save_state(self.run.best, {"epoch": epoch + 1, "model": self.model.state_dict()})
+            if self.checkpoints is not None and self.fabric.is_global_zero:
+                self.checkpoints.save_best(epoch + 1, self.model)
         else:
             progress.stale += 1
 
-    def save(self) -> None:
-        """The epoch is over: first the checkpoint, from which all else can be made again, then the table."""
+    def save(self, on_epoch: Callable[[Progress], object] | None = None) -> None:
+        """End an epoch: write the checkpoint first, since tables and logs can be written again from it."""
         self.progress.epoch += 1
         if self.fabric.is_global_zero:
-            save_checkpoint(self.run.checkpoint, self.progress, self.state())
-            self.run.write_history(self.progress.history)
-        if self.logger is not None:
-            self.logger.write(self.progress.history[-1])
+            if self.checkpoints is not None:
+                self.checkpoints.save(self.progress, self.state())
+            if on_epoch is not None:
+                on_epoch(self.progress)
+            if self.logger is not None:
+                self.logger.write(self.progress.history[-1])
         self.fabric.barrier()
 
     def _means(self, sums: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -223,7 +235,7 @@ class Training:
     def _check_finite(self, means: dict[str, float], epoch: int) -> None:
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
-            kept = f"; epoch {epoch} is kept in {self.run.checkpoint}" if epoch else ""
+            kept = f"; epoch {epoch} is kept in {self.checkpoints.last}" if epoch and self.checkpoints else ""
             raise PreceptorError(
                 f"objectives.{broken[0]}: the loss became {means[broken[0]]} in epoch {epoch + 1}"
                 + (f" (with {', '.join(broken[1:])})" if broken[1:] else "")

@@ -15,7 +15,7 @@ from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.segmenter import Segmenter
 from preceptor.recipe import Recipe
-from preceptor.training.gather import gather_rows
+from preceptor.training.distributed import gather_rows
 from preceptor.training.objectives import LossInputs, ObjectiveModule
 
 

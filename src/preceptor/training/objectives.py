@@ -16,7 +16,7 @@ from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective, Recipe
 from preceptor.training.checks import placed, settings_of, spec_of
-from preceptor.training.gather import gather_views
+from preceptor.training.distributed import gather_views
 from preceptor.training.loss_schedules import weight_at
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator

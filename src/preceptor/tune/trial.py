@@ -17,7 +17,6 @@ from preceptor.runs.create import prepare, stage_recipe
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import save_networks
 from preceptor.runs.worker import best_networks, fit
-from preceptor.training.checkpoint import load_state
 from preceptor.training.distributed import launch
 from preceptor.tune.record import Search
 from preceptor.tune.space import Value
@@ -46,9 +45,9 @@ def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str
     if not (run.path / "environment.json").is_file():
         _prepare(search, _with_stages(search, search.resolved(values)), run.path)
     launch(fit, run.recipe, search.devices, run.path, search.cache, search.quiet)
-    progress = load_state(run.checkpoint)["progress"]
-    found = {"value": progress["best"], "epoch": progress["best_epoch"], "epochs": progress["epoch"]}
-    search.note(number, **found, seconds=progress["seconds"])
+    progress = run.checkpoints.progress()
+    found = {"value": progress.best, "epoch": progress.best_epoch, "epochs": progress.epoch}
+    search.note(number, **found, seconds=progress.seconds)
     shutil.rmtree(run.checkpoint.parent)
     return found
 

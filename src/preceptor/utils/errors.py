@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,6 +32,15 @@ class PreceptorError(Exception):
 
 def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:
     return kind(what, expected=expected, remedy=remedy)
+
+
+@contextmanager
+def prefix_errors(where: str) -> Iterator[None]:
+    """Put ``where`` (a row, a file) before the text of a :class:`PreceptorError` raised inside."""
+    try:
+        yield
+    except PreceptorError as error:
+        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from preceptor.study.worker import Outcome, Task, cores_taken, environment, work_logged
-from preceptor.training.parent import end_with_parent
+from preceptor.training.distributed import end_with_parent
 
 #: Memory to count on for a cell; a U-Net at 224 px takes about this.
 _MEMORY = 3 * 2**30

@@ -20,7 +20,7 @@ from conftest import TINY
 from preceptor.api import carry_on, train
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.directory import Run
-from preceptor.training.checkpoint import load_state, save_state
+from preceptor.training.checkpoint import Progress, load_state, save_state
 from preceptor.utils import files as atomic
 from waiting import epochs_done, wait_for
 
@@ -191,8 +191,8 @@ def stopped_after(epochs: int, root: Path, out: Path, monkeypatch: pytest.Monkey
 
     keep = Training.save
 
-    def keep_and_stop(self: Training) -> None:
-        keep(self)
+    def keep_and_stop(self: Training, on_epoch: Callable[[Progress], object] | None = None) -> None:
+        keep(self, on_epoch)
         if self.progress.epoch == epochs:
             raise PowerCut
 

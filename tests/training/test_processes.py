@@ -114,7 +114,7 @@ def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> Non
 CHILD = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
-from preceptor.training.parent import end_with_parent
+from preceptor.training.distributed import end_with_parent
 
 def wait(folder):
     end_with_parent()

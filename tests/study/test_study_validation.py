@@ -1,0 +1,44 @@
+"""What is refused before hours of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preceptor.study.matrix import expand
+from preceptor.study.overrides import CommandLine, resolve_plan
+from preceptor.study.scheduler import conduct, open_study
+from preceptor.utils.errors import PreceptorError
+from small_study import PLAN, plan
+
+
+def test_rows_of_different_teachers_are_refused() -> None:
+    """A row's own budget is handed on to the teacher that it trains first."""
+
+    def expanded(settings: dict[str, Any], **changes: Any) -> None:
+        rows = [*PLAN["rows"], {"name": "longer", "recipe": "kd", "set": settings}]
+        expand(resolve_plan(plan(rows=rows, **changes)), "data", Path("nowhere"))
+
+    with pytest.raises(PreceptorError, match="row longer: learns from another teacher than row KD, because epochs"):
+        expanded({"epochs": 9})
+    expanded({"epochs": 9}, teacher={"recipe": "teacher"})
+    expanded({"epochs": 9, "networks.teacher.trained_by.set.epochs": 1})
+    expanded({"networks.teacher.backbone": "test_efficientnet"})  # on purpose
+
+
+def test_classes_too_small_for_the_folds_are_refused(phantom_root: Path, tmp_path: Path) -> None:
+    many = resolve_plan(plan(set={**PLAN["set"], "split.folds": 40}), CommandLine(root=phantom_root))
+    with pytest.raises(PreceptorError, match=r"fold 0: phantom: classes with fewer .* than the 40 folds"):
+        open_study(many, tmp_path / "study")
+
+
+def test_weights_that_cannot_be_had_are_refused_before_anything_is_written(phantom_root: Path, tmp_path: Path) -> None:
+    lost = tmp_path / "lost.safetensors"
+    lost.write_bytes(b"")  # known by its content, and no weights
+    rows = [{"name": "alone", "recipe": "student", "set": {"networks.student.pretrained": str(lost)}}]
+    study = open_study(resolve_plan(plan(rows=rows), CommandLine(root=phantom_root)), tmp_path / "study")
+    with pytest.raises(PreceptorError, match=r"lost\.safetensors"):
+        conduct(study, lambda: pytest.fail("an engine was started"), 1)
+    assert not (tmp_path / "study/study.yaml").exists()
