@@ -7,7 +7,7 @@ Nothing here reads values, so that no step waits for the device; :func:`check_un
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,20 @@ def check_same_shape(loss: str, **tensors: Tensor) -> None:
     """
     if len({tensor.shape for tensor in tensors.values()}) > 1:
         raise PreceptorError(f"{loss}: {_shapes(tensors)}", expected="inputs of one shape")
+
+
+def check_class_counts(loss: str, logits: Tensor, class_counts: Sequence[int] | Tensor) -> None:
+    """Raise if logits (B, C) are not of the classes that ``class_counts`` (C,) counts.
+
+    Raises:
+        PreceptorError: names the loss and both numbers.
+
+    >>> check_class_counts("ltkd", torch.zeros(2, 3), torch.tensor([9, 4, 1]))
+    """
+    if logits.shape[1] != len(class_counts):
+        raise PreceptorError(
+            f"{loss}: logits of {logits.shape[1]} classes", expected=f"{len(class_counts)}, as class_counts has"
+        )
 
 
 def check_unit_rows(argument: str, rows: Tensor, *, may_wait: bool = True) -> None:

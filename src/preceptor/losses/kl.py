@@ -11,7 +11,8 @@ from torch.nn import functional
 from preceptor.losses.checks import check_same_shape
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_positive
+from preceptor.losses.standardise import standardised
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -33,26 +34,34 @@ class KLDivergence(nn.Module):
 
     Args:
         temperature: T > 0.
+        standardise: whether either network's logits are standardised over the classes first (Sun et al. 2024), so that
+            their size is not distilled; T = 2 and a weight of 9 there.
 
     Raises:
         PreceptorError: a temperature that is not positive.
+
+    >>> loss = KLDivergence(temperature=4.0)
+    >>> loss(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([[5.0, 4.0, 3.0]])).item()
+    0.0
     """
 
-    def __init__(self, temperature: float = 1.0) -> None:
+    def __init__(self, temperature: float = 1.0, standardise: bool = False) -> None:
         super().__init__()
-        if not 0 < temperature < float("inf"):
-            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
-        self.temperature = temperature
+        check_positive(temperature=temperature)
+        self.temperature, self.standardise = temperature, standardise
 
     @full_precision
     def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """Two times logits (B, C) to a scalar; over maps (B, C, H, W) the mean is over the pixels too.
 
         Raises:
-            PreceptorError: logits of different shapes.
+            PreceptorError: logits of different shapes, or fewer than three classes to standardise.
         """
         check_same_shape("kl", student_logits=student_logits, teacher_logits=teacher_logits)
+        teacher_logits = teacher_logits.detach()
+        if self.standardise:
+            student_logits, teacher_logits = (standardised("kl", z) for z in (student_logits, teacher_logits))
         student = functional.log_softmax(student_logits / self.temperature, dim=1)
-        teacher = functional.log_softmax(teacher_logits.detach() / self.temperature, dim=1)
+        teacher = functional.log_softmax(teacher_logits / self.temperature, dim=1)
         divergence = (teacher.exp() * (teacher - student)).sum(dim=1)
         return self.temperature**2 * divergence.mean()

@@ -1,4 +1,4 @@
-"""What losses that compare two feature maps place by place share."""
+"""What losses on feature maps share: checks of channels and feature points, and maps of one size."""
 
 from __future__ import annotations
 
@@ -17,22 +17,14 @@ def map_pairs(loss: str, student: Sequence[Tensor], teacher: Sequence[Tensor]) -
     Raises:
         PreceptorError: unequal numbers of feature points, or features that are no maps.
     """
-    if len(student) != len(teacher):
-        raise PreceptorError(
-            f"{loss}: {len(student)} feature points of the student, {len(teacher)} of the teacher",
-            expected="as many of either",
-            remedy="name as many points in features as in from_features",
-        )
-    for feature in (*student, *teacher):
-        if feature.ndim != 4:
-            raise PreceptorError(
-                f"{loss}: a feature of shape {tuple(feature.shape)}", expected="feature maps (images, channels, h, w)"
-            )
+    check_points(loss, "student", student)
+    check_points(loss, "teacher", teacher)
+    check_as_many_points(loss, student, teacher)
     return zip(student, (feature.detach() for feature in teacher), strict=True)
 
 
 def check_channels(loss: str, student: int, teacher: int) -> None:
-    """Raises where two maps cannot be compared channel by channel.
+    """Raise if two maps cannot be compared channel by channel.
 
     Raises:
         PreceptorError: the numbers of channels differ.
@@ -46,10 +38,57 @@ def check_channels(loss: str, student: int, teacher: int) -> None:
         )
 
 
-def at_common_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+def check_points(loss: str, argument: str, points: Sequence[Tensor], channels: Sequence[int] | None = None) -> None:
+    """Raise if feature points are no maps, or not as many or as wide as the loss was built for.
+
+    Args:
+        loss: its name, for the message.
+        argument: likewise.
+        points: maps (B, K, h, w).
+        channels: K of each.
+
+    Raises:
+        PreceptorError: names the point and its shape.
+    """
+    for index, point in enumerate(points):
+        if point.ndim != 4:
+            raise PreceptorError(
+                f"{loss}: {argument}[{index}] has the shape {tuple(point.shape)}", expected="feature maps (B, K, h, w)"
+            )
+    widths = [point.shape[1] for point in points]
+    if channels is not None and widths != list(channels):
+        raise PreceptorError(
+            f"{loss}: {argument} lists feature points of {widths} channels", expected=f"{list(channels)} channels"
+        )
+
+
+def check_as_many_points(loss: str, student: Sequence[object], teacher: Sequence[object]) -> None:
+    """Raise if a loss that pairs feature points is given more of one network than of the other.
+
+    Raises:
+        PreceptorError: names both numbers.
+    """
+    if len(student) != len(teacher):
+        raise PreceptorError(
+            f"{loss}: {len(student)} feature points of the student, {len(teacher)} of the teacher",
+            expected="as many points of either, which are compared in pairs",
+            remedy="set features and from_features to lists of one length",
+        )
+
+
+def pairs_of_one_size(loss: str, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The maps of each feature point, (student, teacher), averaged to their common size; the teacher's detached.
+
+    Raises:
+        PreceptorError: points that are no maps, or not as many of either network.
+    """
+    return [at_common_size(ours, theirs) for ours, theirs in map_pairs(loss, student, teacher)]
+
+
+def at_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Two maps (B, K, h, w), averaged over places to the smaller of their heights and widths."""
-    size = min(one.shape[2], other.shape[2]), min(one.shape[3], other.shape[3])
-    return average_to(one, size), average_to(other, size)
+    size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
+    return average_to(student, size), average_to(teacher, size)
 
 
 def average_to(feature_map: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,0 +1,20 @@
+"""The examples in the docstrings of all losses run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pkgutil import iter_modules
+
+import pytest
+import torch
+
+import preceptor.losses
+
+MODULES = [f"preceptor.losses.{module.name}" for module in iter_modules(preceptor.losses.__path__)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_run(module: str) -> None:
+    torch.manual_seed(0)
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
