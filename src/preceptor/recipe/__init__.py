@@ -12,15 +12,29 @@ from pydantic import Field, field_validator, model_validator
 
 from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
-from preceptor.recipe.optimisation import SGD, Adam, Constant, OneCycle, Plateau
+from preceptor.recipe.optimisation import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Plateau,
+)
 from preceptor.recipe.section import Fraction, Positive, Section
 from preceptor.recipe.view import View
 from preceptor.utils.errors import did_you_mean
 
 __all__ = [
     "Adam",
+    "AdamW",
     "Constant",
+    "Cosine",
+    "Exponential",
     "Fraction",
+    "MultiStep",
     "NetworkConfig",
     "Objective",
     "OneCycle",
@@ -94,8 +108,10 @@ class Recipe(Section):
     networks: dict[str, NetworkConfig]
     views: dict[str, View]
     objectives: list[Objective]
-    optimiser: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
-    schedule: Annotated[OneCycle | Plateau | Constant, Field(discriminator="name")] = OneCycle()
+    optimiser: Annotated[Adam | AdamW | SGD, Field(discriminator="name")] = Adam()
+    schedule: Annotated[
+        OneCycle | Cosine | MultiStep | Exponential | Plateau | Constant, Field(discriminator="name")
+    ] = OneCycle()
     split: Split = Split()
     select: Select = Select()
     early_stop: Positive | None = None
@@ -126,6 +142,10 @@ class Recipe(Section):
                 if self.views[view.same_as].policy is None:
                     raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
         self._check_objectives(networks)
+        for name in self.optimiser.network_lr:
+            self._must_know(f"optimiser.network_lr.{name}", name, networks)
+            if not self.networks[name].learns:
+                raise ValueError(f"optimiser.network_lr.{name}: this network does not learn; leave it out")
         for name in self.select.networks:
             self._must_know("select.network", name, networks)
         self._check_task()

@@ -110,14 +110,17 @@ class DistillationModel(nn.Module):
     def _frozen(self) -> tuple[str, ...]:
         return tuple(f"networks.{name}." for name, one in self.recipe.networks.items() if one.frozen is True)
 
-    def after_step(self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int]) -> None:
-        """All that follows the optimiser's step, in one place: banks take in what was said, mean teachers move.
+    def after_batch(
+        self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int], stepped: bool
+    ) -> None:
+        """Update everything that follows a batch: memory banks, and after a step of the optimiser the mean teachers.
 
         Args:
-            step: how many steps the run has taken before this one, over all epochs.
-            rows: (n,) rows of the training part that this process has seen.
+            step: how many steps the run has taken before this batch, over all epochs.
+            rows: (n,) rows of the training part in this process's share.
             projections: (n, d) of each network with a bank, from :meth:`forward`.
-            sizes: images of each process in this step.
+            sizes: images of each process in this batch.
+            stepped: whether the optimiser has just stepped.
         """
         for name, projection in projections.items():
             bank = self.banks[name]
@@ -127,7 +130,7 @@ class DistillationModel(nn.Module):
             else:
                 bank.update(rows, projection)
         for name, network in self.networks.items():
-            if isinstance(network, MeanTeacher):
+            if stepped and isinstance(network, MeanTeacher):
                 student = self.networks[str(self.recipe.networks[name].mean_of)]
                 assert isinstance(student, Classifier | Segmenter)
                 network.update(student, step)
