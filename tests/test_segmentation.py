@@ -19,10 +19,12 @@ from fake_run import ALONE, write_fake_run
 from page import Page
 from preceptor.api import train
 from preceptor.cli import commands
+from preceptor.cli.predict import predict
 from preceptor.data.batches import Batch, Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
 from preceptor.deploy.predict import write_masks
+from preceptor.deploy.torch_predictor import TorchPredictor
 from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.examples import choose_cases
 from preceptor.evaluation.layers import compare_networks
@@ -296,7 +298,7 @@ def test_written_masks_are_of_the_images_size(classes: tuple[str, ...], tmp_path
     files = images_of(tmp_path / "images")
     broken = tmp_path / "broken.png"
     broken.write_bytes(files[0].read_bytes()[:50])
-    table, failures = write_masks(segmenter(*classes).eval(), [*files, broken], tmp_path / "out")
+    table, failures = write_masks(TorchPredictor(segmenter(*classes)), [*files, broken], tmp_path / "out")
     assert list(failures) == [broken]
     assert table["mask"].tolist() == ["wide.png", "grey.png"]
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["grey.png", "masks.csv", "wide.png"]
@@ -316,11 +318,11 @@ def test_predict_needs_a_folder_and_names_of_their_own(student: Run, tmp_path: P
     files = images_of(tmp_path / "images")
     for out in (None, tmp_path / "masks.csv"):
         with pytest.raises(PreceptorError, match="folder") as caught:
-            commands.predict(student.path, files, "student", out)
+            predict(student.path, files, "student", out)
         assert caught.value.expected == "--out FOLDER"
     twin = shutil.copy(files[0], tmp_path / "wide.tif")
     with pytest.raises(PreceptorError, match="several images are called wide"):
-        commands.predict(student.path, [*files, Path(twin)], "student", tmp_path / "out")
+        predict(student.path, [*files, Path(twin)], "student", tmp_path / "out")
     assert not (tmp_path / "out").exists(), "nothing was written over anything"
-    commands.predict(student.path, files, "student", tmp_path / "out")
+    predict(student.path, files, "student", tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "masks.csv")) == 2

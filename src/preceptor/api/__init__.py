@@ -4,5 +4,6 @@ May import every room but ``cli``. Never parses a command line, and prints nothi
 """
 
 from preceptor.api.training import carry_on, decoder, load, train
+from preceptor.deploy.export.write import export
 
-__all__ = ["carry_on", "decoder", "load", "train"]
+__all__ = ["carry_on", "decoder", "export", "load", "train"]

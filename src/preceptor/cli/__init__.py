@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -144,7 +144,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or one of its .safetensors files.")],
+    model: Annotated[Path, typer.Argument(help="A run's folder, one of its .safetensors files, or an export.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     network: Annotated[str, typer.Option(help="Which network, where the run has several.")] = "student",
     out: Annotated[
@@ -153,11 +153,28 @@ def predict(
             help="Classifier: the CSV to write, or standard output unless given. Segmenter: the folder of its masks."
         ),
     ] = None,
+    precision: Annotated[Literal["float", "int8"], typer.Option(help="Which model of an export.")] = "float",
 ) -> None:
     """Class probabilities for image files, or their masks where the network is a segmenter."""
-    from preceptor.cli.commands import predict as run_it
+    from preceptor.cli.predict import predict as run_it
 
-    run_it(model, images, network, out)
+    run_it(model, images, network, out, precision)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, new or empty.")],
+    network: Annotated[str, typer.Option(help="Which network or ensemble of the run.")] = "student",
+    class_name: Annotated[
+        list[str] | None, typer.Option("--class-name", help="CODE=full words, for a class of the data.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older export in that folder.")] = False,
+) -> None:
+    """Write a network as ONNX files that take photos as they are and need no torch."""
+    from preceptor.cli.export import export as run_it
+
+    run_it(run, out, network, class_name or [], overwrite)
 
 
 @app.command()

@@ -22,14 +22,10 @@ from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
 from preceptor.data.split import parts_of
 from preceptor.deploy import profile as cost
-from preceptor.deploy.predict import image_files, predict_files, refuse_failures, write_masks
 from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
-from preceptor.networks.build import find_network
-from preceptor.networks.files import load_network
 from preceptor.networks.kinds import Network
-from preceptor.networks.segmenter import Segmenter
 from preceptor.recipes.resolve import parse_override
 from preceptor.report.explain import explain as explain_run
 from preceptor.report.gallery import NAME
@@ -164,40 +160,6 @@ def refuse_other_classes(networks: Mapping[str, Network], classes: tuple[str, ..
                 f"{name} tells apart {', '.join(network.architecture.classes)}; {data} has {', '.join(classes)}",
                 expected="data with the network's classes, in the same order",
             )
-
-
-def predict(model: Path, images: list[Path], network: str, out: Path | None) -> None:
-    """Writes the probabilities of every class for every image, to ``out`` or to the screen; of a segmenter its masks.
-
-    Raises:
-        PreceptorError: no such network or image, or images that cannot be read, after the others are done.
-    """
-    files = image_files(images)
-    found, _ = load_network(find_network(model, network, "MODEL", choose="--network {}"))
-    if isinstance(found, Segmenter):
-        return predict_masks(found, files, out)
-    with Display("predicting", quiet=out is None) as display, display.counting("predicting", len(files)) as move:
-        table, failures = predict_files(found.to(best_device()), files, progress=move)
-    text = table.to_csv(index=False, float_format="%.6f")
-    if out is None:
-        print(text, end="")
-    else:
-        write_text(out, text)
-        print(f"predictions: {out}")
-    refuse_failures(failures, len(table))
-
-
-def predict_masks(network: Segmenter, files: list[Path], out: Path | None) -> None:
-    """Writes a mask for every image into the folder ``out``, and lists them."""
-    if out is None or out.suffix:
-        raise PreceptorError(
-            "--out: this network draws masks, which need a folder" if out is None else f"--out {out}: is not a folder",
-            expected="--out FOLDER",
-        )
-    with Display("predicting", quiet=False) as display, display.counting("predicting", len(files)) as move:
-        table, failures = write_masks(network.to(best_device()), files, out, progress=move)
-    print(f"masks: {out}; what they hold: {out / 'masks.csv'}")
-    refuse_failures(failures, len(table))
 
 
 def explain(path: Path, alone: Path | None, network: str | None, per_class: int, out: Path | None) -> None:
