@@ -94,6 +94,7 @@ class Recipe(Section):
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
+    ``critic_optimiser`` trains the critics of adversarial losses (the holistic term of SKD), at a constant rate.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Recipe(Section):
     schedule: Annotated[
         OneCycle | Cosine | MultiStep | Exponential | Plateau | Constant, Field(discriminator="name")
     ] = OneCycle()
+    critic_optimiser: Annotated[Adam | AdamW | SGD, Field(discriminator="name")] = Adam(lr=4e-4, betas=[0.9, 0.99])
     split: Split = Split()
     select: Select = Select()
     early_stop: Positive | None = None
@@ -221,7 +223,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         said = self.model_dump(by_alias=True)
-        for key in ("early_stop", "resample", "ensembles"):
+        for key in ("critic_optimiser", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 said.pop(key)
         return said

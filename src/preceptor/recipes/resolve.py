@@ -19,7 +19,7 @@ from preceptor.recipes.registry import RECIPES
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
 #: Sections that are one of several kinds: setting ``name`` to another kind starts from that kind's own defaults.
-_KINDS = ("optimiser", "schedule")
+_KINDS = ("optimiser", "critic_optimiser", "schedule")
 
 
 def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:

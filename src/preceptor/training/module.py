@@ -64,9 +64,9 @@ class DistillationModel(nn.Module):
         rng_key: tuple[int, int, int],
         sizes: list[int],
         masks: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the unweighted losses of the objectives that count in this epoch, by name; and the projections that
-        memory banks store after the step, by network.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Return the unweighted losses of the objectives that count in this epoch, by name; the projections that memory
+        banks store after the step, by network; and the losses of critics, by the name of their objective.
 
         Args:
             views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
@@ -83,8 +83,9 @@ class DistillationModel(nn.Module):
         with torch.autocast(labels.device.type, enabled=False):
             inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes, classifiers)  # type: ignore[arg-type]
             losses = {objective.objective.name: objective(inputs) for objective in active}
+            critics = {term.objective.name: term.critic_loss(inputs) for term in active if term.spec.critic}
         projections = {name: outputs[name].projection for name in self.banks if name in outputs}
-        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}
+        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}, critics
 
     def _forward(self, name: str, images: Tensor, features: list[str]) -> NetworkOutput:
         network = self.networks[name]

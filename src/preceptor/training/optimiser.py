@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
-from preceptor.recipe import Adam, AdamW, Constant, Cosine, Exponential, MultiStep, OneCycle, Plateau, Recipe
+from preceptor.recipe import SGD, Adam, AdamW, Constant, Cosine, Exponential, MultiStep, OneCycle, Plateau, Recipe
 
 Schedule = lr_scheduler.OneCycleLR | lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau | None
 
 
 def build_optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser of everything in ``model`` that receives gradient.
+    """Build the optimiser of everything in ``model`` that receives gradient, but for the critics of adversarial losses.
 
     Networks with a rate of their own (``optimiser.network_lr``) have a parameter group each, all else is in the first.
 
@@ -26,12 +27,25 @@ def build_optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     config = recipe.optimiser
     groups: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in config.network_lr}}
     for key, parameter in model.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and not _of_critic(key):
             section, _, rest = key.partition(".")
             network = rest.partition(".")[0] if section == "networks" else ""
             groups[network if network in config.network_lr else ""].append(parameter)
     rates = {"": config.lr, **config.network_lr}
-    trained = [{"params": group, "lr": rates[name]} for name, group in groups.items() if group]
+    return _optimiser(config, [{"params": group, "lr": rates[name]} for name, group in groups.items() if group])
+
+
+def build_critic_optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer | None:
+    """Build the optimiser of the critics of adversarial losses; None where there are none."""
+    critics = [parameter for key, parameter in model.named_parameters() if _of_critic(key)]
+    return _optimiser(recipe.critic_optimiser, [{"params": critics}]) if critics else None
+
+
+def _of_critic(key: str) -> bool:
+    return key.startswith("objectives.") and ".critic." in key
+
+
+def _optimiser(config: Adam | AdamW | SGD, trained: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if isinstance(config, Adam | AdamW):
         kind = torch.optim.AdamW if isinstance(config, AdamW) else torch.optim.Adam
         betas = (config.betas[0], config.betas[1])
@@ -69,12 +83,21 @@ class Descent:
     Args:
         wrapped: the model as Fabric set it up.
         batches: of an epoch.
+        critics: the optimiser of adversarial losses' critics. It steps right after the other, on the gradient of the
+            same pass: the critic's loss sees outputs without their gradient, and the student's a critic without its.
     """
 
     def __init__(
-        self, fabric: Fabric, recipe: Recipe, wrapped: nn.Module, optimiser: torch.optim.Optimizer, batches: int
+        self,
+        fabric: Fabric,
+        recipe: Recipe,
+        wrapped: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        batches: int,
+        critics: torch.optim.Optimizer | None = None,
     ) -> None:
         self.fabric, self.config, self.wrapped, self.optimiser = fabric, recipe.optimiser, wrapped, optimiser
+        self.critics = critics
         self.schedule = build_schedule(recipe, optimiser, math.ceil(batches / self.config.accumulate))
 
     def backward(self, loss: Tensor, batch: int, batches: int) -> bool:
@@ -91,12 +114,16 @@ class Descent:
         group = min(self.config.accumulate, batches - batch + place)
         if place == 0:
             self.optimiser.zero_grad()
+            if self.critics is not None:
+                self.critics.zero_grad()
         self.fabric.backward(loss if group == 1 else loss / group)
         if place < group - 1:
             return False
         if self.config.clip_norm is not None:
             self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=self.config.clip_norm)  # type: ignore[arg-type]
         self.optimiser.step()
+        if self.critics is not None:
+            self.critics.step()
         if self.schedule is not None and not isinstance(self.schedule, lr_scheduler.ReduceLROnPlateau):
             self.schedule.step()
         return True
