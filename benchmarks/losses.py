@@ -1,19 +1,19 @@
 """The losses against their formulas written out: time, memory and error.
 
-    python -m benchmarks.losses [--json FILE] [--device cuda] [--rows N …] [--only ccd crp crkd drkd]
+    python -m benchmarks.losses [--json FILE] [--device cuda] [--rows N …] [--only ccd crp crkd drkd ifvd …]
 
 Each literal form is what one writes straight from the paper: bank rows fetched by index and multiplied by ``bmm``,
-centroids averaged anew from the whole bank, an image's negatives chosen on the host, K×K channel relations and B×B×D
-differences of embeddings. A comparison runs both in turns in
-one process, float32, forward and backward; errors are those of the float32 fast form against the literal one in
-float64, relative to its value and to the largest entry of its gradient.
+centroids averaged anew from the whole bank, an image's negatives chosen on the host, K×K channel relations, B×B×D
+differences of embeddings, and those of the peer methods in :mod:`benchmarks.peer_losses`. A comparison runs both in
+turns in one process, float32, forward and backward; errors are those of the float32 fast form against the literal one
+in float64, relative to its value and to the largest entry of its gradient.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.measure import extra_memory, seconds
+from benchmarks.compare import Comparison, Form, compare, line
+from benchmarks.peer_losses import PEERS
 from preceptor.losses.ccd import ClassContrastive
 from preceptor.losses.channel_relation import ChannelRelation
 from preceptor.losses.crp import CategoricalRelation
@@ -38,22 +39,6 @@ MAPS = (32, 2048, 7)
 EMBEDDINGS = (128, 1280, 2048)
 #: HAM10000's class sizes as shares.
 SHARES = torch.tensor([0.0327, 0.0513, 0.1097, 0.0115, 0.1111, 0.6695, 0.0142])
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Literal over fast: above one the fast form is better. Seconds and bytes are of one call."""
-
-    name: str
-    shape: str
-    speedup: float
-    memory_ratio: float
-    max_rel_error_value: float
-    max_rel_error_grad: float
-    literal_seconds: float
-    seconds: float
-    literal_bytes: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -75,9 +60,6 @@ class Setting:
         student, teacher = functional.normalize(torch.randn(2, batch, SIZE, generator=draw), dim=2).to(device)
         rows = torch.randperm(count, generator=draw)[:batch].to(device)
         return cls(labels.to(device), student, teacher, rows, *banks)
-
-
-Form = Callable[..., Tensor]
 
 
 def literal_side(query: Tensor, bank: Tensor, index: Tensor, z: Tensor) -> Tensor:
@@ -255,68 +237,32 @@ def drkd(device: torch.device) -> Iterator[Comparison]:
         yield compare(name, shape, [point], lambda point, other=other: loss(point, other), literal, literal, repeats=3)
 
 
-def compare(
-    name: str, shape: str, at: Sequence[Tensor], fast: Form, literal: Form, exact: Form, repeats: int = 7
-) -> Comparison:
-    """Errors of ``fast`` against ``exact`` in float64 first, while both see the initial banks; then time and memory."""
-
-    def run(form: Form, dtype: torch.dtype = torch.float32) -> tuple[Tensor, list[Tensor]]:
-        points = [side.to(dtype, copy=True).requires_grad_() for side in at]
-        value = form(*points)
-        gradients = torch.autograd.grad(value, points, allow_unused=True)
-        return value.detach(), [gradient for gradient in gradients if gradient is not None]
-
-    def as_double(value: Tensor, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
-        return value.double(), torch.cat([gradient.double().flatten() for gradient in gradients])
-
-    value, gradient = as_double(*run(exact, torch.float64))
-    fast_value, fast_gradient = as_double(*run(fast))
-    slow, quick = seconds(lambda: run(literal), lambda: run(fast), repeats=repeats)
-    device = at[0].device
-    large, small = extra_memory(lambda: run(literal), device), extra_memory(lambda: run(fast), device)
-    return Comparison(
-        name=name,
-        shape=shape,
-        speedup=slow / quick,
-        memory_ratio=large / small,
-        max_rel_error_value=((fast_value - value).abs() / value.abs()).item(),
-        max_rel_error_grad=((fast_gradient - gradient).abs().max() / gradient.abs().max()).item(),
-        literal_seconds=slow,
-        seconds=quick,
-        literal_bytes=large,
-        bytes=small,
-    )
+#: Comparisons by the name that ``--only`` takes: those with a memory bank for each of its sizes, and the others.
+OF_BANKS = {"ccd": ccd, "crp": crp}
+OTHERS = {"crkd": crkd, "drkd": drkd, **PEERS}
 
 
-def _line(case: Comparison) -> str:
-    time = f"{case.literal_seconds * 1e3:8.1f} ms -> {case.seconds * 1e3:6.1f} ms ({case.speedup:.1f}x)"
-    memory = f"{case.literal_bytes / 1e6:6.1f} MB -> {case.bytes / 1e6:4.1f} MB ({case.memory_ratio:.0f}x)"
-    errors = f"error {case.max_rel_error_value:.0e}, gradient {case.max_rel_error_grad:.0e}"
-    return f"{case.name:<22} {case.shape:<42} {time}  {memory}  {errors}"
-
-
-def _cases(wanted: Sequence[str], counts: Sequence[int], device: torch.device) -> Iterator[Comparison]:
+def _cases(names: Sequence[str], counts: Sequence[int], device: torch.device) -> Iterator[Comparison]:
     for count in counts:
-        for name, of_banks in {"ccd": ccd, "crp": crp}.items():
-            if name in wanted:
-                yield from of_banks(count, device)
-    for name, of_pairs in {"crkd": crkd, "drkd": drkd}.items():
-        if name in wanted:
-            yield from of_pairs(device)
+        for name, of_bank in OF_BANKS.items():
+            if name in names:
+                yield from of_bank(count, device)
+    for name, comparisons in OTHERS.items():
+        if name in names:
+            yield from comparisons(device)
 
 
 def main() -> None:
+    names = [*OF_BANKS, *OTHERS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the comparisons to this file")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_015, 1_000_000], help="sizes N of the banks")
-    parser.add_argument("--only", choices=["ccd", "crp", "crkd", "drkd"], nargs="+", help="these losses alone")
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="these losses alone")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    wanted = arguments.only or ["ccd", "crp", "crkd", "drkd"]
     done = []
-    for case in _cases(wanted, arguments.rows, device):
-        print(_line(case), flush=True)
+    for case in _cases(arguments.only, arguments.rows, torch.device(arguments.device)):
+        print(line(case), flush=True)
         done.append(asdict(case))
     if arguments.json:
         arguments.json.write_text(json.dumps(done, indent=1) + "\n")

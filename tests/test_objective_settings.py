@@ -48,7 +48,7 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
         room = model([CE, tried], networks, views=seen)
         found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
     else:
-        found = losses(model([CE, tried], networks, views=seen))["tried"]
+        found = losses(model([CE, tried], networks, views=seen, batch_size=len(BATCH)))["tried"]
     assert found.shape == ()
     assert found.isfinite()
 

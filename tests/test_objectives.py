@@ -196,7 +196,7 @@ def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
     before = room.state_dict()[key].clone()
     with torch.no_grad():
         room.networks["student"].classifier.weight += 1
-    room.after_step(3, torch.arange(4), {}, [4])
+    room.after_batch(3, torch.arange(4), {}, [4], True)
     moved = room.state_dict()[key]
     alpha = min(1 - 1 / 4, 0.99)
     torch.testing.assert_close(moved, alpha * before + (1 - alpha) * (before + 1))
@@ -313,7 +313,7 @@ def test_banks_take_in_what_was_said_after_the_step() -> None:
     before = {name: bank.rows.clone() for name, bank in room.banks.items()}
     _, said = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
     assert all(torch.equal(bank.rows, before[name]) for name, bank in room.banks.items()), "not before the step"
-    room.after_step(0, torch.arange(4), said, [4])
+    room.after_batch(0, torch.arange(4), said, [4], True)
     for name, bank in room.banks.items():
         expected = nn.functional.normalize(0.5 * before[name][:4] + 0.5 * said[name], dim=1)
         torch.testing.assert_close(bank.rows[:4], expected)

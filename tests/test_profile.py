@@ -8,8 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from preceptor.api.reporting import profile as profile_models
-from preceptor.cli.console import print_profiles
+from preceptor.cli import commands
 from preceptor.deploy.profile import LEAST, profile
 from preceptor.evaluation.cost import cost_of
 from preceptor.networks.classifier import Architecture, Classifier
@@ -31,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_json_and_csv(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    print_profiles(profile_models([file, file], batch=[1, 2], repeats=3, json=out / "cost.json", csv=out / "cost.csv"))
+    commands.profile([file, file], [1, 2], 3, out / "cost.json", out / "cost.csv")
     (said,) = json.loads((out / "cost.json").read_text())  # a file given twice is measured once
     cost = cost_of(network(), 32, repeats=1)
     assert set(said) == {
@@ -61,10 +60,10 @@ def test_patience_ends_the_timing_but_not_before_enough_passes() -> None:
     assert found[0].bytes > 4 * found[0].parameters
 
 
-def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:
+def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "elsewhere" / "runs" / "student.safetensors"
     save_network(network(48), other)
-    profile_models([file, other], batch=[1], repeats=1, json=tmp_path / "cost.json")
+    commands.profile([file, other], [1], 1, tmp_path / "cost.json", None)
     names = [one["name"] for one in json.loads((tmp_path / "cost.json").read_text())]
     assert names == ["runs/student", str(other)]
 
@@ -74,9 +73,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"has no recipe\.yaml"}
     for model, said in wrong.items():
         with pytest.raises(PreceptorError, match=said):
-            profile_models([tmp_path / model], batch=[1], repeats=1)
+            commands.profile([tmp_path / model], [1], 1, None, None)
 
 
 def test_unwritable_place_is_named(file: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="cannot be written"):
-        profile_models([file], batch=[1], repeats=1, json=tmp_path)
+        commands.profile([file], [1], 1, tmp_path, None)

@@ -14,15 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-import preceptor
 from conftest import TINY
 from fake_run import ALONE, write_fake_run
 from page import Page
-from preceptor import train
+from preceptor.api import train
+from preceptor.cli import commands
+from preceptor.cli.predict import predict
 from preceptor.data.batches import Batch, Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
 from preceptor.deploy.predict import write_masks
+from preceptor.deploy.torch_predictor import TorchPredictor
 from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.examples import choose_cases
 from preceptor.evaluation.layers import compare_networks
@@ -255,11 +257,16 @@ def test_an_online_teacher_is_called_so(pair: Run, tmp_path: Path) -> None:
 # --- other commands -----
 
 
-def test_evaluate_finds_the_same_and_gives_what_is_missing(pair: Run, tmp_path: Path) -> None:
+def test_evaluate_finds_the_same_and_gives_what_is_missing(
+    pair: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = shutil.copytree(pair.path, tmp_path / "run")
     for name in ("overlays.npz", "layers.npz"):
         (run / name).unlink()
-    assert {"overlays.npz", "layers.npz"} <= set(preceptor.evaluate(run, out=tmp_path / "out").added)
+    commands.evaluate(run, "test", None, None, [], tmp_path / "out", None)
+    said = capsys.readouterr().out
+    assert "overlays.npz: added" in said
+    assert "layers.npz: added" in said
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())
     for name, facts in pair.metrics["networks"].items():
         numbers = {key: value for key, value in facts["test"].items() if isinstance(value, float)}
@@ -267,7 +274,8 @@ def test_evaluate_finds_the_same_and_gives_what_is_missing(pair: Run, tmp_path: 
         assert {key: again[name][key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
     with np.load(run / "overlays.npz") as held, np.load(pair.path / "overlays.npz") as first:
         assert all(np.array_equal(held[name], first[name]) for name in first.files)
-    assert preceptor.evaluate(run, part="validation").added == ()
+    commands.evaluate(run, "validation", None, None, [], None, None)
+    assert "added" not in capsys.readouterr().out
 
 
 def test_explain_refuses_masks(student: Run) -> None:
@@ -290,7 +298,7 @@ def test_written_masks_are_of_the_images_size(classes: tuple[str, ...], tmp_path
     files = images_of(tmp_path / "images")
     broken = tmp_path / "broken.png"
     broken.write_bytes(files[0].read_bytes()[:50])
-    table, failures = write_masks(segmenter(*classes).eval(), [*files, broken], tmp_path / "out")
+    table, failures = write_masks(TorchPredictor(segmenter(*classes)), [*files, broken], tmp_path / "out")
     assert list(failures) == [broken]
     assert table["mask"].tolist() == ["wide.png", "grey.png"]
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["grey.png", "masks.csv", "wide.png"]
@@ -310,11 +318,11 @@ def test_predict_needs_a_folder_and_names_of_their_own(student: Run, tmp_path: P
     files = images_of(tmp_path / "images")
     for out in (None, tmp_path / "masks.csv"):
         with pytest.raises(PreceptorError, match="folder") as caught:
-            preceptor.predict(student.path, files, out=out)
+            predict(student.path, files, "student", out)
         assert caught.value.expected == "--out FOLDER"
     twin = shutil.copy(files[0], tmp_path / "wide.tif")
     with pytest.raises(PreceptorError, match="several images are called wide"):
-        preceptor.predict(student.path, [*files, Path(twin)], out=tmp_path / "out")
+        predict(student.path, [*files, Path(twin)], "student", tmp_path / "out")
     assert not (tmp_path / "out").exists(), "nothing was written over anything"
-    preceptor.predict(student.path, files, out=tmp_path / "out")
+    predict(student.path, files, "student", tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "masks.csv")) == 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from preceptor import train
+from preceptor.api import train
 from preceptor.data.images import read_mask
 from preceptor.data.mask_edges import further_classes, may_be_cut
 from preceptor.utils.errors import PreceptorError

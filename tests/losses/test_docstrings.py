@@ -1,4 +1,4 @@
-"""The examples in the docstrings of all losses run."""
+"""The examples in the docstrings of all losses run, and every registered loss has one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import preceptor.losses
+from preceptor.losses.registry import LOSSES
 
 MODULES = [f"preceptor.losses.{module.name}" for module in iter_modules(preceptor.losses.__path__)]
 
@@ -18,3 +19,8 @@ MODULES = [f"preceptor.losses.{module.name}" for module in iter_modules(precepto
 def test_examples_run(module: str) -> None:
     torch.manual_seed(0)
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_every_loss_has_an_example(loss: str) -> None:
+    assert ">>> " in (LOSSES[loss].module.__doc__ or "")

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import preceptor
 from conftest import TINY
-from preceptor import api, train
+from preceptor import api
+from preceptor.api import train
+from preceptor.cli import commands
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network, save_network
 from preceptor.report.explain import explain, pick
@@ -91,13 +92,13 @@ def test_picks_what_distillation_mended(runs: Path) -> None:
     assert len(picked.ids) == test["target"].nunique()
 
 
-def test_gallery_of_runs(runs: Path) -> None:
+def test_gallery_of_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     test = entries(runs)[0].predictions
     predict(runs / "kd", "student", set(test["id"]))
     predict(runs / "kd", "teacher", set(test["id"]))
     predict(runs / "alone", "student", set())
-    gallery = preceptor.explain(runs / "kd", per_class=1)
-    assert f"{len(test)} test images right that the student alone gets wrong" in gallery.story[0]
+    commands.explain(runs / "kd", None, None, 1, None)
+    assert f"{len(test)} test images right that the student alone gets wrong" in capsys.readouterr().out
     found = read_gallery(runs / "kd")
     assert found is not None
     assert [one.title for one in found.lookers] == ["teacher", "student alone", "distilled"]
@@ -145,7 +146,7 @@ def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
         explain(runs / "kd", other)
 
 
-def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
+def test_runs_have_relations_and_old_ones_get_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(runs / "kd")
     before = run.metrics
     figures = {name: said["relations"] for name, said in before["networks"].items()}
@@ -158,14 +159,13 @@ def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
     for said in old["networks"].values():
         del said["relations"]
     run.write_json("metrics.json", old)
-    result = preceptor.evaluate(run.path)
-    assert "relations" in result.added
-    assert result.relations["student"]["r_d"] == pytest.approx(figures["student"]["r_d"])
+    commands.evaluate(run.path, "test", None, None, [], None, None)
+    assert f"student: test R_d {figures['student']['r_d']:.3f}" in capsys.readouterr().out
     again = run.metrics
     for name, one in figures.items():
         assert again["networks"][name]["relations"] == pytest.approx(one)
     assert (run.path / "relations.npz").is_file()
-    preceptor.evaluate(run.path, part="validation")
+    commands.evaluate(run.path, "validation", None, None, [], None, None)
     assert run.metrics == again, "another part's relations are printed, not written"
 
 

@@ -13,8 +13,7 @@ import torch
 
 import preceptor
 from conftest import TINY
-from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api import carry_on, train
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from preceptor import train
+from preceptor.api import train
 from preceptor.cli.study_console import estimate, matrix_table, result_table
 from preceptor.runs.create import Data
 from preceptor.runs.marks import NOT_EVIDENCE

@@ -15,6 +15,7 @@ from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.sampling import ClassSampler
+from preceptor.losses.settings import check_positive
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.utils.errors import PreceptorError
 
@@ -57,7 +58,7 @@ class ClassContrastive(nn.Module):
         L = -(1/kP) Σ_pos log(x/(x + c)) - Σ_neg log(c/(x + c)),  averaged over the batch
 
     and the student's against the teacher's bank is added to the teacher's against the student's. The latter trains the
-    teacher's projection head, if what it is given has one that learns. Z is not in the text, but as in Wu et al. 2018
+    teacher's projection head, where that learns. Z is not in the text, but as in Wu et al. 2018
     it brings x near one; without it the negatives alone start at thousands. It is Z = N·mean(exp(g·m/τ)) over the
     sampled scores, one for each side, without gradient.
 
@@ -75,6 +76,11 @@ class ClassContrastive(nn.Module):
 
     Raises:
         PreceptorError: a setting out of range, or all rows are of one class.
+
+    >>> student, teacher, bank = functional.normalize(torch.randn(3, 4, 8), dim=2)
+    >>> loss = ClassContrastive(positives=2, negatives=3, row_labels=torch.tensor([0, 0, 1, 1]))
+    >>> loss(student, teacher, torch.arange(4), bank, bank, torch.Generator()) > 0
+    tensor(True)
     """
 
     log_z: Tensor
@@ -89,16 +95,14 @@ class ClassContrastive(nn.Module):
         row_labels: Tensor,
     ) -> None:
         super().__init__()
-        for name, value in {"positives": positives, "negatives": negatives, "temperature": temperature}.items():
-            if not 0 < value < float("inf"):
-                raise PreceptorError(f"{name}: {value}", expected="a positive number")
+        check_positive(positives=positives, negatives=negatives, temperature=temperature)
         if normaliser not in ("first", "running"):
             raise PreceptorError(f"normaliser: {normaliser!r}", expected="first or running")
         self.positives, self.negatives, self.temperature = positives, negatives, temperature
         self.normaliser = normaliser
         self.sampler = ClassSampler(row_labels)
         self.register_buffer("log_z", torch.full((2,), torch.nan))  # of the student's and the teacher's side
-        self._settled = False  # whether ``log_z`` is known to be set; the host never looks at it
+        self._settled = False  # whether ``log_z`` is set, which the host never reads from it
 
     @full_precision
     def forward(
@@ -200,6 +204,11 @@ class ContrastiveRepresentation(ClassContrastive):
         temperature: τ.
         normaliser: as in :class:`ClassContrastive`.
         row_labels: (N,); only the number of rows matters. The engine gives it.
+
+    >>> student, teacher, bank = functional.normalize(torch.randn(3, 4, 8), dim=2)
+    >>> loss = ContrastiveRepresentation(negatives=3, row_labels=torch.tensor([0, 0, 1, 1]))
+    >>> loss(student, teacher, torch.arange(4), bank, bank, torch.Generator()) > 0
+    tensor(True)
     """
 
     def __init__(

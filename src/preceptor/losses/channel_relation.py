@@ -1,4 +1,4 @@
-"""Relations between channels: which of them are active together, according to the teacher."""
+"""Relations between channels (CRKD): the Gram matrix of a feature map in the student against the teacher's."""
 
 from __future__ import annotations
 
@@ -70,6 +70,10 @@ class ChannelRelation(nn.Module):
 
     Raises:
         PreceptorError: an unknown variant or adapter, or no adapter between maps of different channels.
+
+    >>> loss = ChannelRelation(8, 16)
+    >>> loss(torch.rand(2, 8, 4, 4), torch.rand(2, 16, 4, 4)) > 0
+    tensor(True)
     """
 
     def __init__(

@@ -63,6 +63,10 @@ class CrossEntropy(nn.Module):
     Raises:
         PreceptorError: a weight that is not positive and finite, more or fewer weights than classes, an ε out of
             range, or a class without training images under ``inverse_frequency``.
+
+    >>> loss = CrossEntropy("inverse_frequency", class_counts=torch.tensor([90, 10]))
+    >>> round(loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])).item(), 4)
+    0.6365
     """
 
     weight: Tensor | None
@@ -110,6 +114,9 @@ class MaskCrossEntropy(CrossEntropy):
 
     Raises:
         PreceptorError: as there.
+
+    >>> round(MaskCrossEntropy()(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4).long()).item(), 4)
+    0.6931
     """
 
     def __init__(self, class_weights: Literal["none"] | list[float] = "none", label_smoothing: float = 0.0) -> None:
@@ -131,7 +138,7 @@ def fitting(weight: Tensor, logits: Tensor) -> Tensor:
 
 
 def class_weight(asked: str | Sequence[float], class_counts: Tensor | None) -> Tensor | None:
-    """What ``class_weights`` asks for: float32 (C,), or None where all classes weigh the same."""
+    """The weights that the setting ``class_weights`` means: float32 (C,), or None where all classes weigh the same."""
     if asked == "none":
         return None
     if asked == "inverse_frequency":

@@ -1,4 +1,4 @@
-"""Categorical relation preserving: how an image stands to every class, according to either network."""
+"""Categorical relation preserving: the similarity of an image to the centroid of every class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_positive
 from preceptor.networks.memory_bank import MemoryBank, class_sums
 from preceptor.utils.errors import PreceptorError
 
@@ -48,12 +49,17 @@ class CategoricalRelation(nn.Module):
     Args:
         variant: ``paper``: as in the text, which has no τ; the relation is then nearly flat, since a cosine lies within
             ±1. ``official``: as in the authors' code, τ = 0.07 and C_i the mean of max(row, 0).
-        temperature: τ, where neither variant's own will do.
+        temperature: τ; that of the variant by default.
         row_labels: (N,) class of each row, for banks that are plain tensors; the engine gives it.
 
     Raises:
         PreceptorError: an unknown variant, a temperature that is not positive, a plain bank without ``row_labels``, or
             a class without rows.
+
+    >>> bank = functional.normalize(torch.randn(4, 8), dim=1)
+    >>> loss = CategoricalRelation("official", row_labels=torch.tensor([0, 0, 1, 1]))
+    >>> loss(bank, bank, bank, bank).item()
+    0.0
     """
 
     row_labels: Tensor | None
@@ -69,8 +75,7 @@ class CategoricalRelation(nn.Module):
             raise PreceptorError(f"variant: {variant!r}", expected="paper or official")
         if temperature is None:
             temperature = 0.07 if variant == "official" else 1.0
-        if not 0 < temperature < float("inf"):
-            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        check_positive(temperature=temperature)
         self.rectified, self.temperature = variant == "official", temperature
         self.register_buffer("row_labels", row_labels, persistent=False)
 

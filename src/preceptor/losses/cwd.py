@@ -7,9 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from preceptor.losses.adapters import conv_bn_relu
 from preceptor.losses.maps import at_common_size, check_channels
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice, check_positive
 from preceptor.utils.errors import PreceptorError
 
 
@@ -52,8 +54,7 @@ class ChannelWise(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if not 0 < temperature < float("inf"):
-            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        check_positive(temperature=temperature)
         self.temperature = temperature
         self.adapter: nn.Module = nn.Identity()
 
@@ -107,13 +108,10 @@ class ChannelWiseMap(ChannelWise):
         adapter: Literal["conv", "conv_bn_relu", "none"] = "conv",
     ) -> None:
         super().__init__(temperature)
-        if adapter not in ("conv", "conv_bn_relu", "none"):
-            raise PreceptorError(f"adapter: {adapter!r}", expected="conv, conv_bn_relu or none")
+        check_choice("adapter", adapter, ("conv", "conv_bn_relu", "none"))
         if adapter == "none":
             check_channels("cwd_map", student_channels, teacher_channels)
-        layers: list[nn.Module] = []
-        if adapter == "conv_bn_relu" or (adapter == "conv" and student_channels != teacher_channels):
-            layers = [nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)]
         if adapter == "conv_bn_relu":
-            layers += [nn.BatchNorm2d(teacher_channels), nn.ReLU()]
-        self.adapter = nn.Sequential(*layers)
+            self.adapter = nn.Sequential(*conv_bn_relu(student_channels, teacher_channels))
+        elif student_channels != teacher_channels:
+            self.adapter = nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)

@@ -35,6 +35,11 @@ class SoftDice(nn.Module):
 
     Raises:
         PreceptorError: an ε that is not positive.
+
+    >>> masks = torch.tensor([[[0, 1], [1, 1]]])
+    >>> logits = 100.0 * functional.one_hot(masks, 2).movedim(3, 1)
+    >>> SoftDice()(logits, masks).item()
+    0.0
     """
 
     pooled_over = (2, 3)
@@ -57,10 +62,11 @@ class SoftDice(nn.Module):
             raise PreceptorError(
                 f"dice: logits of {classes} class", expected="the background and at least one class, for a softmax"
             )
-        said = logits.softmax(1)[:, 1:]
+        probabilities = logits.softmax(1)[:, 1:]
         truth = functional.one_hot(masks.long(), classes).movedim(3, 1)[:, 1:]
-        both, either = (said * truth).sum(self.pooled_over), (said + truth).sum(self.pooled_over)
-        return 1 - ((2 * both + self.smooth) / (either + self.smooth)).mean()
+        overlap = (probabilities * truth).sum(self.pooled_over)
+        total = (probabilities + truth).sum(self.pooled_over)
+        return 1 - ((2 * overlap + self.smooth) / (total + self.smooth)).mean()
 
 
 @register_loss(
@@ -72,7 +78,11 @@ class SoftDice(nn.Module):
 )
 class PooledDice(SoftDice):
     """:class:`SoftDice` (Sudre et al. 2017) with the sums over the pixels of the whole batch, then the mean over
-    foreground classes: an image counts by the size of its mask, and an empty one only by what is said beside it.
+    foreground classes: an image counts by the size of its mask, and an empty one only by its false positives.
+
+    >>> masks = torch.tensor([[[0, 1], [1, 1]]])
+    >>> round(PooledDice(smooth=1e-6)(torch.zeros(1, 2, 2, 2), masks).item(), 4)  # 1 - 2·1.5 / (2 + 3)
+    0.4
     """
 
     pooled_over = (0, 2, 3)  # type: ignore[assignment]

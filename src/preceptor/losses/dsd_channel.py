@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_positive
 from preceptor.utils.errors import PreceptorError
 
 
@@ -45,8 +46,7 @@ class CategorySimilarity(nn.Module):
 
     def __init__(self, temperature: float = 4.0) -> None:
         super().__init__()
-        if not 0 < temperature < float("inf"):
-            raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+        check_positive(temperature=temperature)
         self.temperature = temperature
 
     @full_precision

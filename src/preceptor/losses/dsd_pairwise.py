@@ -12,6 +12,7 @@ from torch.nn import functional
 from preceptor.losses.maps import average_to, map_pairs, unit
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice
 from preceptor.utils.errors import PreceptorError
 
 
@@ -53,8 +54,7 @@ class PixelSimilarity(nn.Module):
 
     def __init__(self, resize: Literal["average", "none"] = "average") -> None:
         super().__init__()
-        if resize not in ("average", "none"):
-            raise PreceptorError(f"resize: {resize!r}", expected="average or none")
+        check_choice("resize", resize, ("average", "none"))
         self.resize = resize
 
     @full_precision

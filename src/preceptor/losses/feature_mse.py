@@ -1,4 +1,4 @@
-"""The features on an edge between two networks: one map shall be the other."""
+"""Mean squared error between the feature maps of two networks."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class FeatureMSE(nn.Module):
 
     Raises:
         PreceptorError: the channels differ.
+
+    >>> FeatureMSE(8, 8)(torch.zeros(2, 8, 4, 4), torch.ones(2, 8, 2, 2)).item()
+    1.0
     """
 
     def __init__(self, student_channels: int, teacher_channels: int) -> None:

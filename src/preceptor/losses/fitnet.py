@@ -1,4 +1,4 @@
-"""FitNets: the student's features shall be the teacher's."""
+"""FitNets: the student's features, through a learned regressor, against the teacher's."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class FitNet(nn.Module):
     Args:
         student_channels: K of the student's map; the engine gives both.
         teacher_channels: K of the teacher's.
+
+    >>> FitNet(8, 16)(torch.rand(2, 8, 4, 4), torch.rand(2, 16, 4, 4)) > 0
+    tensor(True)
     """
 
     def __init__(self, student_channels: int, teacher_channels: int) -> None:
@@ -81,6 +84,9 @@ class EmbeddingFit(nn.Module):
 
     Raises:
         PreceptorError: the sizes differ.
+
+    >>> EmbeddingFit(8, 8)(torch.zeros(2, 8), torch.ones(2, 8)).item()
+    8.0
     """
 
     def __init__(self, student_size: int, teacher_size: int) -> None:

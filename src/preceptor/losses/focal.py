@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that looks away from what is already right."""
+"""Focal loss: cross-entropy that weighs well-classified examples down."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ class Focal(nn.Module):
 
     Raises:
         PreceptorError: a γ out of range, or a weight that is not positive and finite.
+
+    >>> round(Focal(gamma=2.0)(torch.zeros(1, 2), torch.tensor([1])).item(), 4)  # ¼·log 2
+    0.1733
     """
 
     weight: Tensor | None
@@ -55,7 +58,7 @@ class Focal(nn.Module):
     def __init__(self, gamma: float = 2.0, class_weights: Literal["none"] | list[float] = "none") -> None:
         super().__init__()
         if not (gamma == 0 or 1 <= gamma < float("inf")):
-            raise PreceptorError(f"gamma: {gamma}", expected="zero, or a number from one on")
+            raise PreceptorError(f"gamma: {gamma}", expected="0, or a number that is at least 1")
         self.gamma = gamma
         self.register_buffer("weight", class_weight(class_weights, None))
 
@@ -87,6 +90,10 @@ class LabelFocal(Focal):
     Raises:
         PreceptorError: as there; more or fewer weights than classes; a class without training images under
             ``inverse_frequency``.
+
+    >>> loss = LabelFocal(class_weights="inverse_frequency", class_counts=torch.tensor([90, 10]))
+    >>> round(loss(torch.zeros(1, 2), torch.tensor([1])).item(), 4)  # 5 times as much
+    0.8664
     """
 
     def __init__(

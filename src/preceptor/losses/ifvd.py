@@ -7,11 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from preceptor.losses.maps import at_common_size, map_pairs
+from preceptor.losses.maps import pairs_of_one_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.regions import members_of, region_sums
 from preceptor.losses.registry import register_loss
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_choice
 
 _EPSILON = 1e-8  # least norm in a cosine
 
@@ -62,17 +62,15 @@ class IntraClassVariation(nn.Module):
 
     def __init__(self, classes: int, average: Literal["places", "classes"] = "places") -> None:
         super().__init__()
-        if average not in ("places", "classes"):
-            raise PreceptorError(f"average: {average!r}", expected="places or classes")
+        check_choice("average", average, ("places", "classes"))
         self.classes, self.average = classes, average
 
     @full_precision
     def forward(self, student: list[Tensor], teacher: list[Tensor], masks: Tensor) -> Tensor:
         """Lists of maps (B, K', h, w) and (B, K, H, W), and masks (B, ·, ·) of class indices, to a scalar."""
-        return torch.stack([self._of_pair(*pair, masks) for pair in map_pairs("ifvd", student, teacher)]).sum()
+        return torch.stack([self._of_pair(*pair, masks) for pair in pairs_of_one_size("ifvd", student, teacher)]).sum()
 
     def _of_pair(self, student: Tensor, teacher: Tensor, masks: Tensor) -> Tensor:
-        student, teacher = at_common_size(student, teacher)
         members = members_of(masks, student, self.classes)
         squares = (_to_prototypes(student, members) - _to_prototypes(teacher, members)).square()
         if self.average == "places":

@@ -1,9 +1,8 @@
-"""Relations between images: how far apart the teacher sees them, and at what angles."""
+"""Relations between images (DRKD): distances and angles in the student's embedding space against the teacher's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn import functional
 from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_not_negative
 
 _EQUAL = 1e-13  # of two rows' squared lengths: what float64 leaves of the distance between equal ones
 
@@ -58,13 +57,15 @@ class ImageRelation(nn.Module):
 
     Raises:
         PreceptorError: a weight that is negative or not finite.
+
+    >>> embeddings = torch.rand(4, 8)
+    >>> ImageRelation()(2 * embeddings, embeddings) < 1e-6  # distances are relative to their mean
+    tensor(True)
     """
 
     def __init__(self, distance_weight: float = 25.0, angle_weight: float = 50.0, normalise: bool = False) -> None:
         super().__init__()
-        for name, weight in {"distance_weight": distance_weight, "angle_weight": angle_weight}.items():
-            if not (isfinite(weight) and weight >= 0):
-                raise PreceptorError(f"{name}: {weight}", expected="a number, zero or larger")
+        check_not_negative(distance_weight=distance_weight, angle_weight=angle_weight)
         self.distance_weight, self.angle_weight, self.normalise = distance_weight, angle_weight, normalise
 
     @full_precision
@@ -105,7 +106,7 @@ def _relative_distances(gram: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Triangles:
-    """What the angles of one network are made from, all (B, B)."""
+    """The (B, B) matrices from which the angles of a network are computed."""
 
     gram: Tensor
     leg: Tensor  # G_ij - G_ii/2

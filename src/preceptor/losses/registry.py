@@ -71,8 +71,8 @@ class LossSpec:
         facts: argument of ``__init__`` -> one of :data:`FACTS`, filled by the engine.
         relates_images: whether the value depends on the batch as a whole (pairs, batch-wide normalisers); then
             several processes gather their inputs, so that the loss is that of the global batch.
-        compares_places: whether it holds two maps against each other place by place, which says something only where
-            both networks see an image in the same position.
+        compares_places: whether it compares two maps place by place, for which both networks have to receive the same
+            view of an image.
         example: inputs to check it on.
         features: the feature points that ``to.features`` and ``from.features`` list, in this order, unless a recipe
             names others. Names from :data:`FEATURE_POINTS`.

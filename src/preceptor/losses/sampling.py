@@ -14,7 +14,7 @@ _DENSE_UNTIL = 8  # ranks for each one drawn, up to which random keys and a top-
 
 
 class ClassSampler(nn.Module):
-    """Draws rows of an image's own class and of all others, without a look at the host.
+    """Draws rows of an image's own class and of all others, without reading values back to the host.
 
     The rows are put in the order of their classes once. A class is then a stretch of that order, and "all others" the
     order without it, so that a rank below the size of the pool is turned into a row by one addition and one look-up.
@@ -78,7 +78,7 @@ def draw_ranks(pool: Tensor, sizes: Collection[int], number: int, generator: tor
 
     Args:
         pool: (B,) sizes, at least 1.
-        sizes: every value that ``pool`` may take, known to the host, which so needs no look at ``pool``.
+        sizes: every value that ``pool`` may take, known to the host, so that ``pool`` is not read.
         number: k.
         generator: on the device of ``pool``.
 
@@ -120,10 +120,10 @@ def _first_distinct(pool: Tensor, smallest: int, number: int, generator: torch.G
     """
     draws = _uniform(pool, _stream_length(smallest, number), generator)
     ordered, origin = draws.sort(dim=1, stable=True)
-    seen = torch.zeros_like(draws, dtype=torch.bool)
-    seen.scatter_(1, origin[:, 1:], ordered[:, 1:] == ordered[:, :-1])
-    slot = (~seen).cumsum(1) - 1
-    slot = slot.masked_fill_(seen, number).clamp_(max=number)  # the last slot takes what is not wanted
+    repeated = torch.zeros_like(draws, dtype=torch.bool)
+    repeated.scatter_(1, origin[:, 1:], ordered[:, 1:] == ordered[:, :-1])
+    slot = (~repeated).cumsum(1) - 1
+    slot = slot.masked_fill_(repeated, number).clamp_(max=number)  # the last slot takes what is not wanted
     return draws[:, : number + 1].scatter(1, slot, draws)[:, :number]
 
 

@@ -1,4 +1,4 @@
-"""Self-supervision as a second subject: what a teacher says of the same images turned, and which it finds alike.
+"""Self-supervised knowledge distillation (SSKD): logits and similarities of transformed views of the images.
 
 The networks have seen V views of each of B images, in V blocks of B rows: first all images upright, then V-1 times the
 same images in the same order, each block under another transform.
@@ -14,14 +14,15 @@ from torch.nn import functional
 
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_positive
 from preceptor.utils.errors import PreceptorError
 
 
 def ranked_filter(teacher_logits: Tensor, targets: Tensor, keep: float) -> Tensor:
-    """Which rows a student shall learn from: those that the teacher gets right, and the better ones of its errors
-    (Xu et al. 2020, §3).
+    """Select the rows to distil: those that the teacher classifies correctly, and the best-ranked of its errors (Xu et
+    al. 2020, §3).
 
-    The rank of a row is the number of classes that the teacher finds likelier than the right one: 0 where it is right.
+    The rank of a row is the number of classes with larger logits than the right one: 0 where the teacher is right.
     The wrong rows are put in the order of their ranks, the least wrong first, those of one rank in the order in which
     they stand; of W wrong rows the first ⌊keep·W⌋ stay. All right rows stay.
 
@@ -76,8 +77,7 @@ def _filtered_divergence(student: Tensor, teacher: Tensor, targets: Tensor, temp
 
 
 def _check(temperature: float, keep: float) -> None:
-    if not 0 < temperature < float("inf"):
-        raise PreceptorError(f"temperature: {temperature}", expected="a positive number")
+    check_positive(temperature=temperature)
     if not 0 <= keep <= 1:
         raise PreceptorError(f"keep: {keep}", expected="a share, from 0 to 1")
 
@@ -95,13 +95,16 @@ def _example_pretext(generator: torch.Generator, batch: int) -> tuple[dict[str, 
     example=_example_pretext,
 )
 class Pretext(nn.Module):
-    """The pretext task of SSKD (Xu et al. 2020, §3, after SimCLR, Chen et al. 2020), by which a teacher's head is
-    trained before the student: of all upright images of the batch, the one that a transformed image is most alike
-    shall be its own source.
+    """The pretext task of SSKD (Xu et al. 2020, §3, after SimCLR, Chen et al. 2020), which trains the teacher's head
+    before the student: recognise the source of a transformed image among all upright images of the batch.
 
         mean over the (V-1)·B transformed rows of -log softmax_b( cos(g, g_b) )[its source]
 
     The cosines are taken as they are, without a temperature.
+
+    >>> rows = functional.normalize(torch.rand(4, 8), dim=1)
+    >>> Pretext()(torch.cat([rows, rows]), views=2) < 1.4  # log 4 for a guess
+    tensor(True)
     """
 
     @full_precision
@@ -136,8 +139,7 @@ def _example_similarity(generator: torch.Generator, batch: int) -> tuple[dict[st
     example=_example_similarity,
 )
 class SimilarityTransfer(nn.Module):
-    """The self-supervised term of SSKD (Xu et al. 2020, §3): which upright images a transformed one is alike,
-    said by the teacher.
+    """The self-supervised term of SSKD (Xu et al. 2020, §3): the similarities of transformed images to upright ones.
 
         T² · mean over the kept rows of KL( softmax_b(cos_t / T) ‖ softmax_b(cos_s / T) )
 
@@ -150,6 +152,10 @@ class SimilarityTransfer(nn.Module):
 
     Raises:
         PreceptorError: a temperature that is not positive, or a share out of range.
+
+    >>> rows = functional.normalize(torch.rand(8, 16), dim=1)
+    >>> SimilarityTransfer()(rows, rows, views=2).item()
+    0.0
     """
 
     def __init__(self, temperature: float = 0.5, keep: float = 0.75) -> None:
@@ -204,6 +210,10 @@ class TransformedLogits(nn.Module):
 
     Raises:
         PreceptorError: a temperature that is not positive, or a share out of range.
+
+    >>> logits, labels = torch.randn(8, 3), torch.tensor([0, 1, 2, 0])
+    >>> TransformedLogits()(logits, logits, labels, views=2).item()
+    0.0
     """
 
     def __init__(self, temperature: float = 4.0, keep: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""Similarity preserving: images that are alike for the teacher shall be alike for the student."""
+"""Similarity preserving: the pairwise similarities of a batch in the student against the teacher's."""
 
 from __future__ import annotations
 
@@ -44,8 +44,12 @@ class SimilarityPreserving(nn.Module):
     """‖G_t - G_s‖²_F / B² (Tung & Mori 2019): G is the B×B matrix of inner products between the images'
     flattened activations, its rows scaled to unit length.
 
-    The widths of the two networks need not agree. As ``sp`` it sees feature maps, as in the paper; as ``sp_embedding``
-    the pooled embeddings.
+    The widths of the two networks need not agree. ``sp`` compares feature maps, as in the paper; ``sp_embedding`` the
+    pooled embeddings.
+
+    >>> embeddings = torch.rand(4, 8)
+    >>> SimilarityPreserving()(3 * embeddings, embeddings) < 1e-12
+    tensor(True)
     """
 
     @full_precision

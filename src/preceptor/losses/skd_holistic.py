@@ -13,6 +13,7 @@ from preceptor.losses.critic import MaskCritic
 from preceptor.losses.maps import average_to
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice, check_not_negative
 from preceptor.utils.errors import PreceptorError
 
 _SIDES = (64, 65)  # px, whose last map is one place
@@ -68,11 +69,8 @@ class HolisticAdversary(nn.Module):
         penalty: float = 10.0,
     ) -> None:
         super().__init__()
-        if kind not in ("hinge", "wgan-gp"):
-            raise PreceptorError(f"kind: {kind!r}", expected="hinge or wgan-gp")
-        for key, value in {"critic_weight": critic_weight, "penalty": penalty}.items():
-            if not 0 <= value < float("inf"):
-                raise PreceptorError(f"{key}: {value}", expected="zero or a positive number")
+        check_choice("kind", kind, ("hinge", "wgan-gp"))
+        check_not_negative(critic_weight=critic_weight, penalty=penalty)
         self.kind, self.critic_weight, self.penalty = kind, critic_weight, penalty
         self.critic = MaskCritic(classes)
 

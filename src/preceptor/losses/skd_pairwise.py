@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.maps import at_common_size, map_pairs
+from preceptor.losses.maps import pairs_of_one_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice
 from preceptor.utils.errors import PreceptorError
 
 #: Nodes of an image at the most: the pooled map of a 512×1024 image at 1/8, the largest of the published settings.
@@ -59,8 +60,7 @@ class PairwiseSimilarity(nn.Module):
 
     def __init__(self, variant: Literal["cirkd", "official"] = "cirkd", window: int | None = None) -> None:
         super().__init__()
-        if variant not in ("cirkd", "official"):
-            raise PreceptorError(f"variant: {variant!r}", expected="cirkd or official")
+        check_choice("variant", variant, ("cirkd", "official"))
         if window is not None and window < 1:
             raise PreceptorError(f"window: {window}", expected="one place or more, or null for the variant's own")
         self.variant, self.window = variant, window
@@ -72,11 +72,9 @@ class PairwiseSimilarity(nn.Module):
         Raises:
             PreceptorError: more nodes than :data:`MOST_NODES`, whose pairs would fill the memory.
         """
-        return torch.stack([self._of_pair(*pair) for pair in map_pairs("skd_pairwise", student, teacher)]).sum()
-
-    def _of_pair(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = at_common_size(student, teacher)
-        return functional.mse_loss(self._similarity(student), self._similarity(teacher))
+        pairs = pairs_of_one_size("skd_pairwise", student, teacher)
+        terms = [functional.mse_loss(self._similarity(ours), self._similarity(theirs)) for ours, theirs in pairs]
+        return torch.stack(terms).sum()
 
     def _similarity(self, feature_map: Tensor) -> Tensor:
         """Cosines of all pairs of nodes, (B, n, n)."""

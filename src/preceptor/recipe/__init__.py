@@ -12,15 +12,29 @@ from pydantic import Field, field_validator, model_validator
 
 from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
-from preceptor.recipe.optimisation import SGD, Adam, Constant, OneCycle, Plateau
+from preceptor.recipe.optimisation import (
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    Plateau,
+)
 from preceptor.recipe.section import Fraction, Positive, Section
 from preceptor.recipe.view import View
 from preceptor.utils.errors import did_you_mean
 
 __all__ = [
     "Adam",
+    "AdamW",
     "Constant",
+    "Cosine",
+    "Exponential",
     "Fraction",
+    "MultiStep",
     "NetworkConfig",
     "Objective",
     "OneCycle",
@@ -80,6 +94,7 @@ class Recipe(Section):
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
+    ``critic_optimiser`` trains the critics of adversarial losses (the holistic term of SKD), at a constant rate.
     """
 
     name: str
@@ -94,8 +109,11 @@ class Recipe(Section):
     networks: dict[str, NetworkConfig]
     views: dict[str, View]
     objectives: list[Objective]
-    optimiser: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
-    schedule: Annotated[OneCycle | Plateau | Constant, Field(discriminator="name")] = OneCycle()
+    optimiser: Annotated[Adam | AdamW | SGD, Field(discriminator="name")] = Adam()
+    schedule: Annotated[
+        OneCycle | Cosine | MultiStep | Exponential | Plateau | Constant, Field(discriminator="name")
+    ] = OneCycle()
+    critic_optimiser: Annotated[Adam | AdamW | SGD, Field(discriminator="name")] = Adam(lr=4e-4, betas=[0.9, 0.99])
     split: Split = Split()
     select: Select = Select()
     early_stop: Positive | None = None
@@ -126,6 +144,10 @@ class Recipe(Section):
                 if self.views[view.same_as].policy is None:
                     raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
         self._check_objectives(networks)
+        for name in self.optimiser.network_lr:
+            self._must_know(f"optimiser.network_lr.{name}", name, networks)
+            if not self.networks[name].learns:
+                raise ValueError(f"optimiser.network_lr.{name}: this network does not learn; leave it out")
         for name in self.select.networks:
             self._must_know("select.network", name, networks)
         self._check_task()
@@ -201,7 +223,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         said = self.model_dump(by_alias=True)
-        for key in ("early_stop", "resample", "ensembles"):
+        for key in ("critic_optimiser", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 said.pop(key)
         return said

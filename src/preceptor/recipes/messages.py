@@ -8,7 +8,10 @@ from pydantic import BaseModel, ValidationError
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
-_TAGS = {"number", "ramp", "steps", "adam", "sgd", "one_cycle", "plateau", "constant", "str", "Policy"}
+_TAGS = {
+    *("number", "ramp", "steps", "str", "Policy"),
+    *("adam", "adamw", "sgd", "one_cycle", "cosine", "multi_step", "exponential", "plateau", "constant"),
+}
 _UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branches of a union of plain types
 
 

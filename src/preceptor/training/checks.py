@@ -79,11 +79,6 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         raise PreceptorError(
             f"{place}: the loss {spec.name} reads one network", expected="of: NAME instead of from and to"
         )
-    if spec.critic:
-        raise PreceptorError(
-            f"{place}: the loss {spec.name} has a critic, which needs an optimiser of its own; recipes have one",
-            remedy=f"use {spec.module.__name__} of {spec.module.__module__} in a training loop of your own",
-        )
     learner = recipe.networks[objective.learner]
     if learner.mean_of and "to.projection" not in {spec.feeds[argument] for argument in spec.trains}:
         raise PreceptorError(

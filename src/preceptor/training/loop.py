@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, resampled, shard
 from preceptor.evaluation.ensemble import with_ensembles
@@ -24,7 +24,7 @@ from preceptor.training.augment import make_views
 from preceptor.training.checkpoint import CheckpointStore, Progress
 from preceptor.training.logging import Logger
 from preceptor.training.module import DistillationModel
-from preceptor.training.optimiser import build_optimiser, build_schedule
+from preceptor.training.optimiser import Descent, build_critic_optimiser, build_optimiser
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
@@ -65,15 +65,24 @@ class Training:
     ) -> None:
         self.fabric, self.recipe, self.parts = fabric, recipe, parts
         self.checkpoints, self.logger = checkpoints, logger
-        optimiser = build_optimiser(recipe, model.parameters())
+        critics = build_critic_optimiser(recipe, model)
         self.model = model
-        self.wrapped, self.optimiser = fabric.setup(model, optimiser)
-        self.schedule = build_schedule(recipe, optimiser, steps_per_epoch=len(self.plan(0)))
+        self.wrapped, self.optimiser, *rest = fabric.setup(
+            model, build_optimiser(recipe, model), *([] if critics is None else [critics])
+        )
+        self.critics = rest[0] if rest else None
+        self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, len(self.plan(0)), self.critics)
+        self.schedule = self.descent.schedule
         self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
 
     def state(self) -> dict[str, Any]:
         """Everything that a checkpoint holds besides the progress."""
-        return {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
+        return {
+            "model": self.model,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+            "critic_optimiser": self.critics,
+        }
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch, over all processes."""
@@ -149,14 +158,12 @@ class Training:
         sizes = [len(one) for one in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*rng_key, "dropout", rank))
         seen = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
-        losses, projections = self.wrapped(seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks)
-        self.optimiser.zero_grad()
-        self.fabric.backward(torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
-        self.optimiser.step()
-        if isinstance(self.schedule, OneCycleLR):
-            self.schedule.step()
-        self.model.after_step(self.progress.step, batch.rows, projections, sizes)
-        self.progress.step += 1
+        losses, projections, critics = self.wrapped(seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks)
+        terms = [weights[name] * loss for name, loss in losses.items()]
+        loss = torch.stack([*terms, *critics.values()]).sum()
+        stepped = self.descent.backward(loss, step, len(self.plan(epoch)))
+        self.model.after_batch(self.progress.step, batch.rows, projections, sizes, stepped)
+        self.progress.step += stepped
         return losses
 
     def validate(self, epoch: int) -> dict[str, float]:

@@ -64,9 +64,9 @@ class DistillationModel(nn.Module):
         rng_key: tuple[int, int, int],
         sizes: list[int],
         masks: Mapping[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the unweighted losses of the objectives that count in this epoch, by name; and the projections that
-        memory banks store after the step, by network.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Return the unweighted losses of the objectives that count in this epoch, by name; the projections that memory
+        banks store after the step, by network; and the losses of critics, by the name of their objective.
 
         Args:
             views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
@@ -83,8 +83,9 @@ class DistillationModel(nn.Module):
         with torch.autocast(labels.device.type, enabled=False):
             inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes, classifiers)  # type: ignore[arg-type]
             losses = {objective.objective.name: objective(inputs) for objective in active}
+            critics = {term.objective.name: term.critic_loss(inputs) for term in active if term.spec.critic}
         projections = {name: outputs[name].projection for name in self.banks if name in outputs}
-        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}
+        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}, critics
 
     def _forward(self, name: str, images: Tensor, features: list[str]) -> NetworkOutput:
         network = self.networks[name]
@@ -110,14 +111,17 @@ class DistillationModel(nn.Module):
     def _frozen(self) -> tuple[str, ...]:
         return tuple(f"networks.{name}." for name, one in self.recipe.networks.items() if one.frozen is True)
 
-    def after_step(self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int]) -> None:
-        """All that follows the optimiser's step, in one place: banks take in what was said, mean teachers move.
+    def after_batch(
+        self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int], stepped: bool
+    ) -> None:
+        """Update everything that follows a batch: memory banks, and after a step of the optimiser the mean teachers.
 
         Args:
-            step: how many steps the run has taken before this one, over all epochs.
-            rows: (n,) rows of the training part that this process has seen.
+            step: how many steps the run has taken before this batch, over all epochs.
+            rows: (n,) rows of the training part in this process's share.
             projections: (n, d) of each network with a bank, from :meth:`forward`.
-            sizes: images of each process in this step.
+            sizes: images of each process in this batch.
+            stepped: whether the optimiser has just stepped.
         """
         for name, projection in projections.items():
             bank = self.banks[name]
@@ -127,7 +131,7 @@ class DistillationModel(nn.Module):
             else:
                 bank.update(rows, projection)
         for name, network in self.networks.items():
-            if isinstance(network, MeanTeacher):
+            if stepped and isinstance(network, MeanTeacher):
                 student = self.networks[str(self.recipe.networks[name].mean_of)]
                 assert isinstance(student, Classifier | Segmenter)
                 network.update(student, step)

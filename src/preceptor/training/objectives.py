@@ -68,7 +68,7 @@ class ObjectiveModule(nn.Module):
     @property
     def networks(self) -> set[str]:
         """The networks whose outputs it reads."""
-        feeds = self.spec.feeds.values()
+        feeds = (*self.spec.feeds.values(), *self.spec.critic.values())
         return {name for feed in feeds if feed.startswith(("to.", "from.")) for name in self._networks(feed)}
 
     @property
@@ -96,6 +96,18 @@ class ObjectiveModule(nn.Module):
             return self._value(self.loss, next(iter(sources), None), step)
         assert isinstance(self.loss, nn.ModuleDict)
         values = [weight * self._value(self.loss[name], name, step) for name, weight in sources.items()]
+        return torch.stack(values).sum()
+
+    def critic_loss(self, step: LossInputs) -> Tensor:
+        """Return what the critic of an adversarial loss minimises, of the same outputs without their gradient."""
+        sources = self.objective.sources
+        losses = self.loss.items() if isinstance(self.loss, nn.ModuleDict) else [(next(iter(sources), None), self.loss)]
+        values = []
+        for source, loss in losses:
+            inputs = {name: self._input("", feed, source, step) for name, feed in self.spec.critic.items()}
+            if len(step.sizes) > 1:
+                inputs = {name: _gathered(value, step.sizes) for name, value in inputs.items()}
+            values.append(sources.get(source or "", 1.0) * loss.critic_loss(**inputs))  # type: ignore[operator]
         return torch.stack(values).sum()
 
     def _value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:

@@ -7,7 +7,6 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
-from preceptor.utils.imports import import_inherited
 
 T = TypeVar("T")
 
@@ -16,7 +15,7 @@ class Registry(Generic[T]):
     """Names to things. Our own are registered on import of ``home``; plug-ins through an entry point group.
 
     A plug-in package declares, in its ``pyproject.toml``, an entry point in ``group`` that names a module; importing
-    the module runs its decorators, and that is all there is to it. A single file is imported with ``--import FILE``.
+    the module runs its decorators, and that is all there is to it.
 
     Args:
         kind: what one entry is called in messages, such as ``loss``.
@@ -58,4 +57,3 @@ class Registry(Generic[T]):
         self._load()
         for point in entry_points(group=self.group):
             point.load()
-        import_inherited()

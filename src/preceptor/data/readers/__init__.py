@@ -57,23 +57,15 @@ class ReaderSpec:
         """
         return {key: self._converted(key, value) for key, value in options.items()}
 
-    def type_of(self, key: str) -> Any:
-        """The type of an option.
-
-        Raises:
-            PreceptorError: the reader has no such option.
-        """
+    def _converted(self, key: str, value: object) -> Any:
         if key not in self.options:
             takes = f"one of {', '.join(sorted(self.options))}" if self.options else "no options"
             raise PreceptorError(
                 f"data.{key}: the reader {self.name!r} has no such option.{did_you_mean(key, self.options)}",
                 expected=takes,
             )
-        return self.options[key]
-
-    def _converted(self, key: str, value: object) -> Any:
         try:
-            return TypeAdapter(self.type_of(key), config=_LENIENT).validate_python(value)
+            return TypeAdapter(self.options[key], config=_LENIENT).validate_python(value)
         except ValidationError as error:
             reason = ", or: ".join(one["msg"] for one in error.errors())  # one for each type that it could have been
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None

@@ -1,0 +1,185 @@
+"""``preceptor.export``: a network of a finished run as a folder of ONNX files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from preceptor.data.class_names import full_names
+from preceptor.data.images import resize
+from preceptor.deploy.export.activation_map import activation_weights
+from preceptor.deploy.export.calibrate import calibrate
+from preceptor.deploy.export.subject import Subject, load_subject, photos
+from preceptor.deploy.manifest import (
+    ActivationMap,
+    ClassName,
+    Manifest,
+    Source,
+    file_record,
+    is_export,
+    write_manifest,
+)
+from preceptor.networks.classifier import Classifier
+from preceptor.networks.files import INTENDED_USE
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require
+from preceptor.utils.files import write_bytes
+from preceptor.version import __version__
+
+_PHOTOS = 32  # that PyTorch and ONNX Runtime are compared on
+_IN_WORDS = {
+    "input": "uint8 RGB, (batch, height, width, 3), turned upright by EXIF",
+    "resize": "stretched to a square, bilinear with antialiasing, rounded to 8 bits after each direction (as Pillow)",
+    "scale": "divided by 255",
+    "normalisation": "inside the network",
+}
+
+
+def export(
+    run: str | Path,
+    *,
+    out: str | Path,
+    network: str = "student",
+    class_names: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Export a trained network or ensemble: ``model.onnx``, ``network.onnx`` and ``export.json``.
+
+    The folder appears whole or not at all.
+
+    Args:
+        run: a finished run's folder.
+        out: the folder to write, new or empty.
+        network: which network or ensemble of the run.
+        class_names: class code -> full words, where the data set's own are not known or not wanted.
+        overwrite: whether ``out`` may hold an older export, which is replaced.
+        progress: told what is done next, in words.
+
+    Returns:
+        The contents of ``export.json``.
+
+    Raises:
+        PreceptorError: an unfinished run, no such network, a folder that holds something else, a package that is
+            missing, or a graph that does not compute what the network computes.
+    """
+    require("export", "onnx", "onnxscript", "onnxruntime")
+    from preceptor.deploy.export.graph import model_graph
+    from preceptor.deploy.export.networks import OPSET, joined, network_graph
+    from preceptor.deploy.export.verify import measure_difference
+
+    tell = progress or (lambda _: None)
+    target = Path(out)
+    refuse_occupied(target, overwrite)
+    subject = load_subject(Path(run), network)
+    names = full_names(subject.run.environment["data"]["name"], subject.classes, class_names)
+    with _staged(target) as folder:
+        tell("writing the graphs")
+        calibration = calibrate(subject)
+        module = joined(subject.networks, subject.masks)
+        inner = network_graph(module, subject.image_size)
+        whole = model_graph(
+            inner,
+            image_size=subject.image_size,
+            classes=len(subject.classes),
+            masks=subject.masks,
+            temperature=calibration.temperature,
+        )
+        write_bytes(folder / "network.onnx", inner.SerializeToString())
+        write_bytes(folder / "model.onnx", whole.SerializeToString())
+        tell("comparing them with PyTorch")
+        images, description = photos(subject, _PHOTOS)
+        differences = measure_difference(
+            module, inner, whole, images,
+            image_size=subject.image_size, temperature=calibration.temperature, description=description,
+        )  # fmt: skip
+        weights, reason = _activation_map(subject, images)
+        manifest = Manifest(
+            preceptor=__version__,
+            network=subject.name,
+            task="segmentation" if subject.masks else "classification",
+            classes=[ClassName(code=code, name=name) for code, name in zip(subject.classes, names, strict=True)],
+            image_size=subject.image_size,
+            parameters=sum(weight.numel() for member in subject.networks.values() for weight in member.parameters()),
+            opset=OPSET,
+            versions=_versions(),
+            files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+            preprocessing=_IN_WORDS,
+            calibration=calibration,
+            differences=differences,
+            activation_map=weights,
+            activation_map_reason=reason,
+            source=_source(subject),
+            figures=subject.facts["test"],
+            intended_use=INTENDED_USE,
+        )
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def refuse_occupied(target: Path, overwrite: bool) -> None:
+    """Raise unless ``target`` is new, empty, or an older export that may be replaced."""
+    if target.exists() and not target.is_dir():
+        raise PreceptorError(f"--out {target}: is a file", expected="a folder that is new or empty")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    if not is_export(target):
+        raise PreceptorError(f"--out {target}: holds other files", expected="a folder that is new or empty")
+    if not overwrite:
+        raise PreceptorError(
+            f"--out {target}: holds an export already", expected="a folder that is new or empty",
+            remedy="name another folder, or replace it with --overwrite",
+        )  # fmt: skip
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` that takes its name when the block ends, and vanishes when it fails."""
+    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if target.is_dir():
+            shutil.rmtree(target)
+        staging.replace(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _activation_map(subject: Subject, images: list[np.ndarray]) -> tuple[ActivationMap | None, str]:
+    network = next(iter(subject.networks.values()))
+    if len(subject.networks) > 1:
+        return None, "an ensemble has no feature map of its own"
+    if not isinstance(network, Classifier):
+        return None, "masks show the places themselves"
+    squares = np.stack([resize(image, subject.image_size).transpose(2, 0, 1) for image in images[:8]])
+    return activation_weights(network, torch.from_numpy(squares).float().div_(255))
+
+
+def _source(subject: Subject) -> Source:
+    environment, recipe = subject.run.environment, subject.run.recipe
+    data, facts = environment["data"], subject.facts
+    members = [network.architecture.backbone for network in subject.networks.values()]
+    return Source(
+        run=subject.run.path.resolve().name,
+        recipe=recipe.name,
+        paper=recipe.paper or "",
+        backbone=" + ".join(members),
+        members=list(subject.networks) if len(members) > 1 else [],
+        start=facts.get("start", ""),
+        data={key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
+        split_hash=environment["split_hash"],
+        seed=recipe.seed,
+        marked=environment.get("marked", ""),
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in ("torch", "timm", "onnx", "onnxscript", "onnxruntime")}

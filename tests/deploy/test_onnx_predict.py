@@ -1,0 +1,76 @@
+"""``preceptor predict`` on an export: the same answers as from the run, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from preceptor.cli.predict import predict
+from preceptor.deploy.manifest import read_manifest
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError
+
+_WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # importing it raises
+from pathlib import Path
+from preceptor.cli.predict import predict
+predict(Path(sys.argv[1]), [Path(sys.argv[2])], "student", Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of the network's own size, so that nothing is resized."""
+    folder = tmp_path_factory.mktemp("photos")
+    draw = np.random.default_rng(0)
+    for index in range(3):
+        pixels = draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+def test_probabilities_are_those_of_the_run_at_the_temperature(
+    pair: Run, exported: Path, photos: Path, tmp_path: Path
+) -> None:
+    predict(exported, [photos], "student", tmp_path / "onnx.csv")
+    predict(pair.path, [photos], "student_1", tmp_path / "torch.csv")
+    ours, theirs = (pd.read_csv(tmp_path / name) for name in ("onnx.csv", "torch.csv"))
+    assert ours["file"].tolist() == theirs["file"].tolist()
+    assert ours["predicted"].tolist() == theirs["predicted"].tolist()
+    columns = list(ours.columns[2:])
+    powers = theirs[columns].to_numpy() ** (1 / read_manifest(exported).calibration.temperature)
+    np.testing.assert_allclose(ours[columns], powers / powers.sum(1, keepdims=True), atol=1e-4)
+
+
+def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Path, tmp_path: Path) -> None:
+    for source, out in ((exported_masks, "onnx"), (unet.path, "torch")):
+        predict(source, [photos], "student", tmp_path / out)
+    for index in range(3):
+        ours, theirs = (np.asarray(Image.open(tmp_path / out / f"{index}.png")) for out in ("onnx", "torch"))
+        assert (ours == theirs).mean() > 0.999
+
+
+def test_torch_is_not_needed(exported: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, exported, photos, out], check=True)
+    assert len(pd.read_csv(out)) == 3
+
+
+def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, photos: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((photos / "0.png").read_bytes()[:100])
+    with pytest.raises(PreceptorError, match="1 of 4 files could not be read"):
+        predict(exported, [photos, broken], "student", tmp_path / "out.csv")
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 3
+
+
+def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:
+    with pytest.raises(PreceptorError, match="is not an export"):
+        predict(pair.path, [photos], "student_1", None, "int8")
