@@ -1,26 +1,31 @@
-"""Which image is trained on, validated on and tested on."""
+"""Which image is trained on, validated on and tested on: folds by groups, or the parts that a publisher prescribes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from preceptor.data.catalog import Catalog
+from preceptor.data.catalog import PARTS, Catalog
 from preceptor.data.csvfile import LINE, read_csv, refuse_missing
+from preceptor.data.folds import Strata, check_groups, group_folds, image_folds, strata_of, validation_rows
+from preceptor.data.identical import chained, joined
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.randomness import seed_of
 
 Protocol = Literal["grouped", "paper"]
+Source = Literal["auto", "folds", "prescribed"]
 COLUMNS = ("id", "group", "part", "label")
-PARTS = ("train", "validation", "test")
+#: The part of images without a label: for objectives that need none. Their groups are in no other part but training.
+UNLABELLED_PART = "unlabelled"
+#: The part of images that no network may see: unlabelled ones of a group that is judged on, or without prescribed part.
+UNUSED_PART = "unused"
+ALL_PARTS = (*PARTS, UNLABELLED_PART, UNUSED_PART)
 
 
 def make_split(
@@ -31,6 +36,7 @@ def make_split(
     seed: int = 0,
     validation: float = 0.125,
     protocol: Protocol = "grouped",
+    source: Source = "auto",
 ) -> pd.DataFrame:
     """Assign every image to one part.
 
@@ -39,6 +45,10 @@ def make_split(
     folds make up the data set. ``paper``: folds of single images, as much published work has them, train and test only;
     images of one lesion may then stand on both sides, so its figures are too good.
 
+    Groups with byte-identical image files count as one group. Where an image may have several labels, folds are
+    stratified by the rarest label that an image has. Images without a label are no part of the folds: they become
+    ``unlabelled``, or ``unused`` where their group is validated or tested on.
+
     Args:
         catalog: the data set.
         folds: number of folds, at least 2.
@@ -46,31 +56,77 @@ def make_split(
         seed: decides on the folds; the same for all folds of one experiment.
         validation: share of the images outside the test fold, in (0, 0.5]; 1/8 with 5 folds gives 70:10:20.
         protocol: ``grouped`` or ``paper``.
+        source: ``prescribed`` takes the parts that the catalog carries; where they lack a validation part, the share
+            ``validation`` of the training part becomes one, by groups. ``folds`` ignores them. ``auto`` takes them
+            where there are any and the protocol is ``grouped``.
 
     Returns:
-        One row an image, in the order of the catalog, with the columns :data:`COLUMNS`.
+        One row an image, in the order of the catalog, with the columns :data:`COLUMNS` and the catalog's attributes.
 
     Raises:
         PreceptorError: an argument out of its range, a class with fewer groups (``paper``: images) than folds, or one
             that no arrangement brings into every part; fewer images outside the test fold than ``validation`` makes
-            parts of them.
+            parts of them; parts that are asked for and not prescribed, or prescribed without a test part.
     """
     _check_arguments(folds, fold, validation, protocol)
-    labels, groups = catalog.labels, catalog.table["group"].to_numpy(str)
-    _check_classes(catalog, folds, protocol)
-    part = np.full(len(catalog), "train", dtype=object)
-    if protocol == "paper":
-        part[_image_folds(labels, folds, seed)[fold]] = "test"
+    strata = strata_of(catalog, folds)
+    groups = joined(catalog.table["group"].to_numpy(str), chained(catalog.identical))
+    if _takes_prescribed(catalog, source, protocol):
+        part = _prescribed(catalog, strata, groups, fold, seed, validation)
+    elif protocol == "paper":
+        part = np.full(len(catalog), UNLABELLED_PART, dtype=object)
+        part[strata.rows] = "train"
+        part[image_folds(catalog, strata, folds, seed)[fold]] = "test"
     else:
-        test = _group_folds(labels, groups, folds, seed)[fold]
-        part[test] = "test"
-        rest = np.flatnonzero(part == "train")
-        part[rest[_validation(catalog, rest, labels, groups, validation, seed_of(seed, fold, "validation"))]] = (
-            "validation"
+        part = _grouped(catalog, strata, groups, folds, fold, seed, validation)
+    split = catalog.table[["id", "label"]].assign(group=groups, part=part.astype(str))[list(COLUMNS)]
+    _check_parts(catalog, split, ("train", "test") if protocol == "paper" else PARTS)
+    return split.join(catalog.attributes)
+
+
+def split_notes(catalog: Catalog, split: pd.DataFrame) -> list[str]:
+    """Say what a split had to do, or leaves to be desired, for the user and for the run's record.
+
+    Returns:
+        Sentences on byte-identical files (and those with contradicting labels), on groups that stand in several parts,
+        on parts that are prescribed and not taken, and on images that no network sees.
+    """
+    notes = identity_notes(catalog)
+    judged = split[split["part"].isin(PARTS)]
+    sides = judged.groupby("group")["part"].nunique()
+    astride = sides.index[sides > 1].tolist()
+    if astride:
+        notes.append(
+            f"{len(astride):,} groups (lesions, patients, or identical files) stand in several parts: "
+            f"{some_of(astride, 3)}; the figures of the test part are too good"
         )
-    split = catalog.table[["id", "group", "label"]].assign(part=part.astype(str))[list(COLUMNS)]
-    _check_parts(catalog, split, protocol)
-    return split
+    published = catalog.table["part"] if catalog.has_parts else split["part"]
+    if not (published.isin(["", "train"]) | (split["part"] == published)).all():
+        notes.append("the parts that the publisher prescribes are not taken (split.source=prescribed takes them)")
+    unused = int((split["part"] == UNUSED_PART).sum())
+    if unused:
+        notes.append(f"{unused:,} images are in no part: without a prescribed one, or unlabelled beside a tested image")
+    return notes
+
+
+def identity_notes(catalog: Catalog) -> list[str]:
+    """Say which image files are byte for byte the same, and which of those have different labels."""
+    if not catalog.identical:
+        return []
+    ids, labels = catalog.table["id"].to_numpy(str), catalog.table["label"].to_numpy(str)
+    files = sum(len(rows) for rows in catalog.identical)
+    examples = some_of((" = ".join(ids[list(rows)][:3]) for rows in catalog.identical), 3)
+    notes = [
+        f"{files:,} image files are byte for byte identical to another ({len(catalog.identical):,} sets: {examples}); "
+        "folds keep their groups together"
+    ]
+    if contradictions := [rows for rows in catalog.identical if len(set(labels[list(rows)])) > 1]:
+        cases = [
+            f"{' = '.join(ids[list(rows)][:3])} ({', '.join(sorted(set(labels[list(rows)])))})"
+            for rows in contradictions
+        ]
+        notes.append(f"{len(contradictions):,} sets of identical files contradict each other: {some_of(cases, 3)}")
+    return notes
 
 
 def split_hash(split: pd.DataFrame) -> str:
@@ -81,8 +137,8 @@ def split_hash(split: pd.DataFrame) -> str:
 
 
 def write_split(split: pd.DataFrame, path: Path) -> None:
-    """Write ``split.csv``."""
-    split[list(COLUMNS)].to_csv(path, index=False)
+    """Write ``split.csv``: the columns :data:`COLUMNS`, then the attributes."""
+    split.to_csv(path, index=False)
 
 
 def parts_of(split: pd.DataFrame, ids: pd.Series) -> NDArray[np.object_]:
@@ -91,85 +147,85 @@ def parts_of(split: pd.DataFrame, ids: pd.Series) -> NDArray[np.object_]:
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read what :func:`write_split` wrote; ids and labels stay strings.
+    """Read what :func:`write_split` wrote; ids, labels and attributes stay strings.
 
     Raises:
         PreceptorError: no such file, a missing column, a part of another name, a repeated id.
     """
     table = read_csv(path, COLUMNS)
     refuse_missing(path, table, "id")
-    wrong = table.loc[~table["part"].isin(PARTS), LINE]
+    wrong = table.loc[~table["part"].isin(ALL_PARTS), LINE]
     if len(wrong):
         raise PreceptorError(
-            f"{path}: line {some_of(wrong)} names another part", expected=f"part is one of {', '.join(PARTS)}"
+            f"{path}: line {some_of(wrong)} names another part", expected=f"part is one of {', '.join(ALL_PARTS)}"
         )
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
         raise PreceptorError(f"{path} names ids more than once: {some_of(twice)}", expected="one row for each image")
-    return table[list(COLUMNS)]
+    attributes = [name for name in table.columns if name not in (*COLUMNS, LINE)]
+    return table[[*COLUMNS, *attributes]]
 
 
-def _group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    """The rows of each fold. Groups that differ in size or label are dealt out first, alike ones last."""
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_random_state(seed))
-    with warnings.catch_warnings():  # that a class has fewer images than folds: whether it matters is checked below
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        return [rows for _, rows in splitter.split(labels, labels, groups)]
+def _takes_prescribed(catalog: Catalog, source: Source, protocol: Protocol) -> bool:
+    if source == "prescribed" and not catalog.has_parts:
+        raise PreceptorError(
+            f"split.source=prescribed, but {catalog.name} prescribes no parts",
+            expected="a data set with published parts, folders train/, val/, test/, or a table with such a column",
+            remedy="name the column of the table (data.split=…), or set split.source=folds",
+        )
+    if source == "prescribed" and protocol == "paper":
+        raise PreceptorError(
+            "split.source=prescribed and protocol=paper", expected="one of them: protocol=paper makes folds of images"
+        )
+    return source == "prescribed" or (source == "auto" and catalog.has_parts and protocol == "grouped")
 
 
-def _image_folds(labels: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=_random_state(seed))
-    return [rows for _, rows in splitter.split(labels, labels)]
-
-
-def _random_state(seed: int) -> int:
-    return seed_of(seed, "folds") % 2**32  # scikit-learn takes 32 bits
-
-
-def _validation(
-    catalog: Catalog, rest: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, seed: int
+def _grouped(
+    catalog: Catalog, strata: Strata, groups: np.ndarray, folds: int, fold: int, seed: int, validation: float
 ) -> np.ndarray:
-    """Positions within ``rest`` of the first arrangement that leaves every class on both sides."""
-    parts = max(2, round(1 / share))
-    _check_enough(catalog, labels[rest], groups[rest], share, parts)
-    for part in _group_folds(labels[rest], groups[rest], parts, seed):
-        inside = np.zeros(len(rest), dtype=bool)
-        inside[part] = True
-        every = np.unique(labels)
-        if all(np.isin(every, labels[rest][side]).all() for side in (inside, ~inside)):
-            return part
-    scarce = min(catalog.classes, key=lambda name: _group_counts(catalog)[name])
-    raise PreceptorError(
-        f"{catalog.name}: no arrangement brings every class into both training and validation; the scarcest is "
-        f"{scarce!r} with {_group_counts(catalog)[scarce]} groups",
-        expected="enough groups of every class for three parts",
-        remedy="more data, a larger validation share, or leave the class out",
-    )
+    check_groups(catalog, strata, folds)
+    part = np.full(len(catalog), UNLABELLED_PART, dtype=object)
+    part[strata.rows] = "train"
+    part[strata.rows[group_folds(strata.of(strata.rows), groups[strata.rows], folds, seed)[fold]]] = "test"
+    _carve_validation(catalog, part, strata, groups, validation, seed_of(seed, fold, "validation"))
+    return _without_judged_groups(part, groups)
 
 
-def _check_enough(catalog: Catalog, labels: np.ndarray, groups: np.ndarray, share: float, parts: int) -> None:
-    """What StratifiedGroupKFold asks for: as many groups as parts, and as many images of one class at least.
+def _prescribed(
+    catalog: Catalog, strata: Strata, groups: np.ndarray, fold: int, seed: int, validation: float
+) -> np.ndarray:
+    if fold != 0:
+        raise PreceptorError(
+            f"fold is {fold}, but {catalog.name} prescribes its parts, which make one fold",
+            expected="fold 0",
+            remedy="set split.source=folds for folds of your own",
+        )
+    part = catalog.table["part"].to_numpy(object, copy=True)
+    part[(part == "") | ~catalog.labelled] = UNUSED_PART
+    part[~catalog.labelled & np.isin(catalog.table["part"].to_numpy(), ["", "train"])] = UNLABELLED_PART
+    missing = [name for name in ("train", "test") if not (part == name).any()]
+    if missing:
+        raise PreceptorError(
+            f"{catalog.name}: the prescribed parts lack {' and '.join(missing)}",
+            expected="images to train on and images to test on",
+            remedy="set split.source=folds for folds of your own",
+        )
+    if not (part == "validation").any():
+        _carve_validation(catalog, part, strata, groups, validation, seed_of(seed, fold, "validation"))
+    return _without_judged_groups(part, groups)
 
-    Fewer parts are not taken instead: the validation part would be larger than was asked for, and nobody told.
-    """
-    counts = np.bincount(labels, minlength=len(catalog.classes)).tolist()
-    most = min(max(counts), len(np.unique(groups)))
-    if most >= parts:
-        return
-    said = [f"{name!r} has {count}" for name, count in zip(catalog.classes, counts, strict=True)]
-    fewest = min(len(np.unique(groups[labels == index])) for index in range(len(counts)))  # so that each part has all
-    least = math.ceil(100 / max(fewest, 1)) / 100
-    raise PreceptorError(
-        f"{catalog.name}: validation={share:g} is one of {parts} parts of the images outside the test fold, which are "
-        f"too few for that: {some_of(said)}, in {len(np.unique(groups))} groups",
-        expected=f"{parts} images of one class there, and {parts} groups",
-        remedy=f"set split.validation={least:g} or more, or take more data" if least <= 0.5 else "take more data",
-    )
+
+def _carve_validation(
+    catalog: Catalog, part: np.ndarray, strata: Strata, groups: np.ndarray, share: float, seed: int
+) -> None:
+    """Turn a share of the training part into the validation part, by groups."""
+    rest = np.flatnonzero(part == "train")
+    part[rest[validation_rows(catalog, strata, rest, groups, share, seed)]] = "validation"
 
 
-def _group_counts(catalog: Catalog) -> dict[str, int]:
-    counts = catalog.table.groupby("label")["group"].nunique()
-    return {name: int(counts.get(name, 0)) for name in catalog.classes}
+def _without_judged_groups(part: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    judged = np.isin(groups, groups[(part == "validation") | (part == "test")])
+    return np.where((part == UNLABELLED_PART) & judged, UNUSED_PART, part)
 
 
 def _check_arguments(folds: int, fold: int, validation: float, protocol: str) -> None:
@@ -183,20 +239,11 @@ def _check_arguments(folds: int, fold: int, validation: float, protocol: str) ->
         raise PreceptorError(f"there is no protocol {protocol!r}", expected="grouped or paper")
 
 
-def _check_classes(catalog: Catalog, folds: int, protocol: str) -> None:
-    counts, unit = (_group_counts(catalog), "groups") if protocol == "grouped" else (catalog.counts(), "images")
-    scarce = [f"{name!r} has {count}" for name, count in counts.items() if count < folds]
-    if scarce:
-        raise PreceptorError(
-            f"{catalog.name}: classes with fewer {unit} than the {folds} folds: {some_of(scarce)}",
-            expected=f"at least one of the {unit} of every class in every fold",
-            remedy="fewer folds, or merge the class with another, or leave its images out with --exclude FILE",
-        )
-
-
-def _check_parts(catalog: Catalog, split: pd.DataFrame, protocol: str) -> None:
+def _check_parts(catalog: Catalog, split: pd.DataFrame, parts: tuple[str, ...]) -> None:
     """What StratifiedGroupKFold does not promise: every class in every part."""
-    for part in PARTS if protocol == "grouped" else ("train", "test"):
+    if catalog.label_names:
+        return
+    for part in parts:
         missing = set(catalog.classes) - set(split.loc[split["part"] == part, "label"])
         if missing:
             raise PreceptorError(

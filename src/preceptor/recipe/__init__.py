@@ -54,8 +54,13 @@ __all__ = [
 
 
 class Split(Section):
-    """Folds: ``folds`` parts, of which one is the test part; ``validation`` is a share of the rest."""
+    """Folds: ``folds`` parts, of which one is the test part; ``validation`` is a share of the rest.
 
+    ``source: prescribed`` takes the parts that the data set's publisher prescribes, ``folds`` ignores them, and
+    ``auto`` takes them where there are any.
+    """
+
+    source: Literal["auto", "folds", "prescribed"] = "auto"
     folds: Annotated[int, Field(ge=2)] = 5
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.125
     seed: Annotated[int, Field(ge=0)] = 0

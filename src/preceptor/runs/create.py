@@ -18,7 +18,7 @@ import torch
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.readers import read
-from preceptor.data.split import make_split, parts_of
+from preceptor.data.split import make_split, parts_of, split_notes
 from preceptor.networks.build import build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
@@ -108,7 +108,7 @@ def prepare(
     if decode is not None:
         decode(catalog, recipe)
     run = Run(out)
-    run.write_start(recipe, _environment(recipe, data, catalog, devices, starts), split)
+    run.write_start(recipe, _environment(recipe, data, catalog, devices, starts, split_notes(catalog, split)), split)
     return run
 
 
@@ -121,6 +121,7 @@ def split_of(catalog: Catalog, recipe: Recipe, fold: int) -> pd.DataFrame:
         seed=recipe.split.seed,
         validation=recipe.split.validation,
         protocol=recipe.protocol,
+        source=recipe.split.source,
     )
 
 
@@ -211,7 +212,7 @@ def command_line() -> str:
 
 
 def _environment(
-    recipe: Recipe, data: Data, catalog: Catalog, devices: int, starts: Mapping[str, str]
+    recipe: Recipe, data: Data, catalog: Catalog, devices: int, starts: Mapping[str, str], notes: list[str]
 ) -> dict[str, Any]:
     return {
         "versions": {"preceptor": __version__, "python": platform.python_version()}
@@ -235,6 +236,6 @@ def _environment(
             "images": len(catalog),
             "classes": list(catalog.classes),
             "excluded": sorted(data.exclude),
-            "notes": list(catalog.notes),
+            "notes": [*catalog.notes, *notes],
         },
     }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, write_split
+from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, split_notes, write_split
 from preceptor.utils.errors import PreceptorError
 
 
@@ -160,3 +160,95 @@ def test_damaged_split_files(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(PreceptorError, match=match):
             read_split(path)
+
+
+def prescribed(parts: list[str], sizes: int = 4) -> Catalog:
+    """Two classes in groups of two images; ``parts`` are dealt out to the groups of each class in turn."""
+    catalog = catalog_of({"a": [2] * sizes * len(parts), "b": [2] * sizes * len(parts)})
+    table = catalog.table.copy()
+    table["part"] = [parts[int(group.split("-")[1]) % len(parts)] for group in table["group"]]
+    return Catalog("made", Path(), table, catalog.classes)
+
+
+def test_prescribed_parts_are_taken_unless_folds_are_asked_for() -> None:
+    catalog = prescribed(["train", "validation", "test"])
+    split = make_split(catalog)
+    assert split["part"].tolist() == catalog.table["part"].tolist()
+    assert not split_notes(catalog, split)
+    folds = make_split(catalog, source="folds", folds=3)
+    assert folds["part"].tolist() != split["part"].tolist()
+    assert any("prescribes are not taken" in note for note in split_notes(catalog, folds))
+    assert set(make_split(catalog, protocol="paper")["part"]) == {"train", "test"}
+    with pytest.raises(PreceptorError, match="fold is 1, but made prescribes"):
+        make_split(catalog, fold=1)
+    with pytest.raises(PreceptorError, match="prescribes no parts"):
+        make_split(plenty(), source="prescribed")
+    with pytest.raises(PreceptorError, match="protocol=paper"):
+        make_split(catalog, source="prescribed", protocol="paper")
+
+
+def test_a_validation_part_is_carved_out_of_the_prescribed_training_part() -> None:
+    catalog = prescribed(["train", "train", "test"], sizes=8)
+    split = make_split(catalog, validation=0.25)
+    published = catalog.table["part"]
+    assert ((split["part"] == "test") == (published == "test")).all()
+    assert split.groupby("group")["part"].nunique().max() == 1
+    assert (split["part"] == "validation").sum() == pytest.approx(0.25 * (published == "train").sum(), abs=2)
+    with pytest.raises(PreceptorError, match="prescribed parts lack test"):
+        make_split(prescribed(["train", "validation"]))
+
+
+def test_images_without_a_prescribed_part_are_used_for_nothing() -> None:
+    catalog = prescribed(["train", "validation", "test", ""])
+    split = make_split(catalog)
+    assert (split["part"] == "unused").sum() == (catalog.table["part"] == "").sum() > 0
+    assert any("images are in no part" in note for note in split_notes(catalog, split))
+
+
+def test_unlabelled_images_are_never_of_a_group_that_is_judged() -> None:
+    table = plenty().table.copy()
+    table.loc[table.index % 5 == 0, "label"] = ""
+    catalog = Catalog("made", Path(), table, ("a", "b", "c"))
+    split = make_split(catalog)
+    parts = dict(split.groupby("part")["group"].agg(set))
+    assert set(parts) == {"train", "validation", "test", "unlabelled", "unused"}
+    assert not parts["unlabelled"] & (parts["validation"] | parts["test"])
+    assert parts["unused"] <= parts["validation"] | parts["test"]
+    assert (split.loc[split["part"].isin(["unlabelled", "unused"]), "label"] == "").all()
+
+
+def test_folds_of_several_labels_are_stratified_by_the_rarest() -> None:
+    rng = np.random.default_rng(0)
+    ids = [f"i{number}" for number in range(300)]
+    findings = {name: (rng.random(300) < share).astype(float) for name, share in (("often", 0.5), ("rare", 0.07))}
+    table = pd.DataFrame({"id": ids, "image": "", "label": "", "group": ids, "never": 0.0, **findings})
+    catalog = Catalog("made", Path(), table, ("often", "rare", "never"), label_names=("often", "rare", "never"))
+    rare = catalog.table["rare"] == 1
+    for fold in range(5):
+        split = make_split(catalog, fold=fold)
+        assert set(split["part"]) == {"train", "validation", "test"}
+        assert (split["part"] == "test")[rare].sum() == pytest.approx(rare.sum() / 5, abs=2)
+
+
+def test_attributes_are_columns_of_the_split(tmp_path: Path) -> None:
+    table = plenty().table.assign(sex="f")
+    split = make_split(Catalog("made", Path(), table, ("a", "b", "c"), attribute_names=("sex",)))
+    assert split.columns.tolist() == [*COLUMNS, "sex"]
+    write_split(split, tmp_path / "split.csv")
+    pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split)
+    assert split_hash(split) == split_hash(make_split(plenty()))
+
+
+def test_identical_files_are_kept_together_and_contradictions_are_named(tmp_path: Path) -> None:
+    table = plenty().table.copy()
+    table["image"] = [f"{number}.png" for number in range(len(table))]
+    for number in range(len(table)):
+        (tmp_path / f"{number}.png").write_bytes(f"{number if number % 9 else 0:09}".encode())
+    catalog = Catalog("made", tmp_path, table, ("a", "b", "c"))
+    same = catalog.table["image"].map(lambda name: int(name[:-4]) % 9 == 0)
+    split = make_split(catalog, folds=2)
+    assert split.loc[same, "part"].nunique() == split.loc[same, "group"].nunique() == 1
+    notes = "\n".join(split_notes(catalog, split))
+    assert f"{same.sum()} image files are byte for byte identical" in notes
+    assert "1 sets of identical files contradict each other" in notes
+    assert "(a, b, c)" in notes
