@@ -65,7 +65,7 @@ def resampled(labels: np.ndarray, how: Resampling, seed: int, epoch: int) -> np.
 
     Returns:
         int64 rows of the part, ascending; the same for the same arguments, on any machine; a class that does not occur
-        stays away. An epoch's batches are ``[rows[one] for one in epoch_batches(len(rows), …)]``.
+        stays away. An epoch's batches are ``[rows[batch] for batch in epoch_batches(len(rows), …)]``.
     """
     counts = np.bincount(labels)
     present = counts[counts > 0]
@@ -74,8 +74,8 @@ def resampled(labels: np.ndarray, how: Resampling, seed: int, epoch: int) -> np.
     wanted = {"over": present.max(), "under": present.min(), "balanced": round(float(present.mean()))}[how]
     random = np.random.default_rng(seed_of(seed, epoch, 0, "resampling"))
     chosen = []
-    for one in np.flatnonzero(counts):
-        rows = np.flatnonzero(labels == one)
+    for label in np.flatnonzero(counts):
+        rows = np.flatnonzero(labels == label)
         chosen += [rows] * (wanted // len(rows))
         chosen.append(random.permutation(rows)[: wanted % len(rows)])
     return np.sort(np.concatenate(chosen)).astype(np.int64)
@@ -130,13 +130,12 @@ class Loader:
 
     def _fetch(self, rows: np.ndarray) -> Batch:
         """Copies from the mapped file (which may wait for the disk) into memory that the device can read from."""
-        where = self.part[rows]
-        masks = self.pixels.masks
+        images, masks = self.pixels.fetch(self.part[rows])
         return Batch(
-            images=self._host(self.pixels.images[where]),
+            images=self._host(images),
             labels=self._host(self.labels[rows]),
             rows=self._host(np.array(rows, dtype=np.int64)),
-            masks=None if masks is None else self._host(masks[where]),
+            masks=None if masks is None else self._host(masks),
         )
 
     def _host(self, array: np.ndarray) -> Tensor:

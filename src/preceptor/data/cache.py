@@ -11,9 +11,10 @@ import errno
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from platformdirs import user_cache_path
 
 from preceptor.data.cache_build import Progress, build, unusable
 from preceptor.data.catalog import Catalog
+from preceptor.data.sources import EMPTY_MASK, files_of
 from preceptor.utils.errors import PreceptorError
 
 # To be changed with anything that changes the pixels, so that older entries are not taken for new ones.
@@ -37,12 +39,20 @@ class Pixels:
         masks: (N, S, S) uint8 with the classes' indices, or None.
         key: 32 hexadecimal digits that stand for the files, the size and how it was reached.
         smeared: (N,) bool, whose mask of two classes had grey values at its border and was cut at half; or None.
+        checksums: (N, 2) uint32, CRC-32 of each image and mask when they were decoded; or None.
+        entry: the folder that the arrays are mapped from; or None.
     """
 
     images: np.ndarray
     masks: np.ndarray | None
     key: str
     smeared: np.ndarray | None = None
+    checksums: np.ndarray | None = None
+    entry: Path | None = None
+    _verified: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_verified", np.zeros(len(self.images), dtype=bool))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,6 +60,30 @@ class Pixels:
     @property
     def size(self) -> int:
         return int(self.images.shape[-1])
+
+    def fetch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Copy some rows of images and masks into memory; what is read for the first time is checked.
+
+        Raises:
+            PreceptorError: the disk gives back other bytes than were written.
+        """
+        images, masks = self.images[rows], None if self.masks is None else self.masks[rows]
+        for position, row in enumerate(rows):
+            if not self._verified[row]:
+                self._verify(int(row), images[position], None if masks is None else masks[position])
+        return images, masks
+
+    def _verify(self, row: int, image: np.ndarray, mask: np.ndarray | None) -> None:
+        if self.checksums is not None:
+            sums = [zlib.crc32(image.data), 0 if mask is None else zlib.crc32(mask.data)]
+            kept = self.checksums[row].tolist() if mask is not None else [int(self.checksums[row, 0]), 0]
+            if sums != kept:
+                raise PreceptorError(
+                    f"the pixel cache {self.entry} is damaged: row {row} is not what was decoded into it",
+                    expected="the bytes that were written; the disk or its file system may be failing",
+                    remedy=f"remove the folder {self.entry}, and it is decoded again",
+                )
+        self._verified[row] = True
 
 
 def open_pixels(
@@ -83,28 +117,28 @@ def open_pixels(
         raise PreceptorError(f"image size {size}", expected="at least one pixel")
     if masks and not catalog.has_masks:
         bare = catalog.table["id"][catalog.table["mask"] == ""]
-        raise unusable(catalog, [f"{name}: has no mask" for name in bare])
+        raise unusable(catalog, dict.fromkeys(bare, "has no mask"))
     mask_classes = len(catalog.mask_classes) if masks else 0
     home = (directory or default_directory()).expanduser()
     entry = home / f"{catalog.name}-{size}-{cache_key(catalog, size, mask_classes)}"
     with _explained(home):
-        found = _load(entry, len(catalog), size, masks)
-        if found is None:
+        pixels = _load(entry, len(catalog), size, masks)
+        if pixels is None:
             home.mkdir(parents=True, exist_ok=True)
             with FileLock(home / f"{entry.name}.lock"):
-                found = _load(entry, len(catalog), size, masks)  # built by another process while we waited?
-                if found is None:
+                pixels = _load(entry, len(catalog), size, masks)  # built by another process while we waited?
+                if pixels is None:
                     build(entry, catalog, size, mask_classes=mask_classes, progress=progress, workers=workers)
-                    found = _load(entry, len(catalog), size, masks)
-    if found is None:
+                    pixels = _load(entry, len(catalog), size, masks)
+    if pixels is None:
         raise PreceptorError(f"{entry} was built but cannot be read back", remedy="check the disk it is on")
-    return found
+    return pixels
 
 
 def default_directory() -> Path:
     """``$PRECEPTOR_CACHE``, or else the folder that this system gives a user's caches."""
-    named = os.environ.get("PRECEPTOR_CACHE")
-    return Path(named) if named else user_cache_path("preceptor")
+    folder = os.environ.get("PRECEPTOR_CACHE")
+    return Path(folder) if folder else user_cache_path("preceptor")
 
 
 def cache_key(catalog: Catalog, size: int, mask_classes: int) -> str:
@@ -118,33 +152,50 @@ def cache_key(catalog: Catalog, size: int, mask_classes: int) -> str:
     """
     root = catalog.root.resolve()
     digest = hashlib.sha256(json.dumps([_METHOD, catalog.name, str(root), size, mask_classes]).encode())
-    table, missing = catalog.table, []
+    table, stats = catalog.table, _Stats(root)
     columns = [table["image"], table["mask"]] if mask_classes else [table["image"]]
-    for row in zip(table["id"], *columns, strict=True):
-        for name in row[1:]:
-            path = os.path.join(root, name)
+    for image_id, *names in zip(table["id"], *columns, strict=True):
+        for name in names:
+            if name == EMPTY_MASK:
+                digest.update(json.dumps([image_id, name]).encode())
+            for file in files_of(name):
+                digest.update(json.dumps([image_id, name, *stats.of(image_id, file)]).encode())
+    if stats.missing:
+        raise unusable(catalog, stats.missing)
+    return digest.hexdigest()[:32]
+
+
+class _Stats:
+    """Size and time of change of files below a folder, each asked for once; those that are missing, by image."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.missing = root, dict[str, str]()
+        self._stats: dict[str, tuple[int, int]] = {}
+
+    def of(self, image_id: str, file: str) -> tuple[int, int]:
+        if file not in self._stats:
+            path = os.path.join(self.root, file)
             try:
                 stat = os.stat(path)
             except OSError as error:
-                missing.append(f"{row[0]}: {path}: {error.strerror}")
-            else:
-                digest.update(json.dumps([row[0], name, stat.st_size, stat.st_mtime_ns]).encode())
-    if missing:
-        raise unusable(catalog, missing)
-    return digest.hexdigest()[:32]
+                self.missing[image_id] = f"{path}: {error.strerror}"
+                return (0, 0)
+            self._stats[file] = (stat.st_size, stat.st_mtime_ns)
+        return self._stats[file]
 
 
 def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
     """The entry if it is there and whole, else None."""
     try:
         images = np.load(entry / "images.npy", mmap_mode="r")
-        kept = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
+        of_masks = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
         smeared = np.load(entry / "smeared.npy") if masks else None  # absent where masks were cut that now are refused
+        checksums = np.load(entry / "checksums.npy")  # absent where none were taken
     except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short by something that is not us
         return None
-    if images.shape != (count, 3, size, size) or (kept is not None and kept.shape != (count, size, size)):
+    if images.shape != (count, 3, size, size) or (of_masks is not None and of_masks.shape != (count, size, size)):
         return None
-    return Pixels(images, kept, entry.name.rsplit("-", 1)[1], smeared)
+    return Pixels(images, of_masks, entry.name.rsplit("-", 1)[1], smeared, checksums, entry)
 
 
 @contextmanager

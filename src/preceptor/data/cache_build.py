@@ -5,27 +5,29 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import is_smeared, mask_classes_of, read_image, read_levels, resize
+from preceptor.data.failures import grouped_by_cause
+from preceptor.data.images import read_oriented, resize
+from preceptor.data.mask_images import read_mask_of
+from preceptor.data.sources import close_containers
 from preceptor.utils.errors import PreceptorError
 
 #: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
 Progress = Callable[[int, int], None]
 
-_NAMED = 10  # unreadable files that one message names
-
 
 def build(
     entry: Path, catalog: Catalog, size: int, *, mask_classes: int, progress: Progress | None, workers: int | None
 ) -> None:
-    """Writes ``images.npy`` and, unless ``mask_classes`` is 0, ``masks.npy`` and ``smeared.npy`` into the new folder
-    ``entry``.
+    """Write the new folder ``entry``: ``images.npy``, ``checksums.npy``, and with masks ``masks.npy``, ``smeared.npy``.
 
     Until everything is on the disk the folder has another name. The caller keeps other builders of this entry away.
 
@@ -40,13 +42,16 @@ def build(
         images = _allocate(partial / "images.npy", (len(catalog), 3, size, size))
         masks = _allocate(partial / "masks.npy", (len(catalog), size, size)) if mask_classes else None
         smeared = np.zeros(len(catalog), dtype=bool)
+        checksums = np.zeros((len(catalog), 2), dtype=np.uint32)
 
         def decode(row: int) -> None:
-            image = read_image(catalog.path(row))
+            image, orientation = read_oriented(catalog.path(row))
             images[row] = resize(image, size).transpose(2, 0, 1)
+            checksums[row, 0] = zlib.crc32(images[row])
             if masks is not None:
-                mask, smeared[row] = _read_mask_of(image, catalog.path(row, "mask"), mask_classes)
+                mask, smeared[row] = read_mask_of(catalog, row, image, orientation)
                 masks[row] = resize(mask, size)
+                checksums[row, 1] = zlib.crc32(masks[row])
 
         _decode_all(catalog, decode, progress, workers or _cores())
         for array in (images, masks):
@@ -54,6 +59,7 @@ def build(
                 array.flush()
         if masks is not None:
             np.save(partial / "smeared.npy", smeared)
+        np.save(partial / "checksums.npy", checksums)
         for path in (*partial.iterdir(), partial):
             _sync(path)
         shutil.rmtree(entry, ignore_errors=True)  # one that could not be read
@@ -62,15 +68,19 @@ def build(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        close_containers()
 
 
-def unusable(catalog: Catalog, failures: list[str]) -> PreceptorError:
-    """One error for everything that is wrong with the files of a catalog, given as ``id: what``."""
-    listed = [f"    {one}" for one in failures[:_NAMED]]
-    if len(failures) > _NAMED:
-        listed.append(f"    and {len(failures) - _NAMED} more")
+def unusable(catalog: Catalog, failures: dict[str, str]) -> PreceptorError:
+    """One error for everything that is wrong with the files of a catalog: id -> what, grouped by cause."""
     return PreceptorError(
-        "\n".join([f"{catalog.name}: {len(failures)} of {len(catalog)} images cannot be used:", *listed]),
+        "\n".join(
+            [
+                f"{catalog.name}: {len(failures)} of {len(catalog)} images cannot be used:",
+                *(f"    {line}" for line in grouped_by_cause(failures)),
+            ]
+        ),
         expected="files that can be decoded, 8 bits a channel, each with what the data set promises of it",
         remedy="mend the files, or list the ids before the colons in a file and pass it as --exclude FILE",
     )
@@ -78,32 +88,28 @@ def unusable(catalog: Catalog, failures: list[str]) -> PreceptorError:
 
 def _decode_all(catalog: Catalog, decode: Callable[[int], None], progress: Progress | None, workers: int) -> None:
     """Runs ``decode`` for every row in threads (Pillow lets go of the interpreter); one error for all that fail."""
-    failed: dict[int, PreceptorError] = {}
+    failures: dict[str, str] = {}
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        rows = {pool.submit(decode, row): row for row in range(len(catalog))}
-        for done, future in enumerate(as_completed(rows), start=1):
-            try:
-                future.result()
-            except PreceptorError as error:
-                failed[rows[future]] = error
+        outcomes = pool.map(_failure_of, repeat(decode), range(len(catalog)))
+        for done, (image_id, failure) in enumerate(zip(catalog.table["id"], outcomes, strict=True), start=1):
+            if failure:
+                failures[image_id] = failure
             if progress is not None:
-                progress(done, len(rows))
+                progress(done, len(catalog))
     finally:
         pool.shutdown(cancel_futures=True)  # on Ctrl-C too, waiting only for the images in hand
-    if failed:
-        names = catalog.table["id"]
-        raise unusable(catalog, [f"{names[row]}: {failed[row].what}" for row in sorted(failed)])
+    if failures:
+        raise unusable(catalog, failures)
 
 
-def _read_mask_of(image: np.ndarray, path: Path, classes: int) -> tuple[np.ndarray, bool]:
-    """The mask of an image, and whether it was cut at half."""
-    levels = read_levels(path, classes)
-    mask = mask_classes_of(path, levels, classes)
-    if mask.shape != image.shape[:2]:
-        (height, width), (rows, columns) = image.shape[:2], mask.shape
-        raise PreceptorError(f"{path} is {columns} x {rows} pixels, its image {width} x {height}")
-    return mask, classes == 2 and is_smeared(levels)
+def _failure_of(decode: Callable[[int], None], row: int) -> str:
+    """What is wrong with a row, or nothing: the text alone, as a kept exception keeps the decoded arrays alive."""
+    try:
+        decode(row)
+    except PreceptorError as error:
+        return error.what
+    return ""
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from preceptor.data.transfer import put
-
 # Powers of a counter-clockwise quarter turn; y points down.
 _TURNS = np.array([[[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[-1, 0], [0, -1]], [[0, -1], [1, 0]]], dtype=np.float64)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """A small array on ``device``; the host does not wait for what the device has still to do."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
 
 def orientations(h_flip: np.ndarray, v_flip: np.ndarray, transpose: np.ndarray, turns: np.ndarray) -> np.ndarray:
@@ -86,7 +89,7 @@ def transform(
     views = reorient(images, matrices[:, :, :2], ~warped).float()
     rows = np.flatnonzero(warped)
     if len(rows):
-        where = put(rows, images.device)
+        where = to_device(rows, images.device)
         views.index_copy_(0, where, warp(images[where], matrices[rows], mode))
     return views
 
@@ -95,7 +98,7 @@ def warp(images: Tensor, matrices: np.ndarray, mode: Literal["bilinear", "neares
     """One interpolation an image, (B, K, S, S) of any type to float32; at its border the image is reflected."""
     count, side = len(images), images.shape[-1]
     places = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
-    maps = put(matrices.astype(np.float32), images.device)
+    maps = to_device(matrices.astype(np.float32), images.device)
     grid = torch.empty(count, side, side, 2, device=images.device)
     for axis in (0, 1):  # affine_grid spelt out: a sum of a row and a column, four times as fast on a CPU
         of_x = (maps[:, axis, 0:1] * places).unsqueeze(1)
@@ -122,7 +125,7 @@ def reorient(images: Tensor, matrices: np.ndarray, chosen: np.ndarray) -> Tensor
         return images
     moved = images.clone()
     for which in np.unique(code[code > 0]):
-        rows = put(np.flatnonzero(code == which), images.device)
+        rows = to_device(np.flatnonzero(code == which), images.device)
         some = images[rows].flip([dim for bit, dim in ((1, 3), (2, 2)) if which & bit])
         moved.index_copy_(0, rows, some.mT if which & 4 else some)
     return moved

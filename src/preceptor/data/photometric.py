@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from preceptor.data.transfer import put
+from preceptor.data.geometric import to_device
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601: "grey" as PIL and torchvision mean it
 _YIQ = np.stack([_LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -46,8 +46,8 @@ def colour_maps(
 def recolour(images: Tensor, maps: np.ndarray, mean_weights: np.ndarray) -> Tensor:
     """The maps of :func:`colour_maps` applied; not clamped."""
     pixels = images.flatten(2)
-    changed = torch.bmm(put(maps.astype(np.float32), images.device), pixels)
-    lift = (pixels.mean(2) * put(mean_weights.astype(np.float32), images.device)).sum(1)
+    changed = torch.bmm(to_device(maps.astype(np.float32), images.device), pixels)
+    lift = (pixels.mean(2) * to_device(mean_weights.astype(np.float32), images.device)).sum(1)
     return changed.add_(lift.view(-1, 1, 1)).view_as(images)
 
 
@@ -60,8 +60,8 @@ def blur_(images: Tensor, sigmas: np.ndarray) -> Tensor:
     rows = np.flatnonzero(sigmas > 0)
     if len(rows) == 0:
         return images
-    where, side = put(rows, images.device), images.shape[-1]
-    weights = put(_gaussians(sigmas[rows], 2 * side), images.device)
+    where, side = to_device(rows, images.device), images.shape[-1]
+    weights = to_device(_gaussians(sigmas[rows], 2 * side), images.device)
     y, x = torch.arange(side, device=images.device).view(-1, 1), torch.arange(side, device=images.device)
     # A pixel x and its mirror images beyond the two borders, -1 - x and 2·side - 1 - x, all weigh on the pixel y.
     matrices = weights[:, (y - x).abs()] + weights[:, y + x + 1] + weights[:, 2 * side - 1 - y - x]
@@ -99,10 +99,10 @@ def paint_holes_(images: Tensor, centres: np.ndarray, sides: np.ndarray) -> Tens
     rows = np.flatnonzero(sides > 0) if centres.shape[1] else np.empty(0, np.int64)
     if len(rows) == 0:
         return images
-    where = put(rows, images.device)
+    where = to_device(rows, images.device)
     some, side = images[where], images.shape[-1]
     places = (np.arange(side) + 0.5) / side
     inside = np.abs(places - centres[rows][..., None]) <= (sides[rows] / 2)[:, None, None, None]  # (n, K, 2, S)
     hole = (inside[:, :, 1, :, None] & inside[:, :, 0, None, :]).any(axis=1, keepdims=True)
-    painted = torch.where(put(hole, images.device), some.mean((2, 3), keepdim=True), some)
+    painted = torch.where(to_device(hole, images.device), some.mean((2, 3), keepdim=True), some)
     return images.index_copy_(0, where, painted)

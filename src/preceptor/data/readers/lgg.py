@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import read_mask
+from preceptor.data.failures import grouped_by_cause
 from preceptor.data.layout import no_such_layout
+from preceptor.data.mask_images import read_mask
 from preceptor.data.readers import reader
 from preceptor.utils.errors import PreceptorError, some_of
 
@@ -96,24 +97,24 @@ def _slices(root: Path, folder: Path) -> dict[str, str]:
 
 
 def _with_tumour(root: Path, masks: list[str]) -> list[bool]:
-    def look(mask: str) -> bool | PreceptorError:
+    def marks_tumour(mask: str) -> bool | str:
         try:
             return bool(read_mask(root / mask).any())
         except PreceptorError as error:
-            return error
+            return error.what  # a kept exception would keep the decoded mask alive
 
     with ThreadPoolExecutor() as pool:  # decoding lets go of the interpreter
-        found = list(pool.map(look, masks))
-    broken = [one.what for one in found if isinstance(one, PreceptorError)]
+        outcomes = dict(zip(masks, pool.map(marks_tumour, masks), strict=True))
+    broken = {mask: outcome for mask, outcome in outcomes.items() if isinstance(outcome, str)}
     if broken:
         raise PreceptorError(
             "\n".join(
                 [
                     f"lgg: {len(broken):,} of {len(masks):,} masks cannot be read:",
-                    *(f"    {one}" for one in broken[:10]),
+                    *(f"    {line}" for line in grouped_by_cause(broken)),
                 ]
             ),
             expected="masks in 8-bit grey with the values 0 and 255",
             remedy="unpack them again, or remove these slices with their masks",
         )
-    return [bool(one) for one in found]
+    return [bool(outcome) for outcome in outcomes.values()]

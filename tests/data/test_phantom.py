@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import read_image, read_mask
+from preceptor.data.images import read_image
+from preceptor.data.mask_images import read_mask
 from preceptor.data.phantom import CLASSES, Phantom, load_knobs, write_phantom
 from preceptor.data.phantom import draw as module
 from preceptor.data.readers import read

@@ -7,21 +7,17 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageFile
 
-from preceptor.data.images import (
-    MOST_PIXELS,
-    Header,
-    is_smeared,
-    read_header,
-    read_image,
-    read_levels,
-    read_mask,
-    resize,
-)
+from preceptor.data.catalog import Catalog
+from preceptor.data.images import MOST_PIXELS, Header, read_header, read_image, read_oriented, resize
+from preceptor.data.mask_images import is_smeared, read_levels, read_mask, read_mask_of
+from preceptor.data.sources import EMPTY_MASK, united
 from preceptor.utils.errors import PreceptorError
 
+PIXELS_OF_DISC = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
@@ -210,8 +206,33 @@ def test_animations_and_stacks_are_refused(tmp_path: Path, suffix: str) -> None:
 
 def test_containers_that_are_not_accepted_are_not_opened(tmp_path: Path) -> None:
     save(tmp_path / "a.gif", PIXELS, "L")
-    with pytest.raises(PreceptorError, match="is not an image"):
+    with pytest.raises(PreceptorError, match=r"a\.gif is a GIF, a format that is not read"):
         read_image(tmp_path / "a.gif")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"\0" * 128 + b"DICM" + b"\2\0\0\0", "is a DICOM file"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC photograph"),
+        (b"P6 2 2 255\n" + bytes(12), "is a PPM or PGM image"),
+        (b"\x1f\x8b\x08" + bytes(32), "is compressed with gzip"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "is a JPEG 2000 image"),
+    ],
+)
+def test_whole_files_of_other_formats_are_not_called_damaged(tmp_path: Path, content: bytes, match: str) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(PreceptorError, match=match) as caught:
+        read_image(tmp_path / "x.png")
+    assert "convert it to PNG" in caught.value.remedy
+
+
+def test_the_photograph_of_a_camera_file_with_a_preview_is_read(tmp_path: Path) -> None:
+    preview = Image.fromarray(PIXELS[:6, :8])
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
+        np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), np.asarray(image))
 
 
 @pytest.mark.parametrize("side", [13_378, 60_000])  # just above the limit, and above Pillow's own
@@ -302,8 +323,71 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, pixels: np.ndarray, classes:
 def test_masks_in_containers_that_change_them_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match=r"m\.jpg is a JPEG with 3 mask classes"):
         read_mask(save(tmp_path / "m.jpg", disc()), 3)
-    with pytest.raises(PreceptorError, match="palette"):
-        read_mask(save(tmp_path / "m.png", disc() * 255, "P"))
+
+
+def palette(path: Path, indices: np.ndarray, colours: list[int]) -> Path:
+    image = Image.fromarray(indices)
+    image.putpalette(colours + [0] * (768 - len(colours)))
+    image.save(path)
+    return path
+
+
+def test_a_palette_stands_for_its_greys_or_else_for_its_indices(tmp_path: Path) -> None:
+    black_first, white_first = [0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0]
+    np.testing.assert_array_equal(read_mask(palette(tmp_path / "m.png", disc(), black_first)), disc())
+    np.testing.assert_array_equal(read_mask(palette(tmp_path / "m.png", disc(), white_first)), 1 - disc())
+    voc = palette(tmp_path / "voc.png", disc() * 2, [0, 0, 0, 128, 0, 0, 0, 128, 0])
+    np.testing.assert_array_equal(read_mask(voc, 3), disc() * 2)
+    with pytest.raises(PreceptorError, match=r"voc\.png is a palette image with the indices 0, 2"):
+        read_mask(voc, 2)
+
+
+def pair(root: Path, image: np.ndarray, *masks: np.ndarray, name: str = "", **options: object) -> Catalog:
+    """An image file and its masks, as a catalog."""
+    save(root / "a.png", image, **options)
+    for number, mask in enumerate(masks):
+        save(root / f"m{number}.png", mask)
+    files = name or united([f"m{number}.png" for number in range(len(masks))])
+    return Catalog("made", root, pd.DataFrame([{"id": "a", "image": "a.png", "label": "x", "mask": files}]), ("x",))
+
+
+def mask_of(catalog: Catalog) -> np.ndarray:
+    return read_mask_of(catalog, 0, *read_oriented(catalog.path(0)))[0]
+
+
+def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
+    left, right = disc() * 255, disc()[:, ::-1]
+    np.testing.assert_array_equal(mask_of(pair(tmp_path, PIXELS_OF_DISC, left, right)), disc() | disc()[:, ::-1])
+    with pytest.raises(PreceptorError, match="another mask of its image 64x48"):
+        mask_of(pair(tmp_path, PIXELS_OF_DISC, left, np.kron(right, np.ones((2, 2), np.uint8))))
+
+
+def test_a_mask_that_is_known_to_be_empty_needs_no_file(tmp_path: Path) -> None:
+    assert mask_of(pair(tmp_path, PIXELS_OF_DISC, name=EMPTY_MASK)).tolist() == np.zeros((48, 64)).tolist()
+
+
+def test_a_mask_may_be_of_a_larger_scale_than_its_image_and_not_of_a_smaller_one(tmp_path: Path) -> None:
+    large = np.kron(disc(), np.ones((3, 3), np.uint8))
+    np.testing.assert_array_equal(mask_of(pair(tmp_path, PIXELS_OF_DISC, large)), large)
+    with pytest.raises(PreceptorError, match="is 32x24, its image is 64x48; it is of a smaller scale"):
+        mask_of(pair(tmp_path, PIXELS_OF_DISC, disc()[::2, ::2]))
+    with pytest.raises(PreceptorError, match="is 96x48, its image is 64x48\n"):
+        mask_of(pair(tmp_path, PIXELS_OF_DISC, np.pad(disc(), ((0, 0), (0, 32)))))
+
+
+def test_a_mask_of_an_image_turned_by_exif_is_taken_only_where_its_shape_tells_how_it_was_drawn(tmp_path: Path) -> None:
+    half, quarter = Image.Exif(), Image.Exif()
+    half[0x112], quarter[0x112] = 3, 6
+    for mask, exif in ((disc(), half), (disc()[:, :48], half), (disc()[:, :48], quarter)):
+        with pytest.raises(PreceptorError, match=r"has no EXIF orientation, but its image is turned by EXIF"):
+            mask_of(pair(tmp_path, PIXELS_OF_DISC[:, : mask.shape[1]], mask, exif=exif))
+    upright = np.rot90(disc(), k=-1)
+    np.testing.assert_array_equal(mask_of(pair(tmp_path, PIXELS_OF_DISC, upright, exif=quarter)), upright)
+    with pytest.raises(PreceptorError, match="one of the two is turned by a quarter"):
+        mask_of(pair(tmp_path, PIXELS_OF_DISC, disc(), exif=quarter))
+    save(tmp_path / "m0.png", disc() * 255, exif=half)
+    turned = pair(tmp_path, PIXELS_OF_DISC, name="m0.png", exif=half)
+    np.testing.assert_array_equal(mask_of(turned), disc()[::-1, ::-1])
 
 
 @pytest.mark.parametrize("side", [16, 24, 48, 100])

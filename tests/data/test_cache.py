@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -55,13 +56,13 @@ def home(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the image files that were decoded since the start of the test."""
     names: list[str] = []
-    real = cache_build.read_image
+    real = cache_build.read_oriented
 
-    def counted(path: Path) -> np.ndarray:
+    def counted(path: Path) -> tuple[np.ndarray, int]:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(cache_build, "read_image", counted)
+    monkeypatch.setattr(cache_build, "read_oriented", counted)
     return names
 
 
@@ -205,12 +206,12 @@ sys.path.insert(0, {tests!r})
 import test_cache
 from preceptor.data import cache_build
 catalog = test_cache.write_nothing(Path({root!r}))
-real = cache_build.read_image
+real = cache_build.read_oriented
 def counted(path):
     with open({log!r}, "a") as file:
         file.write(path.name + chr(10))
     return real(path)
-cache_build.read_image = counted
+cache_build.read_oriented = counted
 def hang(*_):
     print("here", flush=True)
     time.sleep(600)
@@ -330,7 +331,7 @@ def test_missing_files_are_named_before_anything_is_decoded(catalog: Catalog, ho
 
 def test_a_mask_of_another_size_is_an_error(catalog: Catalog, home: Path) -> None:
     Image.new("L", (41, 30)).save(catalog.path(4, "mask"))
-    with pytest.raises(PreceptorError, match=r"04_mask\.png is 41 x 30 pixels, its image 40 x 30"):
+    with pytest.raises(PreceptorError, match=r"04_mask\.png is 41x30, its image is 40x30"):
         open_pixels(catalog, SIZE, masks=True, directory=home)
 
 
@@ -396,3 +397,43 @@ def test_real_images_keep_their_colours_and_masks_their_area(tmp_path: Path, hom
         np.testing.assert_allclose(pixels.images[row].mean((1, 2)), original.mean((0, 1)), atol=1.5)
         area = (np.asarray(Image.open(tmp_path / masks[one])) == 255).mean()
         assert pixels.masks[row].mean() == pytest.approx(area, abs=0.02)
+
+
+def test_a_flipped_bit_of_the_cache_is_found_when_the_image_is_fetched(catalog: Catalog, home: Path) -> None:
+    pixels = open_pixels(catalog, SIZE, masks=True, directory=home)
+    rows = np.array([2, 7])
+    images, masks = pixels.fetch(rows)
+    np.testing.assert_array_equal(images, pixels.images[rows])
+    assert masks is not None
+    np.testing.assert_array_equal(masks, pixels.masks[rows])
+    for name, row_bytes, match in (("images", 3 * SIZE * SIZE, "row 5"), ("masks", SIZE * SIZE, "row 3")):
+        path = home / f"made-{SIZE}-{pixels.key}" / f"{name}.npy"
+        content = bytearray(path.read_bytes())
+        content[len(content) - (COUNT - int(match[-1])) * row_bytes] ^= 1
+        path.write_bytes(content)
+        damaged = open_pixels(catalog, SIZE, masks=True, directory=home)
+        damaged.fetch(np.array([0]))
+        with pytest.raises(PreceptorError, match=rf"is damaged: {match} ") as caught:
+            damaged.fetch(np.arange(COUNT)[::-1] if name == "images" else np.array([int(match[-1])]))
+        assert f"remove the folder {path.parent}" in caught.value.remedy
+
+
+def test_many_failures_of_one_kind_are_ten_lines_and_hold_no_pixels(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, images = cache_build.read_oriented, []
+
+    def watched(path: Path) -> tuple[np.ndarray, int]:
+        image, orientation = real(path)
+        images.append(weakref.ref(image))
+        return image, orientation
+
+    monkeypatch.setattr(cache_build, "read_oriented", watched)
+    catalog = write(tmp_path / "many", 40)
+    for row in range(39):
+        Image.new("L", (20, 15)).save(catalog.path(row, "mask"))
+    with pytest.raises(PreceptorError, match="39 of 40") as caught:
+        open_pixels(catalog, SIZE, masks=True, directory=home)
+    assert len(str(caught.value).splitlines()) == 1 + 10 + 1 + 2
+    assert len(images) == 40
+    assert not [image for image in images if image() is not None], "an exception keeps what was decoded alive"

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from preceptor.api import train
-from preceptor.data.images import read_mask
 from preceptor.data.mask_edges import further_classes, may_be_cut
+from preceptor.data.mask_images import read_mask
 from preceptor.utils.errors import PreceptorError
 from small_networks import CNN
 
