@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -168,6 +170,22 @@ def test_critic_learns_to_tell_the_two_apart(kind: str) -> None:
         loss.critic_loss(student, teacher, draw).backward()
         optimiser.step()
     assert loss.critic(teacher).mean() > loss.critic(student).mean()
+
+
+@pytest.mark.parametrize("kind", ["hinge", "wgan-gp"])
+def test_both_losses_take_one_backward_pass(kind: str) -> None:
+    """The critic's statistics move from one call to the next; no gradient may depend on a later value of theirs."""
+    torch.manual_seed(0)
+    apart = HolisticAdversary(2, kind=kind)  # type: ignore[arg-type]
+    together = copy.deepcopy(apart)
+    student, teacher = torch.randn(2, 2, 2, 64, 64, generator=generator(10))
+    points = [student.clone().requires_grad_() for _ in range(2)]
+    apart(points[0]).backward()
+    apart.critic_loss(points[0], teacher, generator(11)).backward()
+    (together(points[1]) + together.critic_loss(points[1], teacher, generator(11))).backward()
+    torch.testing.assert_close(points[0].grad, points[1].grad)
+    for ours, theirs in zip(apart.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_small_masks_and_senseless_settings_are_refused() -> None:
