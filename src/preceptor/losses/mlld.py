@@ -32,12 +32,12 @@ class MultiLevelLogits(nn.Module):
 
         KD = T²·KL(p_t ‖ p_s)      BC = ‖P_t·P_tᵀ - P_s·P_sᵀ‖² / B      CC = ‖P_tᵀ·P_t - P_sᵀ·P_s‖² / C
 
-    Of the weak view, the teacher's surer half of images (and classes, by the sum of their probabilities) is left out:
-    those above the median. Both variants are sums over temperatures, without cross-entropy:
+    Of the weak view, images (and classes, by the sum of their probabilities) above the teacher's median confidence are
+    left out. Both variants are sums over temperatures, without cross-entropy:
 
-    ``official``: what the released code computes. There the mean over images is taken before the mask, which so only
-    scales the weak terms, by the share m of images (m_c of classes) up to the median; the strong view's KD takes the
-    *weak* logits at the last two temperatures; BC and CC see the weak view alone.
+    ``official``: the released code, which takes the mean over images before the mask, so that the mask only scales the
+    weak terms, by the share m of images (m_c of classes) up to the median. KD of the strong view takes the *weak*
+    logits at the last two temperatures; BC and CC are of the weak view alone.
 
         m·Σ_T KD(weak) + Σ_{first three} KD(strong) + Σ_{last two} KD(weak) + m_c·Σ_T CC(weak) + m·Σ_T BC(weak)
 
@@ -77,14 +77,15 @@ class MultiLevelLogits(nn.Module):
             views: 2.
 
         Raises:
-            PreceptorError: not two views of each image.
+            PreceptorError: other than two views of each image.
         """
         if views != 2 or len(student_logits) % 2:
             raise PreceptorError(
                 f"mlld: {len(student_logits)} rows in {views} views", expected="two views of each image"
             )
         weak, strong = zip(student_logits.chunk(2), teacher_logits.detach().chunk(2), strict=True)
-        images, classes = _unsure(weak[1])
+        confidences = weak[1].softmax(dim=1)
+        images, classes = _up_to_median(confidences.max(dim=1).values), _up_to_median(confidences.sum(dim=0))
         if self.variant == "text":
             terms = [
                 term
@@ -100,12 +101,11 @@ class MultiLevelLogits(nn.Module):
         return total
 
 
-def _unsure(teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) and (C,): 1 for images, and classes, of which the teacher is at most as sure as of the median one."""
-    probabilities = teacher.softmax(dim=1)
-    confidences = probabilities.max(dim=1).values, probabilities.sum(dim=0)
-    images, classes = ((each <= each.quantile(0.5)).to(teacher.dtype) for each in confidences)
-    return images, classes
+def _up_to_median(values: Tensor) -> Tensor:
+    """1 where a value is at most the median, else 0."""
+    ordered = values.sort().values  # quantile() would wait for the device
+    median = (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
+    return (values <= median).to(values.dtype)
 
 
 def _terms(

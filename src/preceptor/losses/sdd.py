@@ -43,9 +43,8 @@ class ScaleDecoupled(nn.Module):
 
         w · T²·KL(p_t ‖ p_s),   or   w · T²·(α·TCKD + β·NCKD)
 
-    for the logits that either network's own linear classifier gives the mean of its last map over each of 1 + 4 + 16
-    regions. w is 1 where the teacher is right about the region as about the whole image, or wrong about both, and 2
-    where they differ. Needs networks whose classifier follows average pooling.
+    of the logits of 1 + 4 + 16 regions, which a network's own linear classifier gives the mean of its last map over
+    each. w is 1 where the teacher is right about region and whole image, or wrong about both, and 2 where they differ.
 
     Args:
         divergence: ``kl``, or ``dkd`` for the decoupled terms (Zhao et al. 2022).
@@ -95,14 +94,13 @@ class ScaleDecoupled(nn.Module):
             labels: (B,) classes.
 
         Raises:
-            PreceptorError: decoupled terms of fewer than two classes.
+            PreceptorError: decoupled terms of one class.
         """
         ours = classify(student_classifier, self._regions(student), frozen=False)
         theirs = classify(teacher_classifier, self._regions(teacher.detach()), frozen=True)
         right = theirs.argmax(dim=2) == labels[:, None]
         weights = torch.where(right == right[:, :1], 1.0, 2.0)
-        divergences = self._divergences(ours.mT, theirs.mT, labels)
-        return self.temperature**2 * (weights * divergences).mean()
+        return self.temperature**2 * (weights * self._divergences(ours.mT, theirs.mT, labels)).mean()
 
     def _regions(self, feature_map: Tensor) -> Tensor:
         """(B, 21, K): means over the whole, its quarters and its sixteenths."""
