@@ -166,15 +166,20 @@ def export(
     run: Annotated[Path, typer.Argument(help="A finished run.")],
     out: Annotated[Path, typer.Option(help="The folder to write, new or empty.")],
     network: Annotated[str, typer.Option(help="Which network or ensemble of the run.")] = "student",
+    int8: Annotated[bool, typer.Option("--int8", help="Also write 8-bit models, unless they lose too much.")] = False,
+    bound: Annotated[
+        float, typer.Option(help="Points (of 100) of the headline figure that int8 may lose on the test part.")
+    ] = 0.5,
     class_name: Annotated[
         list[str] | None, typer.Option("--class-name", help="CODE=full words, for a class of the data.")
     ] = None,
+    cache: Cache = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older export in that folder.")] = False,
 ) -> None:
     """Write a network as ONNX files that take photos as they are and need no torch."""
     from preceptor.cli.export import export as run_it
 
-    run_it(run, out, network, class_name or [], overwrite)
+    run_it(run, out, network, int8, bound, class_name or [], cache, overwrite)
 
 
 @app.command()

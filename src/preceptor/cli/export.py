@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from preceptor.deploy.export.write import export as write_export
-from preceptor.deploy.manifest import Manifest
+from preceptor.deploy.manifest import Manifest, Quantised
+from preceptor.evaluation.names import MASK_METRICS, METRICS
 from preceptor.utils.errors import PreceptorError
 
 
-def export(run: Path, out: Path, network: str, class_names: list[str], overwrite: bool) -> None:
+def export(
+    run: Path, out: Path, network: str, int8: bool, bound: float, class_names: list[str], cache: Path | None,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Export a network, and print what was written and how far it is from PyTorch."""
     manifest = write_export(
-        run, out=out, network=network, class_names=dict(map(_class_name, class_names)), overwrite=overwrite,
+        run, out=out, network=network, int8=int8, bound=bound / 100, class_names=dict(map(_class_name, class_names)),
+        cache=cache, overwrite=overwrite,
         progress=lambda text: print(f"{text} …"),
     )  # fmt: skip
     for line in summary(manifest):
@@ -41,7 +46,23 @@ def summary(manifest: Manifest) -> list[str]:
         )
     if manifest.activation_map is None:
         lines.append(f"no activation map: {manifest.activation_map_reason}")
+    if manifest.quantised is not None:
+        lines.append(int8_summary(manifest.quantised))
     return lines
+
+
+def int8_summary(record: Quantised) -> str:
+    """Whether the int8 model was accepted, and the numbers for it."""
+    metric = {**METRICS, **MASK_METRICS}[record.metric]
+    low, high = (100 * value for value in record.loss_interval)
+    verdict = "accepted" if record.accepted else "REFUSED, the float model stays"
+    return (
+        f"int8 ({record.variant}) {verdict}: {metric} {100 * record.int8_value:.1f} against "
+        f"{100 * record.float_value:.1f} in float on {record.images} test images, {100 * record.loss:.2f} points lost "
+        f"(95 % CI {low:.2f} to {high:.2f}; at most {100 * record.bound:.2f} are accepted); "
+        f"{record.agreement:.1%} predicted alike; {record.latency_ms['int8']:.2f} ms against "
+        f"{record.latency_ms['float']:.2f} ms an image on one thread"
+    )
 
 
 def _class_name(text: str) -> tuple[str, str]:

@@ -7,15 +7,16 @@ Of one class's pixels IoU is |truth ∩ said| / |truth ∪ said|, and Dice, whic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from preceptor.utils.errors import PreceptorError
+
+if TYPE_CHECKING:  # exported networks are measured where there is no torch
+    from torch import Tensor
 
 
 class MaskMeter:
@@ -45,6 +46,8 @@ class MaskMeter:
         Raises:
             ValueError: shapes that do not fit, or an index that is no class.
         """
+        import torch
+
         classes = len(self.classes)
         said = predicted.argmax(1) if predicted.ndim == 4 else predicted
         if predicted.ndim == 4 and predicted.shape[1] != classes:
@@ -61,6 +64,20 @@ class MaskMeter:
         cells = ((image * classes + truth) * classes + said).flatten()
         counts = torch.bincount(cells, minlength=len(said) * classes * classes)
         self._counts.append(counts.view(-1, classes, classes).cpu().numpy())
+
+    def update_arrays(self, predicted: NDArray[np.integer[Any]], target: NDArray[np.integer[Any]]) -> None:
+        """Count the pixels of one image: class indices (H, W) both.
+
+        Raises:
+            ValueError: shapes that differ, or an index that is no class.
+        """
+        classes = len(self.classes)
+        if predicted.shape != target.shape or target.ndim != 2:
+            raise ValueError(f"prediction {predicted.shape} and target {target.shape}; expected (H, W) both")
+        if not (predicted.min() >= 0 and predicted.max() < classes and target.min() >= 0 and target.max() < classes):
+            raise ValueError(f"masks hold indices beyond 0 … {classes - 1}")
+        cells = target.astype(np.int64) * classes + predicted
+        self._counts.append(np.bincount(cells.ravel(), minlength=classes**2).reshape(1, classes, classes))
 
     def result(self) -> dict[str, Any]:
         """The figures over all images so far, ready for JSON.
@@ -161,6 +178,8 @@ def union(probabilities: Sequence[Tensor]) -> Tensor:
             f"union of masks: {[tuple(one.shape) for one in probabilities]}",
             expected="probabilities (B, C, H, W) of one shape from at least one network",
         )
+    import torch
+
     stack = torch.stack(list(probabilities))
     votes = stack.argmax(2) > 0
     strongest = stack[:, :, 1:].masked_fill(~votes[:, :, None], -1).amax(0).argmax(1) + 1

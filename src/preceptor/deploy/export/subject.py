@@ -48,6 +48,11 @@ class Subject:
         """What ``metrics.json`` holds about it."""
         return self.run.metrics["networks"][self.name]
 
+    @property
+    def headline(self) -> str:
+        """The figure that heads its report."""
+        return "iou_pooled" if self.masks else "balanced_accuracy"
+
     def predictions(self, part: str) -> pd.DataFrame:
         """Its rows of ``predictions.csv`` for a part; none where the run has no such part."""
         table = read_predictions(self.run.path / "predictions.csv")

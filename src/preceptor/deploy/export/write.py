@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,7 +48,10 @@ def export(
     *,
     out: str | Path,
     network: str = "student",
+    int8: bool = False,
+    bound: float = 0.005,
     class_names: Mapping[str, str] | None = None,
+    cache: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
@@ -59,7 +63,11 @@ def export(
         run: a finished run's folder.
         out: the folder to write, new or empty.
         network: which network or ensemble of the run.
+        int8: whether to write ``model.int8.onnx`` and ``network.int8.onnx`` too. They are left out again where the
+            headline figure on the test part falls by more than ``bound``; ``export.json`` has the numbers.
+        bound: the largest loss of that figure, in its own unit (0.005 is half a point).
         class_names: class code -> full words, where the data set's own are not known or not wanted.
+        cache: where decoded images are kept.
         overwrite: whether ``out`` may hold an older export, which is replaced.
         progress: told what is done next, in words.
 
@@ -72,6 +80,7 @@ def export(
     """
     require("export", "onnx", "onnxscript", "onnxruntime")
     from preceptor.deploy.export.graph import model_graph
+    from preceptor.deploy.export.int8 import choose_int8
     from preceptor.deploy.export.networks import OPSET, joined, network_graph
     from preceptor.deploy.export.verify import measure_difference
 
@@ -85,13 +94,14 @@ def export(
         calibration = calibrate(subject)
         module = joined(subject.networks, subject.masks)
         inner = network_graph(module, subject.image_size)
-        whole = model_graph(
-            inner,
+        complete = partial(
+            model_graph,
             image_size=subject.image_size,
             classes=len(subject.classes),
             masks=subject.masks,
             temperature=calibration.temperature,
         )
+        whole = complete(inner)
         write_bytes(folder / "network.onnx", inner.SerializeToString())
         write_bytes(folder / "model.onnx", whole.SerializeToString())
         tell("comparing them with PyTorch")
@@ -100,6 +110,14 @@ def export(
             module, inner, whole, images,
             image_size=subject.image_size, temperature=calibration.temperature, description=description,
         )  # fmt: skip
+        quantised = None
+        if int8:
+            small, small_whole, quantised = choose_int8(
+                subject, inner, complete, bound=bound, cache=Path(cache) if cache else None, progress=tell
+            )
+            if quantised.accepted:
+                write_bytes(folder / "network.int8.onnx", small.SerializeToString())
+                write_bytes(folder / "model.int8.onnx", small_whole.SerializeToString())
         weights, reason = _activation_map(subject, images)
         manifest = Manifest(
             preceptor=__version__,
@@ -116,6 +134,7 @@ def export(
             differences=differences,
             activation_map=weights,
             activation_map_reason=reason,
+            quantised=quantised,
             source=_source(subject),
             figures=subject.facts["test"],
             intended_use=INTENDED_USE,

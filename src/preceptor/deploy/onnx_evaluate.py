@@ -1,0 +1,76 @@
+"""An exported network on labelled images: the figures that a run has, measured on ONNX Runtime. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from preceptor.data.catalog import Catalog
+from preceptor.data.images import read_image, read_mask, resize
+from preceptor.deploy.onnx_model import OnnxModel
+from preceptor.evaluation.masks import MaskMeter
+from preceptor.evaluation.metrics import classification_metrics
+from preceptor.evaluation.predictions import prediction_rows
+from preceptor.tasks.classes import target_classes
+from preceptor.utils.errors import PreceptorError
+
+EXPORTED = "exported"  # what the network is called in predictions.csv
+
+
+def evaluate_export(
+    model: OnnxModel,
+    catalog: Catalog,
+    rows: NDArray[np.int64] | None = None,
+    *,
+    part: str,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Measure an exported network from the image files on.
+
+    Masks are compared at the network's size, as a run's are.
+
+    Args:
+        model: the export.
+        catalog: the data.
+        rows: of the catalog; all unless given.
+        part: what these images are called in the predictions.
+        progress: told after each image.
+
+    Returns:
+        Figures as in ``metrics.json``, and the rows of ``predictions.csv``.
+
+    Raises:
+        PreceptorError: other classes than the network's, or an image that cannot be read.
+    """
+    task = "segmentation" if model.draws_masks else "classification"
+    classes = target_classes(catalog, task)
+    if classes != model.classes:
+        raise PreceptorError(
+            f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",
+            expected="data with the network's classes, in the same order",
+        )
+    chosen = np.arange(len(catalog)) if rows is None else rows
+    ids = catalog.table["id"].iloc[chosen].tolist()
+    meter = MaskMeter(classes) if model.draws_masks else None
+    probabilities = []
+    for row in chosen.tolist():
+        outputs = model.run(read_image(catalog.path(row))[None])
+        scores = outputs["probabilities"][0]
+        if meter is None:
+            probabilities.append(scores.astype(np.float64))
+        else:
+            truth = read_mask(catalog.root / catalog.table.at[row, "mask"], len(classes))
+            meter.update_arrays(scores.argmax(0), resize(truth, model.manifest.image_size))
+        if progress:
+            progress(1)
+    if meter is not None:
+        return meter.result(), meter.rows(ids, part=part, network=EXPORTED)
+    labels = catalog.labels[chosen]
+    scores = np.stack(probabilities)
+    scores /= scores.sum(1, keepdims=True)  # float32 rounding
+    frame = prediction_rows(ids, labels, scores, classes, part=part, network=EXPORTED)
+    return classification_metrics(labels, scores, classes), frame

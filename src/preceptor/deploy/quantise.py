@@ -1,0 +1,126 @@
+"""8-bit integer models: weights and activations quantised with ranges measured on training images.
+
+Static quantisation in ONNX's QDQ form, weights per output channel. How the ranges of activations are taken decides
+whether it works, so several ways are tried and one is chosen on images that are neither for training nor for testing.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime import quantization as ort
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to quantise.
+
+    Attributes:
+        method: how the range of an activation follows from its values: all of them (``MinMax``), their moving average,
+            or all but the outermost (``Percentile``).
+        extra: options of ONNX Runtime's quantiser.
+        float_ends: whether the first convolution and the last linear layer stay in float.
+    """
+
+    method: ort.CalibrationMethod
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    float_ends: bool = False
+
+
+VARIANTS: dict[str, Variant] = {
+    "largest values": Variant(ort.CalibrationMethod.MinMax),
+    "moving average": Variant(ort.CalibrationMethod.MinMax, {"CalibMovingAverage": True}),
+    "99.99th percentile": Variant(
+        ort.CalibrationMethod.Percentile, {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}
+    ),
+    "99.99th percentile, first and last layer in float": Variant(
+        ort.CalibrationMethod.Percentile, {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}, True
+    ),
+}
+
+
+def quantise(network: onnx.ModelProto, variant: Variant, images: NDArray[np.uint8]) -> onnx.ModelProto:
+    """Quantise a network's graph.
+
+    Weights get 7 of their 8 bits: processors without dot-product instructions add two products in 16 bits, which full
+    8 bits overflow, so that a model that is right here would be wrong there.
+
+    Args:
+        network: with the input ``image`` (B, 3, S, S), float in [0, 1].
+        variant: how.
+        images: (N, 3, S, S) uint8, of the training part, which the ranges of activations are measured on.
+
+    Returns:
+        A graph with the same input and outputs.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        given, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "quantised"))
+        onnx.save(network, given)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
+        ort.quantize_static(
+            prepared,
+            quantised,
+            _Images(images),
+            quant_format=ort.QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
+            nodes_to_exclude=_ends(onnx.load(prepared)) if variant.float_ends else [],
+            calibrate_method=variant.method,
+            extra_options={"CalibStridedMinMax": 1, **variant.extra},  # one batch in memory at a time
+        )
+        model = onnx.load(quantised)
+    del model.metadata_props[:]
+    return model
+
+
+class _Images(ort.CalibrationDataReader):
+    """Batches of images in [0, 1]; a range of batches can be asked for."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self.images = images
+        self._batches: Iterator[NDArray[np.uint8]] = iter(())
+        self.set_range(0, len(self))
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // _BATCH)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        starts = range(start_index * _BATCH, min(end_index * _BATCH, len(self.images)), _BATCH)
+        self._batches = (self.images[start : start + _BATCH] for start in starts)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:  # type: ignore[override]
+        batch = next(self._batches, None)
+        return None if batch is None else {"image": batch.astype(np.float32) / 255}
+
+
+def _ends(model: onnx.ModelProto) -> list[str]:
+    """The names of the first convolution and of the last layer with weights."""
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    return [weighted[0].name, weighted[-1].name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's hints on the root logger and on standard output."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
