@@ -43,12 +43,19 @@ def build_networks(
     """
     networks: dict[str, AnyNetwork] = {}
     starts: dict[str, str] = {}
-    for name, network in wanted.items():
+    # Those that use another's classifier come last: it must be there.
+    for name, network in sorted(wanted.items(), key=lambda item: item[1].classifier_of is not None):
         if network.mean_of is not None:
             continue
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, "weights", name))
-            built, starts[name] = _build(name, network, classes, image_size, task)
+            if network.gives_features:
+                built, starts[name] = _feature_teacher(network, image_size)
+            elif network.classifier_of is not None:
+                teacher = networks[network.classifier_of]
+                built, starts[name] = _on_classifier_of(name, network, teacher, classes, image_size)
+            else:
+                built, starts[name] = _build(name, network, classes, image_size, task)
         if network.frozen:
             built.requires_grad_(False)
         if network.frozen == "backbone" and built.projection is not None:
@@ -98,6 +105,45 @@ def _build(
     )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
+
+
+def _feature_teacher(network: NetworkConfig, image_size: int) -> tuple[Network, str]:
+    """Build a network without classes from pretrained weights, which see images of the side that they were made for."""
+    assert network.backbone is not None
+    mean, std = normalisation(network.backbone)
+    built = Classifier(Architecture(network.backbone, (), image_size, mean, std, input_size=network.input_size))
+    return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
+
+
+def _on_classifier_of(
+    name: str, network: NetworkConfig, teacher: AnyNetwork, classes: tuple[str, ...], image_size: int
+) -> tuple[Network, str]:
+    """Build a network whose map goes through a projector and into the last layer of another (Chen et al. 2022)."""
+    assert network.backbone is not None
+    last = teacher.classifier
+    if not isinstance(last, torch.nn.Linear) or last.in_features != teacher.channels:
+        raise PreceptorError(
+            f"networks.{name}.classifier_of: {network.classifier_of} does not average its last map into a linear layer",
+            expected="a classifier such as a ResNet, DenseNet or MobileNetV2",
+        )
+    mean, std = normalisation(network.backbone)
+    built = Classifier(
+        Architecture(
+            network.backbone,
+            classes,
+            image_size,
+            mean,
+            std,
+            projection=network.projection,
+            dropout=network.dropout,
+            map_channels=teacher.channels,
+            map_block="projector",
+        )
+    )
+    start = load_pretrained(built.backbone, network.backbone, network.pretrained)
+    built.classifier.load_state_dict(last.state_dict())
+    built.classifier.requires_grad_(False)
+    return built, f"{start}, classifier of {network.classifier_of}"
 
 
 def _from_run(

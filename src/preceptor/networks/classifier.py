@@ -34,14 +34,17 @@ class Architecture:
 
     Attributes:
         backbone: a timm name.
-        classes: class names in the order of the logits.
+        classes: class names in the order of the logits; empty for a network that only gives features.
         image_size: side in pixels of the square images it was trained on.
         mean, std: per-channel statistics that images in [0, 1] are normalised with, inside the network.
         projection: width d of a linear projection head, ``mlp`` for two layers as wide as the embedding, or None.
         dropout: before the classifier, while training.
         bottleneck: width of a linear layer between backbone and classifier that makes the embedding (CRCKD's code
             has one of 128), or None.
-        map_channels: channels that a 1×1 convolution, batch norm and ReLU bring the last feature map to, or None.
+        map_channels: channels that a block of our own brings the last feature map to, or None.
+        map_block: that block: ``conv``, a 1×1 convolution, batch norm and ReLU, or ``projector``, SimKD's three
+            convolutions (Chen et al. 2022).
+        input_size: side that images are resized to inside the network, or None, which takes them as they are.
     """
 
     backbone: str
@@ -53,6 +56,8 @@ class Architecture:
     dropout: float = 0.0
     bottleneck: int | None = None
     map_channels: int | None = None
+    map_block: str = "conv"
+    input_size: int | None = None
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
@@ -128,6 +133,9 @@ class Classifier(nn.Module):
 
     def forward_features(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         """Return all but the projection."""
+        side = self.architecture.input_size
+        if side is not None and images.shape[-1] != side:
+            images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
         normalised = (images - self.mean) / self.std
         maps: dict[str, Tensor] = {}
         if features:
@@ -135,7 +143,10 @@ class Classifier(nn.Module):
         else:
             last = self.backbone.forward_features(normalised)
         feature_map, embedding = self._embed(last)
-        return NetworkOutput(self.classifier(embedding), self._as_map(feature_map), embedding, features=maps)
+        return NetworkOutput(self._logits(embedding), self._as_map(feature_map), embedding, features=maps)
+
+    def _logits(self, embedding: Tensor) -> Tensor:
+        return self.classifier(embedding) if self.architecture.classes else embedding[:, :0]
 
     @property
     def feature_points(self) -> tuple[str, ...]:
@@ -220,7 +231,7 @@ class Classifier(nn.Module):
         """The layers of our own between backbone and logits: on the map, on the embedding, and the classifier."""
         classes, wide = len(self.architecture.classes), self.backbone.num_features
         if (channels := self.architecture.map_channels) is not None:
-            block = nn.Sequential(nn.Conv2d(wide, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+            block = _MAP_BLOCKS[self.architecture.map_block](wide, channels)
             return block, None, nn.Linear(channels, classes)
         if (width := self.architecture.bottleneck) is not None:
             return None, nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, classes)
@@ -246,13 +257,13 @@ class Classifier(nn.Module):
 
     def _measure(self) -> tuple[int, int]:
         """(K, D), from one image through the network as it is."""
-        side = self.architecture.image_size
+        side = self.architecture.input_size or self.architecture.image_size
         was_training = self.training
         self.eval()
         try:
             with torch.no_grad():
                 features, embedding = self._embed(self.backbone.forward_features(torch.zeros(1, 3, side, side)))
-                logits, feature_map = self.classifier(embedding), self._as_map(features)
+                logits, feature_map = self._logits(embedding), self._as_map(features)
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(
                 f"backbone {self.architecture.backbone!r} cannot take images of {side} px: {error}",
@@ -266,6 +277,20 @@ class Classifier(nn.Module):
                 remedy="choose another backbone",
             )
         return feature_map.shape[1], embedding.shape[1]
+
+
+def _conv(inputs: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def _projector(inputs: int, channels: int) -> nn.Sequential:
+    """Build SimKD's projector: 1×1 to half of the channels, 3×3, 1×1, each with batch norm and ReLU."""
+    middle = max(channels // 2, 1)
+    spatial = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+    return nn.Sequential(_conv(inputs, middle), spatial, _conv(middle, channels))
+
+
+_MAP_BLOCKS = {"conv": _conv, "projector": _projector}
 
 
 def map_channels_of(backbone: str) -> int:
@@ -295,7 +320,7 @@ def _create(architecture: Architecture) -> nn.Module:
         "num_classes": 0 if architecture.bottleneck or architecture.map_channels else len(architecture.classes),
         "drop_rate": architecture.dropout,
     }
-    side = architecture.image_size
+    side = architecture.input_size or architecture.image_size
     try:  # transformers are built for one image size, convolutional networks know no such argument
         return timm.create_model(name, **wanted, img_size=side)
     except TypeError:

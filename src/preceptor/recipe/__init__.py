@@ -140,6 +140,10 @@ class Recipe(Section):
                 self._must_know(f"networks.{name}.mean_of", network.mean_of, networks)
                 if not self.networks[network.mean_of].learns:
                     raise ValueError(f"networks.{name}.mean_of: {network.mean_of!r} does not learn, its mean is itself")
+            if network.classifier_of is not None:
+                self._must_know(f"networks.{name}.classifier_of", network.classifier_of, networks)
+                if self.networks[network.classifier_of].frozen is not True:
+                    raise ValueError(f"networks.{name}.classifier_of: {network.classifier_of!r} is not frozen")
             if name not in self.views:
                 raise ValueError(f"views: says nothing of {name!r}; give a policy, or same_as another network")
         for name, view in self.views.items():
@@ -155,12 +159,16 @@ class Recipe(Section):
                 raise ValueError(f"optimiser.network_lr.{name}: this network does not learn; leave it out")
         for name in self.select.networks:
             self._must_know("select.network", name, networks)
+            if self.networks[name].gives_features:
+                raise ValueError(f"select.network: {name!r} has no classes, so that no metric can choose by it")
         self._check_task()
         for name, members in self.ensembles.items():
             if not name.isidentifier() or name in networks:
                 raise ValueError(f"ensembles: {name!r} is not a name, or is a network's")
             for member in members:
                 self._must_know(f"ensembles.{name}", member, networks)
+                if self.networks[member].gives_features:
+                    raise ValueError(f"ensembles.{name}: {member!r} has no classes")
             if twice := [member for member in dict.fromkeys(members) if members.count(member) > 1]:
                 raise ValueError(f"ensembles.{name}: names {', '.join(twice)} twice; each network counts once")
         if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):

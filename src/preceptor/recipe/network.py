@@ -42,6 +42,10 @@ class NetworkConfig(Section):
     ``projection`` is a head for contrastive losses, which inference leaves out: a width for a linear one, ``mlp`` for
     two layers as wide as the embedding. ``bottleneck`` is the width of a linear layer before the classifier,
     ``map_channels`` that of a 1×1 convolution on the last feature map (Niyaz et al. 2024); inference keeps both.
+    ``classifier_of`` names a frozen network whose last linear layer this one uses instead of its own, behind SimKD's
+    projector of the last feature map (Chen et al. 2022); both belong to the network and to its cost.
+    A frozen network with ``pretrained`` and neither ``run`` nor ``trained_by`` is a teacher of features: it has no
+    classes. ``input_size`` is the side that it resizes images to, where that is another than the recipe's.
     """
 
     backbone: str | None = None
@@ -50,6 +54,8 @@ class NetworkConfig(Section):
     bottleneck: Positive | None = None
     map_channels: Positive | None = None
     dropout: Fraction = 0.0
+    classifier_of: str | None = None
+    input_size: Positive | None = None
     frozen: bool | Literal["backbone"] = False
     run: str | None = None
     trained_by: TrainedBy | None = None
@@ -79,9 +85,28 @@ class NetworkConfig(Section):
             )
         if self.frozen == "backbone" and self.projection is None:
             raise ValueError("frozen: backbone trains the projection head: give projection, a width or mlp")
-        if self.frozen and not (self.run or self.trained_by):
-            raise ValueError("a frozen network must come from somewhere: give run=DIR or trained_by")
+        if self.frozen and not (self.run or self.trained_by or self.gives_features):
+            raise ValueError("a frozen network must come from somewhere: give run=DIR, trained_by, or pretrained")
+        if self.classifier_of is not None and (
+            self.run or self.mean_of or self.frozen or self.bottleneck or self.map_channels
+        ):
+            raise ValueError(
+                "classifier_of goes with a backbone alone: remove run, mean_of, frozen, bottleneck, map_channels"
+            )
+        if self.input_size is not None and not self.gives_features:
+            raise ValueError("input_size belongs to a frozen network with pretrained weights; others see image_size")
         return self
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether it comes from pretrained weights as it is, without classes."""
+        return (
+            self.frozen is True
+            and self.backbone is not None
+            and self.pretrained != "none"
+            and self.run is None
+            and self.trained_by is None
+        )
 
     @property
     def learns(self) -> bool:

@@ -98,6 +98,14 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 def _check_heads(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     for feed in (*spec.feeds.values(), *spec.facts.values()):
         side, _, kind = feed.partition(".")
+        if side == "from" and kind in ("logits", "classifier", "classes"):
+            for name in objective.sources:
+                if recipe.networks[name].gives_features:
+                    raise PreceptorError(
+                        f"objectives.{objective.name}: the loss {spec.name} needs the {kind} of {name}, which comes "
+                        "from pretrained weights without classes",
+                        expected=f"a loss on features, or networks.{name}.trained_by or .run",
+                    )
         if kind not in ("projection", "bank"):
             continue
         for name in [objective.learner] if side == "to" else objective.sources:
