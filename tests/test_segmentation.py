@@ -33,8 +33,8 @@ from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import View
 from preceptor.recipes.resolve import resolve
 from preceptor.report.explain import explain
-from preceptor.report.page import write_report
 from preceptor.report.run import entries_of, load_run
+from preceptor.report.run_report import write_report
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.training.augment import make_views

@@ -9,7 +9,7 @@ from preceptor.api import carry_on
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.report.page import write_report
+from preceptor.report.run_report import write_report
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.training.progress import Display

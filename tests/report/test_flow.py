@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.report.flow import Stream, error_flow
+from preceptor.report.errors import Stream, error_flow
 from preceptor.report.run import Entry, Run
 
 # true, alone, taught, how often

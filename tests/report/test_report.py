@@ -13,8 +13,9 @@ import pytest
 from fake_run import ALONE, CLASSES, Taught, write_fake_run, write_two
 from page import Page
 from preceptor.report import formatting as words
-from preceptor.report.page import render, write_report
+from preceptor.report import run_text
 from preceptor.report.run import entries_of, load_run, load_runs
+from preceptor.report.run_report import render, write_report
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_costs_measured_differently_are_told_apart(runs: list[Path], tmp_path: P
     metrics = json.loads((copy / "metrics.json").read_text())
     metrics["networks"]["student"]["cost"]["latency_ms"]["device"] = "H100"
     (copy / "metrics.json").write_text(json.dumps(metrics))
-    conditions = words.cost_conditions(entries_of(load_runs([*runs, copy])))
+    conditions = run_text.cost_conditions(entries_of(load_runs([*runs, copy])))
     assert [labels for _, labels in conditions] == [
         ["student", "kd · teacher", "kd · student"],
         ["gpu · student"],

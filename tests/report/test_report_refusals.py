@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from fake_run import ALONE, write_fake_run, write_two
-from preceptor.report.page import write_report
 from preceptor.report.run import load_run
+from preceptor.report.run_report import write_report
 from preceptor.utils.errors import PreceptorError
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
 from preceptor.report import figures
-from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode, read_gallery
-from preceptor.report.page import write_explanation, write_report
+from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, read_gallery, write_gallery
 from preceptor.report.relations import relation_section
 from preceptor.report.run import entries_of, load_runs
+from preceptor.report.run_report import write_report
 from preceptor.report.tables import area_table, distinct
 from preceptor.utils.errors import PreceptorError
 
@@ -25,8 +25,8 @@ GREY = encode(Image.new("RGB", (TILE, TILE), (90, 90, 90)))
 GALLERY = Gallery(
     "kd beside student",
     ("Two images.",),
-    (Looker("teacher", "resnet18", "kd, teacher"), Looker("student alone", "<small>", "student, student")),
-    (Case("ISIC_1", "mel", GREY, (Seen("mel", 0.93, True, GREY), Seen("nv", 0.61, False, GREY))),),
+    (Explained("teacher", "resnet18", "kd, teacher"), Explained("student alone", "<small>", "student, student")),
+    (Case("ISIC_1", "mel", GREY, (Map("mel", 0.93, True, GREY), Map("nv", 0.61, False, GREY))),),
 )
 
 
@@ -122,7 +122,7 @@ def test_a_teacher_of_several_runs_is_drawn_once(runs: list[Path], tmp_path: Pat
 def explained(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run with a gallery, and its page, made when a ROC panel has no room for two figures."""
     path = shutil.copytree(runs[1], tmp_path_factory.mktemp("explained") / "kd")
-    write_explanation(GALLERY, path)
+    write_gallery(GALLERY, path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "MOST_AREAS", 1)
         return path, page_of([path], path)
@@ -157,7 +157,7 @@ def test_a_gallery_of_quick_runs_says_that_it_is_no_evidence(tmp_path: Path) -> 
     """On the page, and on the picture in a band of its own."""
     for name, gallery in (("plain", GALLERY), ("quick", replace(GALLERY, quick=("kd", "student")))):
         (tmp_path / name).mkdir()
-        write_explanation(gallery, tmp_path / name)
+        write_gallery(gallery, tmp_path / name)
         assert read_gallery(tmp_path / name) == gallery
     plain, quick = ((tmp_path / name / "explain.html").read_text(encoding="utf-8") for name in ("plain", "quick"))
     assert "evidence" not in Page(plain).said.replace("found evidence", "")

@@ -13,10 +13,11 @@ from fake_run import ALONE, TAUGHT, THREE, Taught, write_fake_run, write_two
 from page import Page
 from preceptor.evaluation.metrics import calibration_error
 from preceptor.report import formatting as words
+from preceptor.report import run_text
 from preceptor.report.figures import reliability_bins
 from preceptor.report.intervals import balanced_accuracy_samples, interval
-from preceptor.report.page import write_report
 from preceptor.report.run import entries_of, load_run, load_runs
+from preceptor.report.run_report import write_report
 from preceptor.report.tables import confusion_table, differences, split_table
 
 
@@ -57,7 +58,7 @@ def test_differences_carry_their_sign(tmp_path: Path) -> None:
     assert loss.better["balanced_accuracy"] is False
     assert loss.interval is not None
     assert loss.interval.high < 0
-    sentences = [one["sentence"] for one in words.findings(found)]
+    sentences = [one["sentence"] for one in run_text.findings(found)]
     assert sentences[0].startswith("gained ")
     assert sentences[2].startswith("lost ")
     assert "below its teacher" in sentences[3]

@@ -16,12 +16,12 @@ from browser import CHROMIUM, look
 from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
 from preceptor.evaluation.statistics import corrected_t_test, holm
-from preceptor.report.study import write_study_report
 from preceptor.report.study_compare import BETTER, SAME, UNTESTED, WORSE, compare
-from preceptor.report.study_export import as_latex, as_markdown
-from preceptor.report.study_figures import costs_of, forest, label_places, unbeaten
+from preceptor.report.study_figures import costs_of, forest, label_places, pareto_front
+from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
-from preceptor.report.study_words import warnings
+from preceptor.report.study_tables import as_latex, as_markdown
+from preceptor.report.study_text import warnings
 from preceptor.utils.errors import PreceptorError
 
 THREE = ("bkl", "mel", "nv")
@@ -306,7 +306,7 @@ def test_labels_of_many_points_of_one_cost_stay_apart_and_in_the_frame() -> None
 
 
 def test_frontier_keeps_what_nothing_cheaper_equals() -> None:
-    assert unbeaten([(1, 0.5), (2, 0.4), (2, 0.6), (3, 0.6), (4, 0.9)]) == [0, 2, 4]
+    assert pareto_front([(1, 0.5), (2, 0.4), (2, 0.6), (3, 0.6), (4, 0.9)]) == [0, 2, 4]
 
 
 def test_forest_is_to_scale(folder: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_gallery_that_fails_does_not_cost_the_report(
     def fail(_: Path) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(preceptor.report.study_gallery, "write_looks", fail)
+    monkeypatch.setattr(preceptor.report.study_gallery, "write_study_gallery", fail)
     command(phantom_root, tmp_path)
     assert "no Grad-CAM gallery: RuntimeError: CUDA out of memory" in capsys.readouterr().err
     assert (tmp_path / "study" / "report.html").is_file()

@@ -13,7 +13,7 @@ from preceptor.networks.files import load_network
 from preceptor.networks.kinds import Network
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.report.page import write_report
+from preceptor.report.run_report import write_report
 from preceptor.runs.create import Data, default_path, prepare, prepare_stages
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import finish

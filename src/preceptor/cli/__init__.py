@@ -188,7 +188,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
 ) -> None:
     """One self-contained page on one or several runs."""
-    from preceptor.report.page import write_report
+    from preceptor.report.run_report import write_report
 
     print(f"report: {write_report(runs, out)}")
 

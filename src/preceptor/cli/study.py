@@ -98,11 +98,11 @@ def _report(opened: Study) -> int:
     """
     if not opened.count("done"):
         return 0
-    from preceptor.report.study import write_report_of
-    from preceptor.report.study_gallery import write_looks
+    from preceptor.report.study_gallery import write_study_gallery
+    from preceptor.report.study_report import write_report_of
 
     try:
-        write_looks(opened.folder)
+        write_study_gallery(opened.folder)
     except Exception as error:  # the report stands without pictures of what networks looked at
         said = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
         print(f"no Grad-CAM gallery: {said}", file=sys.stderr)

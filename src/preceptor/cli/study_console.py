@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preceptor.evaluation.statistics import spread
-from preceptor.report.formatting import listed
-from preceptor.report.study_words import figure
+from preceptor.report.formatting import duration, listed, mean_std, ratio
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
@@ -85,14 +84,6 @@ def _kind(study: Study, job: Job) -> str:
     """Jobs of one kind take about as long: those of a row, or of a shared recipe."""
     rows = [cell.row.name for cell in study.matrix.cells if cell.job.identity == job.identity]
     return f"row {rows[0]}" if rows else f"part {job.recipe.name}"
-
-
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def heading(study: Study) -> str:
@@ -241,7 +232,7 @@ def result_table(study: Study) -> Table:
             table.add_row(escape(name) if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
         if published is not None and row.name in published.rows:
             told = published.rows[row.name]
-            shown = [f"{told[metric]:.{decimals}f}" if metric in told else "" for metric in plan.columns]
+            shown = [ratio(told[metric], decimals) if metric in told else "" for metric in plan.columns]
             table.add_row("", "as published", "", *shown, style="dim")
     said = [f"published: {escape(published.table)}"] if published is not None else []
     said += [NOT_EVIDENCE] if plan.is_quick else []
@@ -251,7 +242,7 @@ def result_table(study: Study) -> Table:
 
 def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
     tested = [Run(study.matrix.paths[cell.job.identity]).metrics["networks"][network]["test"] for cell in cells]
-    return figure(spread([one[metric] for one in tested if one.get(metric) is not None]), decimals)
+    return mean_std(spread([one[metric] for one in tested if one.get(metric) is not None]), decimals)
 
 
 def _line(console: Console, text: str) -> None:

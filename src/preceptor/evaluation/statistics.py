@@ -8,7 +8,7 @@ over patients or lesions of the predictions of all folds together. Neither conta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,14 @@ class PairedTest:
     high: float | None = None
     p: float | None = None
     reason: str = ""
+
+    def at_level(self, level: float) -> PairedTest:
+        """The same test with the interval of another confidence level, such as 0.99."""
+        if self.mean is None or self.high is None or self.folds < 2:
+            return self
+        quantiles = [float(stdtrit(self.folds - 1, (1 + each) / 2)) for each in (level, LEVEL)]
+        half = (self.high - self.mean) * quantiles[0] / quantiles[1]
+        return replace(self, low=self.mean - half, high=self.mean + half)
 
 
 def spread(values: ArrayLike) -> Spread | None:
@@ -115,6 +123,26 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         least = max(least, min(1.0, (len(known) - place) * p))
         adjusted[index] = least
     return adjusted
+
+
+def holm_levels(p_values: Sequence[float | None]) -> list[float | None]:
+    """Confidence levels at which an interval excludes zero exactly when Holm's adjusted p-value is below 0.05.
+
+    Holm tests the smallest of m p-values at 0.05/m, the next at 0.05/(m - 1) … up to the first that is not significant;
+    that one's level holds for all larger ones too.
+
+    >>> holm_levels([0.001, 0.02, None])
+    [0.975, 0.95, None]
+    """
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    levels: list[float | None] = [None] * len(p_values)
+    divisor = len(known)
+    rejecting = True
+    for p, index in known:
+        levels[index] = 1 - ALPHA / divisor
+        rejecting = rejecting and p < ALPHA / divisor
+        divisor -= rejecting
+    return levels
 
 
 class Resampling:

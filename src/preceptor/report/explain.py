@@ -1,4 +1,4 @@
-"""``preceptor explain``: where teacher, student alone and distilled student look on images that distillation mended."""
+"""Grad-CAM of teacher, student alone and distilled student on test images that distillation corrected."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
 from preceptor.networks.classifier import Classifier
 from preceptor.report import run as finished
-from preceptor.report.gallery import TILE, Case, Gallery, Looker, Seen, encode
-from preceptor.report.page import write_explanation
+from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, write_gallery
 from preceptor.report.run import Entry, entries_of
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
@@ -36,16 +35,16 @@ _OPAQUE = 0.5
 
 @dataclass(frozen=True)
 class Picked:
-    """Test images for a gallery, and in words which ones they are.
+    """Test images for a gallery.
 
     Attributes:
         ids: class by class, the most confident first.
-        found: how many such images the test part has.
-        story: sentences.
+        total: number of such images in the test part.
+        story: sentences on which images these are.
     """
 
     ids: list[str]
-    found: int
+    total: int
     story: tuple[str, ...]
 
 
@@ -53,14 +52,14 @@ def explain(
     path: Path, alone: Path | None = None, *, network: str | None = None, per_class: int = PER_CLASS,
     out: Path | None = None,
 ) -> Gallery:  # fmt: skip
-    """Writes ``explain.json``, ``explain.html`` and ``explain.png`` on a distilled student.
+    """Write ``explain.json``, ``explain.html`` and ``explain.png`` on a distilled student.
 
     Args:
         path: the run that distilled it.
-        alone: the run of the student alone, on the same split; unless given, it is looked for beside ``path``.
-        network: which network of ``path`` is the student; unless given, ``student`` or the only one that was trained.
+        alone: the run of the student alone, on the same split; by default the one in a folder beside ``path``.
+        network: the student's name in ``path``; by default ``student``, or the only network that was trained.
         per_class: images shown of each class at most.
-        out: the folder to write to; the run's own unless given, where its reports find the gallery.
+        out: the folder to write to; by default the run's own, whose reports then embed the gallery.
 
     Raises:
         PreceptorError: a run is unfinished, was split otherwise, lacks such a network, or its data are gone.
@@ -69,35 +68,35 @@ def explain(
     single = _entry(_of_classes(finished.load_run(alone)), None) if alone else _beside(distilled)
     _refuse_other_images(distilled, single)
     teacher = next((one for one in entries_of([distilled.run]) if one.kind in finished.TEACHERS.values()), None)
-    lookers = {"teacher": teacher, "student alone": single, "distilled": distilled}
-    looks = {title: _Look(one) for title, one in lookers.items() if one is not None}
+    entries = {"teacher": teacher, "student alone": single, "distilled": distilled}
+    networks = {title: _Network(entry) for title, entry in entries.items() if entry is not None}
     picked = pick(distilled, single, teacher, per_class)
     catalog = Run(path).catalog()
     gallery = Gallery(
         title=f"{distilled.run.label} beside {single.run.label}",
-        story=(*picked.story, _legend(looks["distilled"].network)),
-        lookers=tuple(Looker(title, one.backbone, one.source) for title, one in looks.items()),
-        cases=tuple(_case(one, catalog, list(looks.values())) for one in picked.ids),
-        quick=tuple(one.run.label for one in (distilled, single) if one.run.mark == NOT_EVIDENCE),
+        story=(*picked.story, _legend(networks["distilled"].network)),
+        networks=tuple(Explained(title, each.backbone, each.source) for title, each in networks.items()),
+        cases=tuple(_case(name, catalog, list(networks.values())) for name in picked.ids),
+        quick=tuple(entry.run.label for entry in (distilled, single) if entry.run.mark == NOT_EVIDENCE),
     )
-    write_explanation(gallery, out or path)
+    write_gallery(gallery, out or path)
     return gallery
 
 
 def pick(distilled: Entry, alone: Entry, teacher: Entry | None, per_class: int) -> Picked:
-    """Images that teacher and distilled student get right and the student alone gets wrong.
+    """Choose images that teacher and distilled student get right and the student alone gets wrong.
 
-    Of each class the ``per_class`` to whose true class the distilled student gives the highest probability, at most
-    one of a group (lesion, patient). Where there is none at all, those that distillation mended against the teacher;
-    where there are none of these either, the distilled student's most confident right ones.
+    Of each class the ``per_class`` to which the distilled student gives the highest probability, at most one of a group
+    (lesion, patient). Without any such image, those that the distilled student alone gets right; without these, its
+    most confident right predictions.
     """
     table = distilled.predictions.set_index("id")
-    target, said = table["target"], table["predicted"]
-    right = said == target
-    mended = right & (alone.predictions.set_index("id")["predicted"].reindex(table.index) != target)
-    options = [(mended, "The distilled student gets {} right that the student alone gets wrong{}.")]
+    target = table["target"]
+    right = table["predicted"] == target
+    corrected = right & (alone.predictions.set_index("id")["predicted"].reindex(table.index) != target)
+    options = [(corrected, "The distilled student gets {} right that the student alone gets wrong{}.")]
     if teacher is not None:
-        with_teacher = mended & (teacher.predictions.set_index("id")["predicted"].reindex(table.index) == target)
+        with_teacher = corrected & (teacher.predictions.set_index("id")["predicted"].reindex(table.index) == target)
         sentence = "Teacher and distilled student get {} right that the student alone gets wrong{}."
         options.insert(0, (with_teacher, sentence))
     options.append((right, "The distilled student gets {} right{}."))
@@ -106,7 +105,7 @@ def pick(distilled: Entry, alone: Entry, teacher: Entry | None, per_class: int) 
         count = int(wanted.sum())
         images = f"{count} test image{'' if count == 1 else 's'}" if count else "no test image"
         ids = _most_confident(table[wanted], distilled.run.split, distilled.run.classes, per_class)
-        shown = f"; shown are up to {per_class} of each class, the surest first" if count else ""
+        shown = f"; shown are up to {per_class} of each class, the most confident first" if count else ""
         story.append(sentence.format(images, shown))
         if count:
             break
@@ -124,8 +123,8 @@ def _most_confident(rows: pd.DataFrame, split: pd.DataFrame, classes: list[str],
     return ids
 
 
-class _Look:
-    """One finished network in front of images."""
+class _Network:
+    """A finished network with its test predictions, ready to be explained."""
 
     def __init__(self, entry: Entry) -> None:
         networks, lost = finished_networks(Run(entry.run.path))
@@ -139,32 +138,33 @@ class _Look:
         self.rows: dict[Any, dict[Any, Any]] = entry.predictions.set_index("id").to_dict("index")
         self.backbone, self.source = self.network.architecture.backbone, f"{entry.run.label}, {entry.name}"
 
-    def seen(self, name: str, image: np.ndarray, shown: Image.Image) -> Seen:
-        """Its map for the class that it predicted when the run was evaluated, over the picture."""
+    def explain(self, name: str, image: np.ndarray, shown: Image.Image) -> Map:
+        """Grad-CAM for the class that it predicted when the run was evaluated, over the picture."""
         row = self.rows[name]
-        said = str(row["predicted"])
+        predicted = str(row["predicted"])
         device = next(self.network.parameters()).device
         side = self.network.architecture.image_size
         pixels = np.array(resize(image, side).transpose(2, 0, 1)[None])
         batch = torch.from_numpy(pixels).to(device).float().div_(255)
-        heat = grad_cam(self.network, batch, torch.tensor([self.classes.index(said)], device=device))
-        return Seen(said, float(row[f"p_{said}"]), said == row["target"], encode(overlay(shown, heat[0])))
+        heat = grad_cam(self.network, batch, torch.tensor([self.classes.index(predicted)], device=device))
+        picture = encode(overlay(shown, heat[0]))
+        return Map(predicted, float(row[f"p_{predicted}"]), predicted == row["target"], picture)
 
 
 def overlay(picture: Image.Image, heat: Tensor) -> Image.Image:
-    """A picture under a map (h, w) in [0, 1]."""
+    """Blend a picture with a map (h, w) in [0, 1]."""
     size = (picture.height, picture.width)
     wide = F.interpolate(heat[None, None].float().cpu(), size, mode="bilinear", align_corners=False)[0, 0].numpy()
     blend = (1 - _OPAQUE) * np.asarray(picture) + _OPAQUE * 255 * _HEAT(wide)[..., :3]
     return Image.fromarray(blend.round().astype(np.uint8))
 
 
-def _case(name: str, catalog: Catalog, looks: list[_Look]) -> Case:
+def _case(name: str, catalog: Catalog, networks: list[_Network]) -> Case:
     row = int(np.flatnonzero(catalog.table["id"] == name)[0])
     image = read_image(catalog.path(row))
     shown = Image.fromarray(image).resize((TILE, TILE), Image.Resampling.BICUBIC)
-    seen = tuple(one.seen(name, image, shown) for one in looks)
-    return Case(name, str(catalog.table.at[row, "label"]), encode(shown), seen)
+    maps = tuple(network.explain(name, image, shown) for network in networks)
+    return Case(name, str(catalog.table.at[row, "label"]), encode(shown), maps)
 
 
 def _legend(network: Classifier) -> str:
@@ -173,9 +173,9 @@ def _legend(network: Classifier) -> str:
         images = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
         height, width = network(images).feature_map.shape[2:]
     return (
-        "Each map (Grad-CAM) shows which parts of the last feature map spoke for the class that the network named: "
-        f"yellow most, violet not at all. At {side} px the distilled student's map has {height} × {width} cells"
-        f"{': read it as a direction, not an outline' if height * width < 25 else ''}."
+        "Each map (Grad-CAM) shows which parts of the last feature map raised the score of the predicted class: yellow "
+        f"most, violet not at all. At {side} px the distilled student's map has {height} × {width} cells"
+        f"{': it shows a direction, not an outline' if height * width < 25 else ''}."
     )
 
 
@@ -207,7 +207,7 @@ def _beside(distilled: Entry) -> Entry:
     found = []
     for folder in sorted(place.parent.iterdir()):
         if folder != place and (folder / "metrics.json").is_file():
-            with suppress(PreceptorError):  # a folder that is no run of ours is no business of ours
+            with suppress(PreceptorError):  # folders that are no runs are skipped
                 entries = entries_of([finished.load_run(folder)])
                 found += [one for one in entries if one.kind == "alone" and _equal(one, distilled)]
     found.sort(key=lambda one: one.run.environment.get("seed") != distilled.run.environment.get("seed"))

@@ -1,4 +1,4 @@
-"""The drawings of a report: training curves, ROC curves, reliability, accuracy against cost."""
+"""Figures of a report: training curves, ROC curves, reliability diagrams, headline metric against cost."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ LINES = ("solid", "dashed", "dotted")
 
 
 def training_curves(run: Run, entries: Sequence[Entry]) -> list[Figure]:
-    """Loss with its objectives, their weights, the learning rate, and the metric that chose the epoch."""
+    """Loss with its objectives, their weights, learning rate, selection metric; empty for a run of one epoch."""
     history = run.history
+    if len(history) < 2:
+        return []
     objectives = [name.removeprefix("loss/") for name in history.columns if name.startswith("loss/")]
     losses = {"total": history["loss"]}
     if len(objectives) > 1:
@@ -50,12 +52,12 @@ def reliability_diagrams(entries: Sequence[Entry]) -> list[Figure]:
 
 
 def headline_against_cost(entries: Sequence[Entry]) -> list[Figure]:
-    """The headline's figure over arithmetic and over latency, of the networks that state them."""
+    """The headline metric over FLOPs and over latency, of the networks that were measured."""
     task = entries[0].run.task
     words = OF_TASK[task][HEADLINES[task]]
     title = words[0].upper() + words[1:]
     panels = {
-        f"{title} against arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
+        f"{title} against FLOPs": ("FLOPs of one image", lambda cost: cost.get("flops")),
         f"{title} against latency": (
             "median ms of one image",
             lambda cost: (cost.get("latency_ms") or {}).get("median"),

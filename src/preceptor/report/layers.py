@@ -1,4 +1,4 @@
-"""How alike the layers of two networks are, as heat maps."""
+"""Similarity of the layers of two networks (linear CKA) as heat maps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FILE = "layers.npz"
 # In units of the drawing: the map's side, room for names of networks, height and width of a letter.
 _SIDE, _NETWORK, _TEXT, _LETTER = 240, 16, 10, 5.5
 _LETTERS = 15  # of a layer's name that are shown
-#: What tells nothing in the name of a layer.
+#: Prefixes that all layers share.
 _IDLE = ("network.", "encoder.model.", "backbone.")
 
 
 @dataclass(frozen=True)
 class LayerSection:
-    """The heat maps of one run, and of how many test images they are."""
+    """The heat maps of one run, and the number of test images behind them."""
 
     run: Run
     images: int
@@ -31,12 +31,12 @@ class LayerSection:
 
 
 def layer_sections(runs: Sequence[Run]) -> list[LayerSection]:
-    """One for each run that holds ``layers.npz``.
+    """The heat maps of each run that holds ``layers.npz``.
 
     Raises:
         PreceptorError: a run's file is broken.
     """
-    found = []
+    sections = []
     for run in runs:
         held = read_arrays(run.path / FILE, ("pairs", "images"))
         if held is None:
@@ -48,14 +48,14 @@ def layer_sections(runs: Sequence[Run]) -> list[LayerSection]:
             )
             for index, (one, other) in enumerate(held["pairs"])
         ]  # fmt: skip
-        found.append(LayerSection(run, int(held["images"]), figures))
-    return found
+        sections.append(LayerSection(run, int(held["images"]), figures))
+    return sections
 
 
 def layer_heat_map(
     one: str, other: str, rows: Sequence[str], columns: Sequence[str], values: NDArray[np.float64]
 ) -> Figure:
-    """CKA of every layer of one network with every layer of another; the deeper the colour, the more alike.
+    """Draw the CKA of every layer of one network with every layer of another; a deeper colour is more similar.
 
     Args:
         one: name of the network of the rows.
@@ -106,7 +106,7 @@ def layer_heat_map(
 
 
 def short_names(layers: Sequence[str]) -> list[str]:
-    """Names without what tells nothing (``encoder.model.``, ``backbone.``, ``blocks.``), cut where there is no room."""
+    """Shorten names of layers: without prefixes that all share (``encoder.model.``), cut where there is no room."""
     shortened = []
     for name in layers:
         for idle in _IDLE:

@@ -1,4 +1,4 @@
-"""Masks drawn over their image: the outlines of the truth and of what each network drew."""
+"""Masks drawn over their image: outlines of the truth and of each network's prediction."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ from PIL import Image
 
 from preceptor.report.canvas import Figure
 
-TRUTH, SAID = "#ff9f1c", "#16a5ff"  # seen on bright and dark images, apart for the colour-blind, the same day and night
+#: Seen on bright and dark images, apart for the colour-blind, the same by day and night.
+TRUTH, PREDICTED = "#ff9f1c", "#16a5ff"
+COLOURS = {"truth": TRUTH, "predicted": PREDICTED}
 #: panels -> columns of them on a page and on a telephone; more need the width of the page
 COLUMNS = {2: (2, 2), 3: (3, 3), 4: (4, 2), 5: (3, 3), 6: (3, 3)}
 _MARGIN, _LEAST_SHARE, _MOST_SHARE = 1.8, 0.25, 0.75  # of the part shown larger: times the masks' extent, of the side
 
 
-def overlay(title: str, image: ArrayLike, truth: ArrayLike, said: Mapping[str, ArrayLike]) -> Figure:
-    """One image alone, then once for each network with the outlines of the truth and of what that network said.
+def overlay(title: str, image: ArrayLike, truth: ArrayLike, predictions: Mapping[str, ArrayLike]) -> Figure:
+    """Draw one image alone, then once for each network with the outlines of the truth and of its prediction.
 
-    Where all masks lie close together the networks' panels show that part larger, and a frame says which. The image is
-    held once, as a PNG in the first panel. Outlines run between pixels, so that they show masks as they are.
+    Where all masks lie close together the networks' panels are enlarged, and a frame in the first one marks that part.
+    The image is embedded once, as a PNG. Outlines run between pixels, so that they show masks as they are.
 
     Args:
         title: which image it is, and why it is shown.
         image: (H, W, 3) uint8.
         truth: (H, W) class indices, 0 the background.
-        said: the same of each network (students, ensemble, teacher), in the order wanted.
+        predictions: the same of each network (students, ensemble, teacher), in the order of the panels.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes differ.
     """
-    pixels, mask = np.asarray(image), np.asarray(truth)
-    masks = {name: np.asarray(one) for name, one in said.items()}
-    if pixels.dtype != np.uint8 or pixels.shape != (*mask.shape, 3):
-        raise ValueError(f"an image {pixels.shape} of {pixels.dtype}; expected {(*mask.shape, 3)} of uint8")
-    for name, one in masks.items():
-        if one.shape != mask.shape:
-            raise ValueError(f"the mask of {name} is {one.shape}, the truth {mask.shape}")
-    size = int((mask != 0).sum())
-    note = f"truth: {size} of {mask.size} pixels" if size else "truth: nothing here"
-    return Figure(_panels(title, pixels, mask, masks), title, note)
+    pixels, target = np.asarray(image), np.asarray(truth)
+    masks = {name: np.asarray(mask) for name, mask in predictions.items()}
+    if pixels.dtype != np.uint8 or pixels.shape != (*target.shape, 3):
+        raise ValueError(f"an image {pixels.shape} of {pixels.dtype}; expected {(*target.shape, 3)} of uint8")
+    for name, mask in masks.items():
+        if mask.shape != target.shape:
+            raise ValueError(f"the mask of {name} is {mask.shape}, the truth {target.shape}")
+    size = int((target != 0).sum())
+    note = f"target: {size} of {target.size} pixels" if size else "no target"
+    return Figure(_panels(title, pixels, target, masks), title, note)
 
 
 def window(masks: Sequence[NDArray[np.int64]]) -> tuple[int, int, int, int]:
@@ -84,12 +86,11 @@ def _runs(border: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
     return list(zip(lines.tolist(), starts.tolist(), np.nonzero(ends == -1)[1].tolist(), strict=True))
 
 
-def _iou(truth: NDArray[np.int64], said: NDArray[np.int64]) -> float:
+def _iou(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Mean over the foreground classes of either; 1 where neither holds any."""
-    classes = np.union1d(np.unique(truth), np.unique(said))
-    shares = [
-        np.sum((truth == one) & (said == one)) / np.sum((truth == one) | (said == one)) for one in classes if one != 0
-    ]
+    classes = np.union1d(np.unique(truth), np.unique(predicted))
+    pairs = [(truth == index, predicted == index) for index in classes if index != 0]
+    shares = [np.sum(target & mask) / np.sum(target | mask) for target, mask in pairs]
     return float(np.mean(shares)) if shares else 1.0
 
 
@@ -106,9 +107,9 @@ def _panels(title: str, pixels: NDArray[np.uint8], truth: NDArray[Any], masks: M
         key, width, height, base64.b64encode(data.getvalue()).decode()
     )
     frame = _stroke(f"M{left} {top}h{wide}v{tall}h{-wide}Z", "#fff", 0.8) if wide < width else Markup()
-    drawn = [panel(title, 0, 0, width, height, image + frame, "image", "frame: shown on the right" if frame else "")]
+    drawn = [panel(title, 0, 0, width, height, image + frame, "image", "frame: enlarged on the right" if frame else "")]
     for name, mask in masks.items():
-        lines = _stroke(outline(truth), TRUTH) + _stroke(outline(mask), SAID)
+        lines = _stroke(outline(truth), TRUTH) + _stroke(outline(mask), PREDICTED)
         content = Markup('<use href="#{}"/>').format(key) + lines
         words = f"outlines of truth and {name}: {title}"
         drawn.append(panel(words, left, top, wide, tall, content, name, f"IoU {_iou(truth, mask):.2f}"))

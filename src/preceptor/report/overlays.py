@@ -1,4 +1,4 @@
-"""Which test images a page shows with outlines: the same of all runs on one test part, chosen by what all drew."""
+"""Test images that a page shows with outlines: the same for all runs on one test part, chosen by their mean IoU."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OverlaySection:
 
 @dataclass(frozen=True)
 class _File:
-    """What a run's file says before its pixels are read."""
+    """The contents of a run's file without its pixels."""
 
     run: Run
     ids: list[str]
@@ -101,18 +101,18 @@ def _section(files: Sequence[_File], of_page: Sequence[Entry]) -> OverlaySection
 
 
 def _about(chosen: Sequence[Case], networks: int) -> str:
-    """Which images were chosen, in words."""
+    """A sentence on which images were chosen."""
     times = Counter(case.why for case in chosen)
     measure = "IoU" if networks == 1 else f"the mean IoU over the {networks} networks shown"
-    said = [_several(times[why], why) for why in ("best", "median", "worst") if times[why]]
-    said = [f"the {listed(said)} by {measure}"] if said else []
+    ranked = [_several(times[why], why) for why in ("best", "median", "worst") if times[why]]
+    choices = [f"the {listed(ranked)} by {measure}"] if ranked else []
     if times["small"]:
-        said.append(f"the {_several(times['small'], 'smallest')} of the other targets")
+        choices.append(f"the {_several(times['small'], 'smallest')} of the other targets")
     if times["drawn by lot"]:
-        said.append(f"{times['drawn by lot']} of the rest by lot")
+        choices.append(f"{times['drawn by lot']} of the rest at random")
     if times["false alarm"]:
-        said.append(f"the {_several(times['false alarm'], 'largest')} false alarm")
-    return f"Chosen: {listed(said)}"
+        choices.append(f"the {_several(times['false alarm'], 'largest')} false positive")
+    return f"Chosen: {listed(choices)}"
 
 
 def _several(times: int, what: str) -> str:
@@ -122,7 +122,7 @@ def _several(times: int, what: str) -> str:
 def _among(candidates: int, tested: int) -> str:
     if candidates == tested:
         return f", of all {count(tested)} test images."
-    return f", of {count(candidates)} of the {count(tested)} test images: a lot that all runs on this split keep."
+    return f", of {count(candidates)} of the {count(tested)} test images: a random sample, the same in all runs."
 
 
 def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[Case]) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""Similarity matrices of the networks' embeddings, side by side on one colour scale."""
+"""Similarity matrices of embeddings, one a network, on one colour scale."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ FILE = "relations.npz"
 LEVELS = 64  # of the colour scale: finer is not seen, and makes the page larger
 SPREAD = (1, 99)  # percentiles of the similarities between the ends of the scale
 _HEAT = matplotlib.colormaps["magma"]
-# In units of the drawing: room for names on the left, the matrix, and the least distance of two names.
-_LEFT, _SIDE, _LINE, _TEXT = 52, 240, 11, 10
-_NAME = 9  # letters of a class name that fit beside the matrix
+# In units of the drawing: side of the matrix, least distance of two names, height and width of a letter.
+_SIDE, _LINE, _TEXT, _LETTER = 240, 11, 10, 5.6
+_LETTERS = 24  # of a class name that are drawn
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class RelationSection:
-    """What the template shows.
+    """Matrices of all networks on one scale.
 
     Attributes:
         figures: one a network.
@@ -65,18 +65,18 @@ def relation_section(entries: Sequence[Entry]) -> RelationSection | None:
     Raises:
         PreceptorError: a run's file is broken.
     """
-    found = [matrix for entry in entries if (matrix := _read(entry)) is not None]
-    if not found:
+    matrices = [matrix for entry in entries if (matrix := _read(entry)) is not None]
+    if not matrices:
         return None
-    between = np.concatenate([one.between for one in found])
+    between = np.concatenate([matrix.between for matrix in matrices])
     low, high = map(float, np.percentile(between, SPREAD)) if len(between) else (0.0, 1.0)
     colours = (f"rgb({', '.join(map(str, _colour(step / 8)))})" for step in range(9))
     return RelationSection(
-        figures=[_figure(one, low, high) for one in found],
+        figures=[_figure(matrix, low, high) for matrix in matrices],
         low=low,
         high=high,
         scale=", ".join(colours),
-        images=sorted({len(one.labels) for one in found}),
+        images=sorted({len(matrix.labels) for matrix in matrices}),
     )
 
 
@@ -97,45 +97,47 @@ def _read(entry: Entry) -> Matrix | None:
 
 def _figure(matrix: Matrix, low: float, high: float) -> Figure:
     entry = matrix.entry
-    said = entry.facts.get("relations") or {}
+    ratios = entry.facts.get("relations") or {}
     title = Markup("{}").format(entry.label)
-    if said.get("r_d") is not None:
-        title = Markup("{}: R<sub>d</sub> {:.2f}").format(entry.label, said["r_d"])
+    if ratios.get("r_d") is not None:
+        title = Markup("{}: R<sub>d</sub> {:.2f}").format(entry.label, ratios["r_d"])
     note = ""
-    if said.get("intra") is not None and said.get("inter") is not None:
-        note = f"within classes {said['intra']:.3f}, between them {said['inter']:.3f}"
+    if ratios.get("intra") is not None and ratios.get("inter") is not None:
+        note = f"within classes {ratios['intra']:.3f}, between them {ratios['inter']:.3f}"
     return Figure(_drawing(matrix, low, high), title, note)
 
 
 def _drawing(matrix: Matrix, low: float, high: float) -> Markup:
-    counts = np.bincount(matrix.labels, minlength=len(matrix.entry.run.classes))
+    classes = matrix.entry.run.classes
+    counts = np.bincount(matrix.labels, minlength=len(classes))
     ends = np.cumsum(counts) * _SIDE / max(len(matrix.labels), 1)
-    middles = {one: float(ends[one] - counts[one] * _SIDE / len(matrix.labels) / 2) for one in np.flatnonzero(counts)}
+    middles = {row: float(ends[row] - counts[row] * _SIDE / len(matrix.labels) / 2) for row in np.flatnonzero(counts)}
     # Where there is no room for all names, those of the largest classes.
-    named = sorted(sorted(middles, key=lambda one: -counts[one])[: _SIDE // _LINE])
-    places = _apart([middles[one] for one in named])
-    names = [matrix.entry.run.classes[one] for one in named]
+    named = sorted(sorted(middles, key=lambda row: -counts[row])[: _SIDE // _LINE])
+    places = _apart([middles[row] for row in named])
+    names = [name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…" for name in (classes[row] for row in named)]
+    left = 18 + _LETTER * max(map(len, names), default=0)
     lines = [
-        Markup('<path d="M{0} {1:.1f}L{2} {3:.1f}H{4}" fill="none" stroke="var(--rule)"/>').format(
-            _LEFT - 14, place, _LEFT - 6, middles[one], _LEFT
+        Markup('<path d="M{0:.1f} {1:.1f}L{2:.1f} {3:.1f}H{4:.1f}" fill="none" stroke="var(--rule)"/>').format(
+            left - 14, place, left - 6, middles[row], left
         )
-        for one, place in zip(named, places, strict=True)
+        for row, place in zip(named, places, strict=True)
     ]
-    words = [
-        Markup('<text x="{}" y="{:.1f}" text-anchor="end" fill="var(--faint)">{}<title>{}</title></text>').format(
-            _LEFT - 17, place + _TEXT * 0.35, name if len(name) <= _NAME else name[: _NAME - 1] + "…", name
+    texts = [
+        Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="end" fill="var(--faint)">{}<title>{}</title></text>').format(
+            left - 17, place + _TEXT * 0.35, name, classes[row]
         )
-        for name, place in zip(names, places, strict=True)
+        for row, name, place in zip(named, names, places, strict=True)
     ]
-    borders = "".join(f"M{_LEFT} {end:.1f}h{_SIDE}M{_LEFT + end:.1f} 0v{_SIDE}" for end in ends[:-1])
+    borders = "".join(f"M{left:.1f} {end:.1f}h{_SIDE}M{left + end:.1f} 0v{_SIDE}" for end in ends[:-1])
     return Markup(
-        '<svg role="img" aria-label="Similarities of {label}" viewBox="0 -2 {width} {height}" font-size="{text}">'
-        '<image x="{left}" width="{side}" height="{side}" style="image-rendering: pixelated" href="{picture}"/>'
-        '<path d="{borders}" stroke="#fff" stroke-opacity=".35" stroke-width=".5"/>{lines}{words}</svg>'
+        '<svg role="img" aria-label="Similarities of {label}" viewBox="0 -2 {width:.1f} {height}" font-size="{text}">'
+        '<image x="{left:.1f}" width="{side}" height="{side}" style="image-rendering: pixelated" href="{picture}"/>'
+        '<path d="{borders}" stroke="#fff" stroke-opacity=".35" stroke-width=".5"/>{lines}{texts}</svg>'
     ).format(
-        label=matrix.entry.label, width=_LEFT + _SIDE, height=_SIDE + 4, text=_TEXT, left=_LEFT, side=_SIDE,
+        label=matrix.entry.label, width=left + _SIDE, height=_SIDE + 4, text=_TEXT, left=left, side=_SIDE,
         picture=_picture(matrix.similarity, low, high), borders=borders, lines=Markup("").join(lines),
-        words=Markup("").join(words),
+        texts=Markup("").join(texts),
     )  # fmt: skip
 
 
@@ -149,7 +151,7 @@ def _picture(similarity: NDArray[np.float64], low: float, high: float) -> str:
 
 
 def _colour(share: float) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * one) for one in _HEAT(share)[:3])
+    red, green, blue = (round(255 * channel) for channel in _HEAT(share)[:3])
     return red, green, blue
 
 

@@ -1,11 +1,12 @@
-"""The figures of a study: each line of its table, and what it is against the baseline."""
+"""The statistics of a study: each method's metrics, and their differences to the baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preceptor.evaluation.statistics import (
     ALPHA,
@@ -16,12 +17,13 @@ from preceptor.evaluation.statistics import (
     Spread,
     corrected_t_test,
     holm,
+    holm_levels,
     resampled_classes,
     resampled_masks,
     spread,
 )
-from preceptor.report.formatting import listed
-from preceptor.report.intervals import Interval, interval
+from preceptor.report.formatting import NONE, listed, signed, span
+from preceptor.report.intervals import LEVEL, Interval
 from preceptor.report.study_results import Key, Line, Study
 from preceptor.report.tables import LOWER_IS_BETTER
 
@@ -30,12 +32,13 @@ BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference shown", "not t
 
 @dataclass(frozen=True)
 class Versus:
-    """One line less its baseline, in one metric.
+    """One method minus the baseline, in one metric.
 
     Attributes:
-        test: over the folds that both have, each the mean of the seeds that both have.
-        adjusted: its p-value, after Holm over the rows of the table; None where there is no test.
-        pooled: 95 % of the resamplings of the difference in pooled predictions; None where the metric is not of these.
+        test: over the folds that both have, each the mean of the seeds that both have; its interval is at ``level``.
+        adjusted: its p-value after Holm over the methods; None where there is no test.
+        level: confidence level of both intervals, corrected for the number of methods as the p-value is.
+        pooled: bootstrap interval of the difference of pooled predictions; None where the metric has none.
     """
 
     line: Line
@@ -43,11 +46,12 @@ class Versus:
     metric: str
     test: PairedTest
     adjusted: float | None = None
+    level: float = LEVEL
     pooled: Interval | None = None
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where the adjusted p-value says so, else what is to be said instead."""
+        """``better`` or ``worse`` where the adjusted p-value is significant, else what else is the case."""
         if self.adjusted is None or self.test.mean is None:
             return UNTESTED
         if self.adjusted >= ALPHA:
@@ -56,15 +60,32 @@ class Versus:
 
     @property
     def words(self) -> str:
-        """The verdict, with why there is none, and how little it stands on."""
+        """The verdict, the reason where there is none, and a mark where it rests on few folds."""
         if self.verdict == UNTESTED:
             return f"{UNTESTED}: {self.test.reason}"
         return f"{self.verdict} ({self.test.folds} folds only)" if self.test.folds <= FEW else self.verdict
 
+    @property
+    def css(self) -> str:
+        return {BETTER: "good", WORSE: "bad"}.get(self.verdict, "")
+
+    @property
+    def arrow(self) -> str:
+        """▲ or ▼ where the metric is significantly higher or lower than the baseline's, else nothing."""
+        return ("▲" if self.test.mean > 0 else "▼") if self.css and self.test.mean is not None else ""
+
+    def difference(self, decimals: int) -> str:
+        """The mean difference, with its corrected interval where it was tested."""
+        test = self.test
+        if test.mean is None:
+            return NONE
+        mean = signed(test.mean, decimals)
+        return mean if test.low is None or test.high is None else f"{mean} ({span(test.low, test.high, decimals)})"
+
 
 @dataclass(frozen=True)
 class Pooled:
-    """A figure of the predictions of all folds together, with 95 % of its resamplings."""
+    """A metric of the predictions of all folds together, with its bootstrap interval."""
 
     value: float
     interval: Interval
@@ -72,15 +93,15 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of a study's figures.
+    """All statistics of a study.
 
     Attributes:
         study: what they are of.
-        spreads: line index -> metric -> mean and standard deviation over cells, None where no cell has it.
-        pooled: line index -> metric -> the pooled figure.
-        versus: metric -> one comparison for each row that is not the baseline.
+        spreads: line index → metric → mean and standard deviation over cells, None where no cell has it.
+        pooled: line index → metric → its pooled value.
+        versus: metric → one comparison for each row that is not the baseline.
         test_share: test images over training images, the mean over cells.
-        groups, images: how many patients or lesions were resampled, and their images.
+        groups, images: patients or lesions that were resampled, and their images.
     """
 
     study: Study
@@ -93,18 +114,17 @@ class Comparison:
 
     def against(self, line: Line, metric: str) -> Versus | None:
         """None for the baseline itself, and for a row's further networks."""
-        return next((one for one in self.versus[metric] if one.line is line), None)
+        return next((versus for versus in self.versus[metric] if versus.line is line), None)
 
 
 def compare(study: Study, samples: int | None = None) -> Comparison:
-    """Works out all figures of a study.
+    """Compute all statistics of a study.
 
     Args:
-        samples: resamplings; as many as every report takes unless given.
+        samples: resamplings; by default as many as in every report.
     """
     draws = _Draws(study, samples)
     sampled = {line.index: draws.of(line, line.runs) for line in study.lines}
-    shares = [run.test_share for run in study.runs]
     return Comparison(
         study=study,
         spreads={
@@ -112,61 +132,61 @@ def compare(study: Study, samples: int | None = None) -> Comparison:
             for line in study.lines
         },
         pooled={
-            index: {metric: Pooled(one.value, _interval(one)) for metric, one in figures.items()}
-            for index, figures in sampled.items()
+            index: {metric: Pooled(one.value, _interval(one.samples, LEVEL)) for metric, one in of_line.items()}
+            for index, of_line in sampled.items()
         },
         versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},
-        test_share=float(np.mean(shares)),
+        test_share=float(np.mean([run.test_share for run in study.runs])),
         groups=len(draws.resampling.names),
         images=len(set().union(*(run.tested["id"] for run in study.runs))),
     )
 
 
-def baseline_of(study: Study, line: Line) -> Line | None:
-    """What a row's first network is measured against, the baseline's first; None for all other lines."""
-    base = [one for one in study.lines if one.row.name == study.baseline]
-    return base[0] if base and line is study.first_of(line.row) and line is not base[0] else None
-
-
 def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
-    found = []
-    for line in study.lines:
-        base = baseline_of(study, line)
-        if base is None:
-            continue
-        unlike = _unlike(line, base)
-        if unlike:
-            found.append(Versus(line, base, metric, PairedTest(0, None, reason=unlike)))
-            continue
-        mine, theirs = line.values(metric), base.values(metric)
-        common = sorted(mine.keys() & theirs.keys())
-        share = float(np.mean([line.runs[key].test_share for key in common])) if common else 0.0
-        of_folds: dict[int, list[float]] = {}
-        for fold, seed in common:
-            of_folds.setdefault(fold, []).append(mine[fold, seed] - theirs[fold, seed])
-        test = corrected_t_test(list(of_folds.values()), share)
-        if not common and line.runs.keys() & base.runs.keys():
-            test = replace(test, reason=_without(line, base, metric))
-        found.append(Versus(line, base, metric, test, pooled=draws.difference(line, base, metric, common)))
-    adjusted = holm([one.test.p for one in found])
-    return [replace(one, adjusted=p) for one, p in zip(found, adjusted, strict=True)]
+    base = next((line for line in study.lines if line.row.name == study.baseline), None)
+    methods = [line for line in study.lines if base is not None and line.is_first and line is not base]
+    if base is None or not methods:
+        return []
+    tests = [_test(line, base, metric) for line in methods]
+    p_values = [test.p for test in tests]
+    result = []
+    for line, test, adjusted, level in zip(methods, tests, holm(p_values), holm_levels(p_values), strict=True):
+        level = level or 1 - ALPHA / len(methods)  # no test: Bonferroni's, for the bootstrap
+        common = [] if _unlike(line, base) else sorted(line.values(metric).keys() & base.values(metric).keys())
+        pooled = draws.difference(line, base, metric, common, level)
+        result.append(Versus(line, base, metric, test.at_level(level), adjusted, level, pooled))
+    return result
+
+
+def _test(line: Line, base: Line, metric: str) -> PairedTest:
+    if unlike := _unlike(line, base):
+        return PairedTest(0, None, reason=unlike)
+    mine, theirs = line.values(metric), base.values(metric)
+    common = sorted(mine.keys() & theirs.keys())
+    if not common and line.runs.keys() & base.runs.keys():
+        return PairedTest(0, None, reason=_missing(line, base, metric))
+    folds: dict[int, list[float]] = {}
+    for fold, seed in common:
+        folds.setdefault(fold, []).append(mine[fold, seed] - theirs[fold, seed])
+    share = float(np.mean([line.runs[key].test_share for key in common])) if common else 0.0
+    return corrected_t_test(list(folds.values()), share)
 
 
 def _unlike(line: Line, base: Line) -> str:
-    """Why two lines are no pair; empty where every common cell was split alike. Plans are refused, folders are not."""
+    """Why two lines are no pair; empty where every common cell has the same split."""
     common = line.runs.keys() & base.runs.keys()
     unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]
     return f"different splits in {len(unlike)} of {len(common)} common cells" if unlike else ""
 
 
-def _without(line: Line, base: Line, metric: str) -> str:
+def _missing(line: Line, base: Line, metric: str) -> str:
     """Why two lines with common cells have no common value of a metric."""
     lacking = [one.label for one in (line, base) if not one.values(metric)]
-    return f"{listed(lacking)} without this figure" if lacking else "no common cell with this figure of both"
+    return f"{listed(lacking)} without this metric" if lacking else "no common cell with this metric of both"
 
 
 class _Draws:
-    """Resamplings of the patients or lesions of a study, and what the lines' figures are in them; drawn once each."""
+    """Resamplings of the patients or lesions of a study, and the lines' metrics in them; drawn once each."""
 
     def __init__(self, study: Study, samples: int | None) -> None:
         groups = np.concatenate([run.tested["group"].unique() for run in study.runs])
@@ -175,22 +195,22 @@ class _Draws:
         self._known: dict[tuple[int, tuple[Key, ...]], dict[str, Sampled]] = {}
 
     def of(self, line: Line, keys: Iterable[Key]) -> dict[str, Sampled]:
-        """Of a line on the test parts of some cells together."""
+        """Metrics of a line on the test parts of some cells together."""
         address = line.index, tuple(sorted(keys))
         if address not in self._known:
             tables = line.tested(address[1])
             sample = resampled_masks if self.study.task == "segmentation" else resampled_classes
-            found = sample(tables, self.study.classes, self.resampling)
-            self._known[address] = {name: one for name, one in found.items() if np.isfinite(one.samples).any()}
+            sampled = sample(tables, self.study.classes, self.resampling)
+            self._known[address] = {name: one for name, one in sampled.items() if np.isfinite(one.samples).any()}
         return self._known[address]
 
-    def difference(self, line: Line, base: Line, metric: str, common: list[Key]) -> Interval | None:
-        """One line less another on the cells that both have; None where there is no such figure."""
+    def difference(self, line: Line, base: Line, metric: str, common: list[Key], level: float) -> Interval | None:
+        """Interval of one line minus another on the cells that both have; None where there is no such metric."""
         if not common or not all(metric in self.of(one, common) for one in (line, base)):
             return None
-        gaps = self.of(line, common)[metric].samples - self.of(base, common)[metric].samples
-        return interval(gaps[np.isfinite(gaps)])
+        return _interval(self.of(line, common)[metric].samples - self.of(base, common)[metric].samples, level)
 
 
-def _interval(one: Sampled) -> Interval:
-    return interval(one.samples[np.isfinite(one.samples)])
+def _interval(samples: NDArray[np.float64], level: float) -> Interval:
+    low, high = np.quantile(samples[np.isfinite(samples)], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))

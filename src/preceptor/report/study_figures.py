@@ -1,4 +1,4 @@
-"""The drawings of a study: differences as a forest, accuracy against cost, curves of all cells."""
+"""Figures of a study: differences to the baseline as a forest plot, metric against cost, curves of all cells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from preceptor.evaluation.statistics import FEW
 from preceptor.report.canvas import RULE, SERIES, Figure, sketch
 from preceptor.report.figures import plain_powers
 from preceptor.report.study_compare import Comparison, Versus
@@ -22,7 +23,7 @@ _CLEAR = 0.055, 0.06  # of the axes, between two labels
 COSTS: dict[str, tuple[str, Callable[[dict[str, Any]], float | None]]] = {
     "latency": ("median ms of one image", lambda cost: (cost.get("latency_ms") or {}).get("median")),
     "size": ("bytes as float32", lambda cost: cost.get("bytes")),
-    "arithmetic": ("FLOPs of one image", lambda cost: cost.get("flops")),
+    "FLOPs": ("FLOPs of one image", lambda cost: cost.get("flops")),
 }
 
 
@@ -31,8 +32,8 @@ class Forest:
     """Differences on one scale; places are percentages of its width.
 
     Attributes:
-        lanes: one a row.
-        zero: where no difference lies.
+        lanes: one a method.
+        zero: place of no difference.
         ticks: (place, value).
     """
 
@@ -45,7 +46,7 @@ class Forest:
 
 @dataclass(frozen=True)
 class Lane:
-    """One row of a forest: its mean over folds, the interval of its test and that of the resampled patients."""
+    """One method in a forest plot: its mean over folds, and two intervals as (start, width)."""
 
     versus: Versus
     mean: float | None
@@ -53,12 +54,15 @@ class Lane:
     pooled: tuple[float, float] | None
 
 
-def forest(found: Comparison, metric: str) -> Forest | None:
-    """The differences of all rows to the baseline in one metric; None where there is none."""
-    versus = found.versus[metric]
+def forest(comparison: Comparison, metric: str) -> Forest | None:
+    """Differences of all methods to the baseline in one metric; None where there is none."""
+    versus = comparison.versus[metric]
     ends = [one.test.mean for one in versus if one.test.mean is not None]
-    ends += [end for one in versus for end in (one.test.low, one.test.high) if end is not None]
     ends += [end for one in versus if one.pooled for end in (one.pooled.low, one.pooled.high)]
+    tests = [one.test for one in versus if one.test.low is not None]
+    # Intervals over few folds are so wide that beside them all others would shrink to dots: they are cut.
+    for test in [test for test in tests if test.folds > FEW] or tests:
+        ends += [end for end in (test.low, test.high) if end is not None]
     if not ends:
         return None
     low, high = min(*ends, 0.0), max(*ends, 0.0)
@@ -66,7 +70,7 @@ def forest(found: Comparison, metric: str) -> Forest | None:
     low, high = low - margin, high + margin
 
     def place(value: float) -> float:
-        return 100 * (value - low) / (high - low)
+        return 100 * (min(max(value, low), high) - low) / (high - low)
 
     def stretch(start: float | None, end: float | None) -> tuple[float, float] | None:
         return None if start is None or end is None else (place(start), place(end) - place(start))
@@ -81,53 +85,53 @@ def forest(found: Comparison, metric: str) -> Forest | None:
         for one in versus
     ]
     ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    return Forest(metric, found.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
+    return Forest(metric, comparison.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
 
 
 def costs_of(lines: Sequence[Line]) -> dict[int, dict[str, Any]]:
-    """Line index -> what its network costs, of those whose runs say it.
+    """Line index → cost of its network, where its runs measured it.
 
-    Networks of one size and one arithmetic are taken for one architecture, and its latency is the median over all cells
-    that have it: a cell is timed while others keep the machine busy, which would set equal networks apart.
+    Networks of equal size and FLOPs are taken for one architecture, whose latency is the median over all its cells: a
+    cell is timed while others keep the machine busy, which would set equal networks apart.
     """
-    found: dict[int, dict[str, Any]] = {}
+    costs: dict[int, dict[str, Any]] = {}
     timed: dict[tuple[Any, ...], list[float]] = {}
     for line in lines:
         known = [cost for key in line.runs if (cost := line.facts(key).get("cost"))]
         if known:
-            found[line.index] = dict(known[0])
+            costs[line.index] = dict(known[0])
         for cost in known:
             if cost.get("latency_ms"):
                 timed.setdefault(_architecture(cost), []).append(cost["latency_ms"]["median"])
-    for cost in found.values():
+    for cost in costs.values():
         if medians := timed.get(_architecture(cost)):
             cost["latency_ms"] = {"median": float(np.median(medians))}
-    return found
+    return costs
 
 
 def _architecture(cost: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(cost.get(key) for key in ("image_size", "parameters", "bytes", "flops"))
 
 
-def frontiers(found: Comparison) -> list[Figure]:
-    """The metric that verdicts are about over latency, size and arithmetic; a line joins what nothing else beats."""
-    metric, costs = found.study.first, costs_of(found.study.lines)
+def frontiers(comparison: Comparison) -> list[Figure]:
+    """The main metric over latency, size and FLOPs; a line joins the Pareto front."""
+    metric, costs = comparison.study.first, costs_of(comparison.study.lines)
     figures = []
     for kind, (label, value_of) in COSTS.items():
         points = []
-        for line in found.study.lines:
-            cost, spread = value_of(costs.get(line.index, {})), found.spreads[line.index][metric]
+        for line in comparison.study.lines:
+            cost, spread = value_of(costs.get(line.index, {})), comparison.spreads[line.index][metric]
             if cost and spread is not None:
                 points.append((float(cost), spread.mean, spread.std or 0.0, line))
         if points:
-            figures.append(_frontier(found, metric, kind, label, points))
+            figures.append(_frontier(comparison, metric, kind, label, points))
     return figures
 
 
 def _frontier(
-    found: Comparison, metric: str, kind: str, label: str, points: list[tuple[float, float, float, Line]]
+    comparison: Comparison, metric: str, kind: str, label: str, points: list[tuple[float, float, float, Line]]
 ) -> Figure:
-    heading = found.study.layout[metric]
+    heading = comparison.study.layout[metric]
     title = f"{heading} against {kind}"
     with sketch(title, label, heading, width=_WIDTH, height=_HEIGHT) as drawing:
         axes = drawing.axes
@@ -136,20 +140,20 @@ def _frontier(
         axes.set_xlim(min(costs) / 1.6, max(costs) * 1.9)
         axes.xaxis.grid(False)
         plain_powers(axes.xaxis)
-        best = unbeaten([(cost, -mean if metric in LOWER_IS_BETTER else mean) for cost, mean, *_ in points])
+        best = pareto_front([(cost, -mean if metric in LOWER_IS_BETTER else mean) for cost, mean, *_ in points])
         axes.plot([points[i][0] for i in best], [points[i][1] for i in best], color=RULE, linewidth=1.2, zorder=1)
         for cost, mean, std, line in points:
-            colour = SERIES[line.index % len(SERIES)]
+            colour = SERIES[line.colour - 1]
             axes.plot([cost, cost], [mean - std, mean + std], color=colour, linewidth=1, alpha=0.45)
             axes.plot(cost, mean, "o", color=colour, markersize=6)
         axes.margins(y=0.12)
         axes.autoscale_view(scalex=False)
         _number(axes, [(cost, mean, line.index) for cost, mean, _, line in points])
-    return Figure(drawing.svg, title, "mean ± standard deviation over cells; numbers are those of the table")
+    return Figure(drawing.svg, title, "mean ± standard deviation over cells; numbers as in the table")
 
 
-def unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which of (cost, merit) nothing else beats in both, from the cheapest on."""
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the Pareto front of (cost, merit), from the cheapest on."""
     order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
     kept: list[int] = []
     for index in order:
@@ -159,10 +163,9 @@ def unbeaten(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
-    """Each point's number beside it, at its height where there is room."""
+    """Write each point's number beside it, at its height where there is room."""
     to_axes = axes.transAxes.inverted().transform
-    found = [to_axes(axes.transData.transform((cost, mean))) for cost, mean, _ in points]
-    at = [(float(x), float(y)) for x, y in found]
+    at = [tuple(map(float, to_axes(axes.transData.transform((cost, mean))))) for cost, mean, _ in points]
     for (x, y), (left, height), (*_, index) in zip(at, label_places(at), points, strict=True):
         colour = SERIES[index % len(SERIES)]
         if abs(height - y) > 0.02:
@@ -174,10 +177,10 @@ def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
 
 
 def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where the labels of points begin, in the order given; all are in parts of the axes' width and height.
+    """Places of the labels of points, in the order given; all in fractions of the axes' width and height.
 
-    Each is to the right of its point and at its height, or as little off it as its neighbours leave: further right
-    before higher or lower, and within the frame.
+    Each label is to the right of its point and at its height, or as close as its neighbours allow: further right before
+    higher or lower, and within the frame.
     """
     width, height = _CLEAR
     taken: list[tuple[float, float]] = []
@@ -187,7 +190,7 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
         on_point = any(left - 0.01 < x < left + width and abs(at - y) < height / 2 for x, y in points)
         return not on_point and not any(abs(left - x) < width and abs(at - y) < height for x, y in taken)
 
-    for index in sorted(range(len(points)), key=lambda one: points[one][1]):
+    for index in sorted(range(len(points)), key=lambda place: points[place][1]):
         x, y = points[index]
         columns = [left for column in range(6) if (left := x + 0.036 + column * width) + width <= 1.02] or [x + 0.036]
         shifts = sorted((step / 100 for step in range(-100, 101, 2)), key=abs)
@@ -198,14 +201,17 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return [places[index] for index in range(len(points))]
 
 
-def curves(found: Comparison) -> list[Figure]:
-    """Each line's watched metric over the epochs: a thin line a cell, a thick one for their mean. One scale for all."""
+def curves(comparison: Comparison) -> list[Figure]:
+    """The metric that selected epochs, over the epochs: a thin line a cell, a thick one for their mean, on one scale.
+
+    Empty where no cell has more than one epoch.
+    """
     drawn = []
-    for line in found.study.lines:
+    for line in comparison.study.lines:
         tracks = [track for track in (_track(line, key) for key in line.runs) if track is not None]
         if tracks:
             drawn.append((line, tracks))
-    if not drawn:
+    if all(len(track) == 1 for _, tracks in drawn for track in tracks):
         return []
     every = [value for _, tracks in drawn for track in tracks for value in track]
     low, high = min(every), max(every)
@@ -224,7 +230,7 @@ def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
 
 
 def _progress(line: Line, tracks: list[pd.Series], low: float, high: float) -> Figure:
-    colour = SERIES[line.index % len(SERIES)]
+    colour = SERIES[line.colour - 1]
     with sketch(f"{tracks[0].name} of {line.label} over the epochs", "epoch", height=2.3) as drawing:
         axes = drawing.axes
         for track in tracks:

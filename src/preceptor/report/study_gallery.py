@@ -1,4 +1,4 @@
-"""Where the networks of a study looked: the gallery of one distilled student beside the one that learned alone."""
+"""The Grad-CAM gallery of a study: one distilled student beside the same network trained alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from preceptor.report.gallery import read_gallery
 from preceptor.report.study_results import Line, Study, read_study
 
 
-def write_looks(folder: Path) -> Path | None:
-    """Writes the Grad-CAM gallery that a study's report shows, where none is there yet.
+def write_study_gallery(folder: Path) -> Path | None:
+    """Write the Grad-CAM gallery that a study's report embeds, unless it exists.
 
-    It is of the plan's last row that learns from a network (the plans of the papers end with the paper's own method),
-    on the first fold and seed that it shares with a row that learns from labels alone.
+    It is of the plan's last distilled row (the plans of the papers end with the paper's own method), on the first fold
+    and seed that it shares with a row trained from labels alone.
 
     Returns:
         The run that has a gallery; None of masks, and where the study has no such pair of rows.
@@ -42,8 +42,8 @@ def _pair(study: Study) -> tuple[Line, Line] | None:
 
 
 def _sources(line: Line) -> list[str] | None:
-    """Which networks the line's own learns from; None of an ensemble, which learns nothing."""
+    """Networks that the line's own learns from; None for an ensemble, which is not trained."""
     recipe = next(iter(line.runs.values())).recipe
     if line.network not in recipe["networks"]:
         return None
-    return [one["from"] for one in recipe["objectives"] if one.get("to") == line.network]
+    return [objective["from"] for objective in recipe["objectives"] if objective.get("to") == line.network]

@@ -70,13 +70,26 @@ class CellRun(Run):
 
 @dataclass(frozen=True)
 class Line:
-    """One network of one row, over all its cells: one line of the table, one colour in every figure."""
+    """One network of one row over all its cells: a line of the table, and one colour in every figure.
+
+    ``is_first`` marks the row's first network, which is the one that is compared with the baseline.
+    """
 
     row: Row
     network: str
     label: str
     index: int
     runs: dict[Key, CellRun]
+    is_first: bool = True
+
+    @property
+    def number(self) -> int:
+        """Its number in tables and figures, from 1."""
+        return self.index + 1
+
+    @property
+    def colour(self) -> int:
+        return self.index % 8 + 1
 
     def facts(self, key: Key) -> dict[str, Any]:
         return self.runs[key].metrics["networks"][self.network]
@@ -156,10 +169,6 @@ class Study:
     def first(self) -> str:
         """The metric that verdicts are about."""
         return next((name for name in FIRST if name in self.layout), next(iter(self.layout)))
-
-    def first_of(self, row: Row) -> Line:
-        """The line of a row's first network, which is the one that is compared."""
-        return next(line for line in self.lines if line.row is row)
 
     @property
     def alike(self) -> list[list[str]]:
@@ -255,7 +264,7 @@ def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
         for name in networks:
             having = {key: run for key, run in of_row.items() if name in run.metrics["networks"]}
             label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
-            found.append(Line(row, name, label, len(found), having))
+            found.append(Line(row, name, label, len(found), having, name == networks[0]))
     return found
 
 

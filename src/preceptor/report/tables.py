@@ -1,4 +1,4 @@
-"""The tables of a report: plain rows, which the template writes out."""
+"""Tables of a run report as plain rows, which the templates write out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.statistics import Spread
 from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval, pooled_iou_samples
 from preceptor.report.run import Entry, Run
 
@@ -23,14 +24,14 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Difference:
-    """One network less another, on the same test images.
+    """One network minus another, on the same test images.
 
     Attributes:
         of: the taught student.
         less: what it is measured against: the same backbone trained alone, or its teacher.
-        values: metric -> difference, None where either is undefined.
-        interval: of the difference in the headline's figure; None where predictions are not those of the metrics.
-        unlike: what else differs between the two, in words; empty for a fair comparison.
+        values: metric → difference, None where either is undefined.
+        interval: of the difference in the headline metric; None where the predictions are not those of the metrics.
+        unlike: other settings in which the two differ; empty for a fair comparison.
     """
 
     of: Entry
@@ -41,7 +42,7 @@ class Difference:
 
     @property
     def better(self) -> dict[str, bool | None]:
-        """Metric -> whether the difference is to the good; None when there is none to be seen."""
+        """Metric → whether the difference is an improvement; None where it rounds to zero."""
         return {
             name: None if value is None or abs(value) < SHOWN else (value < 0) == (name in LOWER_IS_BETTER)
             for name, value in self.values.items()
@@ -49,27 +50,27 @@ class Difference:
 
 
 def intervals(entries: Sequence[Entry]) -> dict[int, Interval]:
-    """Entry index -> interval of its headline's figure."""
+    """Entry index → bootstrap interval of its headline metric; none under ``protocol: paper``."""
     return {entry.index: interval(_samples(entry)) for entry in entries if not entry.run.paper_protocol}
 
 
 def differences(entries: Sequence[Entry]) -> list[Difference]:
-    """Every taught student less its equal trained alone (same backbone, and seed where one has it), and its teacher.
+    """Every distilled student minus its equal trained alone (same backbone, and seed where possible), and its teacher.
 
-    Of an ensemble, less its members' teacher. Only networks tested on the same split are compared.
+    Of an ensemble, minus its members' teacher. Only networks tested on the same split are compared.
     """
-    found = []
+    result = []
     for student in (entry for entry in entries if entry.kind in ("taught", "ensemble")):
         alone = [other for other in entries if other.kind == "alone" and _comparable(student, other)]
         same_seed = [other for other in alone if _seed(other) == _seed(student)]
         teachers = [other for other in entries if other.kind in TEACHING and other.run is student.run]
-        found += [_difference(student, other, unlike=_unlike(student, other)) for other in same_seed or alone]
-        found += [_difference(student, other, unlike=[]) for other in teachers]
-    return found
+        result += [_difference(student, other, unlike=_unlike(student, other)) for other in same_seed or alone]
+        result += [_difference(student, other, unlike=[]) for other in teachers]
+    return result
 
 
 def split_table(run: Run) -> list[dict[str, Any]]:
-    """One row a label, then the sum: images and groups in each part."""
+    """Images and groups in each part: one row a label, then the sum."""
     counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
     whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
     rows: list[dict[str, Any]] = []
@@ -80,45 +81,42 @@ def split_table(run: Run) -> list[dict[str, Any]]:
     return [*rows, {"name": "all", "cells": {part: _pair(whole, part) for part in PARTS}, "share": 1.0}]
 
 
-def recall_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class: its test images (several numbers where the runs have different ones), and each recall."""
-    targets = [entry.predictions["target"] for entry in entries]
+def recall_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[tuple[Entry, list[Spread | None]]]:
+    """Recall of each network on each class; None where the test part has no image of it."""
+    recalls = [(entry, entry.test.get("per_class_recall") or {}) for entry in entries]
     return [
-        {
-            "name": name,
-            "cases": sorted({int((target == name).sum()) for target in targets}),
-            "recalls": [(entry.test.get("per_class_recall") or {}).get(name) for entry in entries],
-        }
-        for name in classes
+        (entry, [None if of.get(name) is None else Spread(of[name], None, 1) for name in classes])
+        for entry, of in recalls
     ]
 
 
+def class_sizes(entries: Sequence[Entry], classes: Sequence[str]) -> list[list[int]]:
+    """Number of test images of each class; several numbers where runs have different test parts."""
+    targets = [entry.predictions["target"] for entry in entries]
+    return [sorted({int((target == name).sum()) for target in targets}) for name in classes]
+
+
 def distinct(entries: Sequence[Entry]) -> list[Entry]:
-    """Without frozen teachers that stand there already: their own run, or another student's, shows the same rows."""
-    found: list[Entry] = []
+    """The networks without repeated frozen teachers: with the predictions of one that is listed already."""
+    result: list[Entry] = []
     for entry in entries:
-        same = (other for other in found if _same_predictions(entry, other))
-        if entry.kind != "teacher" or not any(same):
-            found.append(entry)
-    return found
+        if entry.kind != "teacher" or not any(_same_predictions(entry, other) for other in result):
+            result.append(entry)
+    return result
 
 
-def area_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a class: the area under each network's ROC curve, None where the class or all others are missing."""
-    rows = []
-    for name in classes:
-        areas: list[float | None] = []
-        for entry in entries:
-            table = entry.predictions
-            is_class = table["target"] == name
-            both = 0 < is_class.sum() < len(table)
-            areas.append(float(roc_auc_score(is_class, table[f"p_{name}"])) if both else None)
-        rows.append({"name": name, "areas": areas})
-    return rows
+def area_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[tuple[Entry, list[float | None]]]:
+    """Area under each network's ROC curve of each class, None where the class or all others are missing."""
+    return [(entry, [_area(entry.predictions, name) for name in classes]) for entry in entries]
+
+
+def _area(table: pd.DataFrame, name: str) -> float | None:
+    is_class = table["target"] == name
+    return float(roc_auc_score(is_class, table[f"p_{name}"])) if 0 < is_class.sum() < len(table) else None
 
 
 def confusion_table(entry: Entry) -> list[dict[str, Any]]:
-    """One row a true class: how its test images were classified, as counts and as shares of the row."""
+    """Confusion matrix: one row a true class, with counts of test images and their shares of the row."""
     table, classes = entry.predictions, entry.run.classes
     counts = pd.crosstab(table["target"], table["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
     rows = []

@@ -1,4 +1,4 @@
-"""The tables of a report on masks: by the size of the target, and class by class."""
+"""Tables of a report on masks: by size of the target, and class by class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def size_table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     Returns:
         One row a size that occurs: ``name``, ``least`` and ``most`` share of the image (None without a target),
         ``cases`` (several numbers where the runs have different ones) and ``values``, None where a network has no such
-        image. Without a target the IoU is 1 where nothing was drawn and else 0.
+        image. Without a target the IoU is 1 for an empty prediction and else 0.
     """
     shares = [_shares(entry) for entry in entries]
     images = pd.concat(

@@ -1,4 +1,4 @@
-"""Which errors went and which came: two networks on the same test images, confusion by confusion."""
+"""Errors that a distilled student no longer makes, and new ones: two networks on the same test images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SHOWN_ROWS = 12  # the rest is summed up
 
 @dataclass(frozen=True)
 class Stream:
-    """Images of one class that one of the two networks took for another class and the other network got right.
+    """Images of one class that one network predicts as another class and the other network gets right.
 
     Attributes:
         target: the true class.
-        predicted: what they were taken for.
-        images: how many.
-        of: all images that the network in error took so, whatever the other said.
+        predicted: the wrong prediction.
+        images: their number.
+        of: number of images with this confusion by the network in error, whatever the other predicts.
     """
 
     target: str
@@ -32,42 +32,43 @@ class Stream:
 
 @dataclass(frozen=True)
 class Flow:
-    """The errors of ``before`` that ``after`` mended, and those that are new; the largest first.
+    """Errors of ``before`` that ``after`` corrects, and those that it introduces; the most frequent first.
 
     Attributes:
         both_wrong: images that both get wrong.
-        otherwise: those of them that the two take for different classes.
+        otherwise: those of them with two different predictions.
         both_right: images that both get right.
     """
 
     before: Entry
     after: Entry
-    mended: list[Stream]
-    new: list[Stream]
+    corrected: list[Stream]
+    introduced: list[Stream]
     both_right: int
     both_wrong: int
     otherwise: int
 
     @property
-    def mended_images(self) -> int:
-        return sum(stream.images for stream in self.mended)
+    def corrected_images(self) -> int:
+        return sum(stream.images for stream in self.corrected)
 
     @property
-    def new_images(self) -> int:
-        return sum(stream.images for stream in self.new)
+    def introduced_images(self) -> int:
+        return sum(stream.images for stream in self.introduced)
 
 
-def flows(differences: Sequence[Difference]) -> list[Flow]:
-    """One for each student that is compared with the same network trained alone, on the same images."""
+def error_flows(differences: Sequence[Difference]) -> list[Flow]:
+    """Compare each distilled student with the same network trained alone, on the same test images."""
     return [
-        error_flow(one.less, one.of)
-        for one in differences
-        if one.less.kind == "alone" and set(one.of.predictions["id"]) == set(one.less.predictions["id"])
+        error_flow(difference.less, difference.of)
+        for difference in differences
+        if difference.less.kind == "alone"
+        and set(difference.of.predictions["id"]) == set(difference.less.predictions["id"])
     ]
 
 
 def error_flow(before: Entry, after: Entry) -> Flow:
-    """Image by image; both networks must have predicted the same test images."""
+    """Compare two networks image by image; both must have predicted the same test images."""
     columns = ["id", "target", "predicted"]
     table = before.predictions[columns].merge(
         after.predictions[["id", "predicted"]], on="id", suffixes=("_before", "_after"), validate="one_to_one"
@@ -78,8 +79,8 @@ def error_flow(before: Entry, after: Entry) -> Flow:
     return Flow(
         before,
         after,
-        mended=_streams(table[~was_right], is_right, "predicted_before"),
-        new=_streams(table[~is_right], was_right, "predicted_after"),
+        corrected=_streams(table[~was_right], is_right, "predicted_before"),
+        introduced=_streams(table[~is_right], was_right, "predicted_after"),
         both_right=int((was_right & is_right).sum()),
         both_wrong=int(both_wrong.sum()),
         otherwise=int((both_wrong & (table["predicted_before"] != table["predicted_after"])).sum()),
@@ -94,4 +95,4 @@ def _streams(wrong: pd.DataFrame, other_right: pd.Series, column: str) -> list[S
         for (target, predicted), images, of in counted.itertuples()
         if images
     ]
-    return sorted(streams, key=lambda one: (-one.images, one.target, one.predicted))
+    return sorted(streams, key=lambda stream: (-stream.images, stream.target, stream.predicted))

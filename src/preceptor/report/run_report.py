@@ -1,0 +1,130 @@
+"""The report on one or more finished runs: run directories in, one HTML file out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from preceptor.evaluation.names import OF_TASK
+from preceptor.report import figures, mask_tables, page, run_text, tables
+from preceptor.report.errors import SHOWN_ROWS, error_flows
+from preceptor.report.gallery import galleries
+from preceptor.report.intervals import SAMPLES
+from preceptor.report.layers import layer_sections
+from preceptor.report.notes import data_notes, useless_networks
+from preceptor.report.outlines import COLOURS
+from preceptor.report.overlays import overlay_sections
+from preceptor.report.relations import relation_section
+from preceptor.report.run import HEADLINES, Entry, Run, entries_of, load_runs
+from preceptor.utils.errors import PreceptorError
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write one self-contained page on one or more finished runs: no script, font or picture from elsewhere.
+
+    Args:
+        runs: run directories; their order is that of the tables.
+        out: the file to write; one that exists is replaced as a whole.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        PreceptorError: a directory is no finished run, runs have different tasks or classes, or ``out`` cannot be
+            written.
+    """
+    return page.write_page(out, render(load_runs(runs)))
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page as text."""
+    _refuse_unlike(runs)
+    return page.render("run.html.j2", _contents(runs, entries_of(runs)))
+
+
+def _contents(runs: Sequence[Run], all_entries: Sequence[Entry]) -> dict[str, Any]:
+    entries, differences = tables.distinct(all_entries), tables.differences(all_entries)
+    task, intervals = runs[0].task, tables.intervals(entries)
+    return {
+        "title": run_text.title(runs),
+        "subject": run_text.subject(runs),
+        "of_masks": task == "segmentation",
+        "runs": runs,
+        "all_entries": all_entries,
+        "entries": entries,
+        "classes": runs[0].classes,
+        "warnings": [*run_text.warnings(runs), *useless_networks(entries, intervals)],
+        "notes": data_notes(runs),
+        "findings": run_text.findings(differences),
+        "fidelities": run_text.fidelities(all_entries),
+        "headline": OF_TASK[task][HEADLINES[task]],
+        "metrics": OF_TASK[task],
+        "metrics_note": run_text.METRICS_NOTE[task],
+        "intervals": intervals,
+        "samples": SAMPLES,
+        "differences": differences,
+        "layers": layer_sections(runs),
+        "costs": [
+            (entry, run_text.description(entry) if entry.kind == "ensemble" else entry.facts.get("backbone"), cost)
+            for entry in entries
+            if (cost := entry.facts.get("cost"))
+        ],
+        "cost_conditions": run_text.cost_conditions(entries),
+        "cost_figures": figures.headline_against_cost(entries),
+        "curves": [(run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs],
+        "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
+        "parts": tables.PARTS,
+        **(_of_masks(runs, entries) if task == "segmentation" else _of_classes(runs, entries, differences)),
+    }
+
+
+def _of_classes(
+    runs: Sequence[Run], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+) -> dict[str, Any]:
+    classes = runs[0].classes
+    return {
+        "recalls": tables.recall_table(entries, classes),
+        "cases": tables.class_sizes(entries, classes),
+        "confusions": [(entry, tables.confusion_table(entry)) for entry in entries],
+        "flows": error_flows(differences),
+        "shown_streams": SHOWN_ROWS,
+        "roc": figures.roc_curves(entries, classes),
+        "areas": tables.area_table(entries, classes) if len(entries) > figures.MOST_AREAS else [],
+        "relations": relation_section(entries),
+        "galleries": galleries([run.path for run in runs]),
+        "reliability": figures.reliability_diagrams(entries),
+    }
+
+
+def _of_masks(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
+    return {
+        "sizes": mask_tables.size_table(entries),
+        "mask_classes": mask_tables.class_table(entries, runs[0].classes) if len(runs[0].classes) > 2 else [],
+        "overlays": overlay_sections(entries),
+        "outline_colours": COLOURS,
+    }
+
+
+def _by_split(runs: Sequence[Run]) -> list[list[Run]]:
+    sharers: dict[str, list[Run]] = {}
+    for run in runs:
+        sharers.setdefault(run.split_hash or run.label, []).append(run)
+    return list(sharers.values())
+
+
+def _refuse_unlike(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.task != first.task:
+            raise PreceptorError(
+                f"{run.path} is a run of {run.task}, but {first.path} is one of {first.task}",
+                expected="runs of one task in one report",
+                remedy="write a report for each task",
+            )
+        if run.classes != first.classes:
+            raise PreceptorError(
+                f"{run.path} has the classes {', '.join(run.classes)}, but {first.path} has {', '.join(first.classes)}",
+                expected="runs on the same classes in one report",
+                remedy="write a report for each data set",
+            )

@@ -1,0 +1,142 @@
+"""Sentences of a run report: its title and subject, warnings, findings, and what a network is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from preceptor.report.formatting import count, counted, listed, percent, points
+from preceptor.report.run import HEADLINES, Entry, Run
+from preceptor.report.tables import Difference
+from preceptor.runs.marks import NOT_EVIDENCE
+
+PAPER_PROTOCOL = """\
+In {} the folds are drawn over images, as some papers do, so images of one lesion lie in the training and the test part.
+There is no validation part; the test results are the mean of the last ten epochs (or of as many as there
+were). They are optimistic: do not compare them with results on grouped folds."""
+QUICK_RUNS = """\
+From a quick study: {}. It shows that everything runs, on little data, with small networks and few epochs; nothing
+follows from its results."""
+DIFFERENT_SPLITS = """\
+These runs do not share one split. Their results are listed together, but only networks tested on the same images are
+subtracted from one another."""
+METRICS_NOTE = {
+    "classification": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
+    "calibration error.",
+    "segmentation": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
+    "per-image metrics are means over images: without a target, 1 for an empty prediction and 0 for any other.",
+}
+_MOST_VALUES = 3  # named one by one under the title
+
+
+def title(runs: Sequence[Run]) -> str:
+    """The recipes in order, each once, and the marks of the runs."""
+    marks = dict.fromkeys(run.mark for run in runs if run.mark)
+    names = dict.fromkeys(str(run.recipe.get("name", run.label)) for run in runs)
+    return ", ".join(names) + "".join(f" ({mark})" for mark in marks)
+
+
+def subject(runs: Sequence[Run]) -> list[str]:
+    """Data, classes, protocol, folds and seeds of the runs; of many different values, only their number."""
+    values = {
+        "data sets": [str(run.data.get("name", "")) for run in runs],
+        "numbers of images": [counted(run.data.get("images", len(run.split)), "image") for run in runs],
+        "classes": [
+            f"masks of {listed(run.classes[1:])}" if run.task == "segmentation" else f"{len(run.classes)} classes"
+            for run in runs
+        ],
+        "protocols": [f"{run.metrics.get('protocol')} folds" for run in runs],
+        "folds": [_fold(run) for run in runs],
+        "seeds": [f"seed {run.environment.get('seed', run.recipe.get('seed'))}" for run in runs],
+    }
+    distinct = {name: list(dict.fromkeys(filter(None, column))) for name, column in values.items()}
+    return [
+        listed(column) if len(column) <= _MOST_VALUES else f"{len(column)} {name}"
+        for name, column in distinct.items()
+        if column
+    ]
+
+
+def warnings(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What must be known before any result is read: (heading, sentences)."""
+    result = []
+    if quick := [run.label for run in runs if run.mark == NOT_EVIDENCE]:
+        result.append(quick_warning(quick))
+    if optimistic := [run.label for run in runs if run.paper_protocol]:
+        result.append(("Optimistic results: protocol “paper”", PAPER_PROTOCOL.format(listed(optimistic))))
+    if len({(run.split_hash, run.metrics.get("protocol")) for run in runs}) > 1:
+        result.append(("Different test images", DIFFERENT_SPLITS))
+    return result
+
+
+def quick_warning(labels: Sequence[str]) -> tuple[str, str]:
+    """Warning that runs are of a quick study: heading, sentences."""
+    return NOT_EVIDENCE.capitalize(), QUICK_RUNS.format(listed(labels))
+
+
+def findings(differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
+    """One sentence for each difference in the headline metric, whatever its sign."""
+    result = []
+    for difference in differences:
+        value = difference.values[HEADLINES[difference.of.run.task]]
+        if value is None:
+            continue
+        if difference.less.kind == "alone":
+            verb = "gained" if value > 0 else "lost" if value < 0 else "neither gained nor lost"
+            sentence = f"{verb} {points(abs(value))} over the same network trained alone"
+        else:
+            place = f"{points(abs(value))} {'above' if value > 0 else 'below'}" if value else "level with"
+            sentence = f"is {place} its teacher"
+        result.append((difference, sentence))
+    return result
+
+
+def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    """How faithfully each student copies its teacher, in a sentence, where runs measured it."""
+    result = []
+    for entry in entries:
+        if fidelity := entry.test.get("fidelity"):
+            cases = "pixels of the test images" if entry.run.task == "segmentation" else "test images"
+            sentence = f"agrees with its {fidelity['to']} on {percent(fidelity['agreement'])} of the {cases}, right or "
+            sentence += "wrong"
+            if fidelity["kl"] is not None:  # a union of masks has none
+                sentence += f" (KL divergence from the {fidelity['to']}: {fidelity['kl']:.3g} nats)"
+            result.append((entry, sentence))
+    return result
+
+
+def description(entry: Entry) -> str:
+    """A network's backbone, its role in the run, and where its weights started."""
+    if entry.kind == "ensemble":
+        how = "union of the masks" if entry.run.task == "segmentation" else "largest probabilities"
+        return f"ensemble: {how} of {listed(entry.members)}" if entry.members else "ensemble"
+    kind = {"alone": "trained alone", "taught": "distilled"}.get(entry.kind, entry.kind)
+    return f"{entry.facts.get('backbone')}, {kind}; start: {entry.facts.get('start', 'unknown')}"
+
+
+def cost_conditions(entries: Sequence[Entry]) -> list[str]:
+    """Sentences on how the costs were measured, with the networks where conditions differ."""
+    labels: dict[str, list[str]] = {}
+    for entry in entries:
+        if cost := entry.facts.get("cost"):
+            parts = [f"One image of {cost['image_size']} px"] if "image_size" in cost else []
+            if latency := cost.get("latency_ms"):
+                parts.append(f"latency in batches of {latency.get('batch', 1)} on {latency.get('device', 'unknown')}")
+                parts.append(f"{latency.get('threads', '?')} threads")
+            labels.setdefault(", ".join(parts), []).append(entry.label)
+    sentences = [f"{text}{f' ({listed(of)})' if len(labels) > 1 else ''}." for text, of in labels.items() if text]
+    if any(entry.kind == "ensemble" for entry in entries):
+        sentences.append("An ensemble costs the sum of its members, one after the other.")
+    if any(is_busy((entry.facts.get("cost") or {}).get("latency_ms") or {}) for entry in entries):
+        sentences.append("Busy machine: other programs took CPU time while this latency was measured; it is too long.")
+    return sentences
+
+
+def is_busy(latency: dict[str, Any]) -> bool:
+    """Whether a latency on the CPU was measured while more threads wanted to run than the machine has cores."""
+    return latency.get("device") == "cpu" and latency.get("load", 0) > latency.get("cores", 1) + 0.5
+
+
+def _fold(run: Run) -> str:
+    fold, folds = run.data.get("fold"), run.data.get("folds")
+    return "" if fold is None else f"fold {count(fold)} of {folds}"

@@ -1,0 +1,242 @@
+"""The report on a study: its folder in, ``report.html``, ``report.md``, ``table.csv`` and ``table.tex`` out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preceptor.evaluation.metrics import calibration_error
+from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.statistics import Spread, spread
+from preceptor.report import figures, page, study_tables, study_text, tables
+from preceptor.report.canvas import Figure
+from preceptor.report.formatting import count, counted, duration
+from preceptor.report.gallery import galleries
+from preceptor.report.intervals import Interval
+from preceptor.report.layers import layer_sections
+from preceptor.report.notes import data_notes, useless_networks
+from preceptor.report.outlines import COLOURS
+from preceptor.report.overlays import overlay_sections
+from preceptor.report.relations import relation_section
+from preceptor.report.run import Entry
+from preceptor.report.study_compare import Comparison, compare
+from preceptor.report.study_figures import costs_of, curves, forest, frontiers
+from preceptor.report.study_results import Key, Line, Study, read_study
+
+
+def write_study_report(folder: Path) -> Path:
+    """Write the report of a study, finished or not, into its folder.
+
+    ``report.html`` is one self-contained page; ``report.md``, ``table.csv`` and ``table.tex`` hold its table. Files
+    that exist are replaced, each as a whole.
+
+    Returns:
+        The page.
+
+    Raises:
+        PreceptorError: no study, no finished cell, a broken file (see
+            :func:`preceptor.report.study_results.read_study`), or a folder that cannot be written to.
+    """
+    return write_report_of(read_study(folder))
+
+
+def write_report_of(study: Study) -> Path:
+    """Write the report of a study that has been read; see :func:`write_study_report`."""
+    comparison = compare(study)
+    page.write_page(study.folder / "report.md", study_tables.as_markdown(comparison))
+    page.write_page(study.folder / "table.csv", study_tables.as_csv(comparison))
+    page.write_page(study.folder / "table.tex", study_tables.as_latex(comparison))
+    return page.write_page(study.folder / "report.html", render(comparison))
+
+
+def render(comparison: Comparison) -> str:
+    """The page as text."""
+    return page.render("study.html.j2", _contents(comparison), "study.css")
+
+
+def _contents(comparison: Comparison) -> dict[str, Any]:
+    study = comparison.study
+    of_masks = study.task == "segmentation"
+    pooled = [_pooled(study, line) for line in study.lines]
+    forests = [shown for metric in study.layout if (shown := forest(comparison, metric)) is not None]
+    costs = costs_of(study.lines)
+    labels = OF_TASK[study.task] | study.layout
+    return {
+        "title": study.title,
+        "plan": study.plan,
+        "plan_text": study.text,
+        "quick": study.quick,
+        "of_masks": of_masks,
+        "classes": study.classes,
+        "lines": study.lines,
+        "folds": sorted({cell.fold for cell in study.cells}),
+        "seeds": sorted({cell.seed for cell in study.cells}),
+        "comparison": comparison,
+        "main_metric": study.first,
+        "pooled_labels": {
+            name: labels[name] for name in next(iter(comparison.pooled.values()), {}) if any(comparison.pooled.values())
+        },
+        "warnings": [
+            *study_text.warnings(comparison),
+            *useless_networks(pooled, _intervals(comparison)),
+        ],
+        "notes": data_notes(study.runs),
+        "method": study_text.method(comparison),
+        "findings": study_text.findings(comparison),
+        "published": study_tables.published(comparison),
+        "forests": sorted(forests, key=lambda shown: shown.metric != study.first),
+        "frontiers": frontiers(comparison),
+        "costs": [(study.lines[index], "", cost) for index, cost in costs.items()],
+        "cost_conditions": [
+            "Latency is of one image, the median over the cells of all networks of this size and FLOPs; cells that run "
+            "beside others are slower than alone."
+        ],
+        "fidelity": _fidelity(study),
+        "curves": curves(comparison),
+        "failed": study.of("failed"),
+        "keys": sorted({cell.key for cell in study.cells}),
+        "cell_rows": _cell_rows(study),
+        "splits": _splits(study),
+        "facts": _facts(study),
+        **_of_one_cell_each(study, of_masks),
+        **({} if of_masks else _of_classes(study, pooled)),
+    }
+
+
+def _of_classes(study: Study, pooled: list[Entry]) -> dict[str, Any]:
+    return {
+        "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
+        "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
+        "roc": [_with_size(study, figure) for figure in figures.roc_curves(pooled, study.classes)],
+        "areas": tables.area_table(pooled, study.classes) if len(pooled) > figures.MOST_AREAS else [],
+        "reliability": figures.reliability_diagrams(pooled),
+    }
+
+
+def _of_one_cell_each(study: Study, of_masks: bool) -> dict[str, Any]:
+    """What is shown of one run a line: on the fold and seed that most lines have."""
+    common = Counter(key for line in study.lines for key in line.runs)
+    usual = max(sorted(common), key=lambda key: common[key])
+    entries = [_entry(line, usual if usual in line.runs else min(line.runs)) for line in study.lines]
+    firsts = [entry for entry, line in zip(entries, study.lines, strict=True) if line.is_first]
+    return {
+        "relations": None if of_masks else relation_section(entries),
+        "relation_ratios": _relations(study),
+        "galleries": galleries(list({entry.run.path: None for entry in entries})),
+        "layers": layer_sections([entry.run for entry in firsts]),
+        "overlays": overlay_sections(firsts) if of_masks else [],
+        "outline_colours": COLOURS,
+    }
+
+
+def _with_size(study: Study, figure: Figure) -> Figure:
+    """A class's ROC curves with its number of images, each counted once, whatever cells are missing."""
+    images = pd.concat([run.tested[["id", "target"]] for run in study.runs]).drop_duplicates()
+    return replace(figure, note=f"{count((images['target'] == figure.title).sum())} of {count(len(images))} images")
+
+
+def _pooled(study: Study, line: Line) -> Entry:
+    """A line's predictions on the test parts of all folds and seeds, as if one run had made them."""
+    table = pd.concat(line.tested().values(), ignore_index=True)
+    test: dict[str, Any] = {}
+    if study.task != "segmentation":
+        scores = table[[f"p_{name}" for name in study.classes]].to_numpy()
+        targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
+        recalls = (table["target"] == table["predicted"]).groupby(table["target"]).mean()
+        test = {"calibration_error": calibration_error(targets, scores), "balanced_accuracy": float(recalls.mean())}
+    metrics = {"task": study.task, "classes": study.classes, "networks": {line.network: {"test": test}}}
+    run = replace(study.some_run, label=line.label, metrics=metrics, predictions=table)
+    return Entry(run, line.network, line.label, line.index)
+
+
+def _intervals(comparison: Comparison) -> dict[int, Interval]:
+    name = "balanced_accuracy"
+    return {index: of[name].interval for index, of in comparison.pooled.items() if name in of}
+
+
+def _entry(line: Line, key: Key) -> Entry:
+    return Entry(replace(line.runs[key], label=line.label), line.network, line.label, line.index)
+
+
+def _recall(line: Line, name: str) -> Spread | None:
+    return _spread((line.facts(key)["test"].get("per_class_recall") or {} for key in line.runs), name)
+
+
+def _relations(study: Study) -> list[tuple[Line, dict[str, Spread | None]]]:
+    """R_d of each line and its two parts, where its runs measured them."""
+    result = []
+    for line in study.lines:
+        of_runs = [line.facts(key).get("relations") or {} for key in line.runs]
+        spreads = {name: _spread(of_runs, name) for name in ("r_d", "intra", "inter")}
+        if any(of is not None for of in spreads.values()):
+            result.append((line, spreads))
+    return result
+
+
+def _fidelity(study: Study) -> list[tuple[Line, str, dict[str, Spread | None]]]:
+    result = []
+    for line in study.lines:
+        of_runs = [of for key in line.runs if (of := (line.facts(key)["test"] or {}).get("fidelity"))]
+        if of_runs:
+            to = ", ".join(sorted({str(of.get("to")) for of in of_runs}))
+            result.append((line, to, {name: _spread(of_runs, name) for name in ("agreement", "kl")}))
+    return result
+
+
+def _spread(of_runs: Iterable[dict[str, Any]], name: str) -> Spread | None:
+    return spread([of[name] for of in of_runs if of.get(name) is not None])
+
+
+def _cell_rows(study: Study) -> list[tuple[str, Line | None, list[tuple[float | None, str]]]]:
+    """Main metric of every cell, or its state: one row a line, and one for each row without a finished cell."""
+    keys = sorted({cell.key for cell in study.cells})
+    states = {(cell.row, cell.key): cell.state for cell in study.cells}
+    result: list[tuple[str, Line | None, list[tuple[float | None, str]]]] = []
+    for row in study.plan.rows:
+        for line in [line for line in study.lines if line.row is row] or [None]:
+            values = line.values(study.first) if line else {}
+            result.append((row.name, line, [(values.get(key), _state(states.get((row.name, key)))) for key in keys]))
+    return result
+
+
+def _state(state: str | None) -> str:
+    return "–" if state in (None, "done") else str(state)
+
+
+def _splits(study: Study) -> list[dict[str, Any]]:
+    """One row for each split of the cells: its hash, its fold, and images and groups of each part."""
+    result: dict[str, dict[str, Any]] = {}
+    for line in study.lines:
+        for (fold, _), run in sorted(line.runs.items()):
+            name = run.split_hash or "without a hash"
+            if name not in result:
+                parts = run.split.groupby("part")["group"].agg(["size", "nunique"])
+                sizes = [tuple(map(int, parts.loc[part])) if part in parts.index else (0, 0) for part in tables.PARTS]
+                result[name] = {"fold": fold, "hash": name, "parts": sizes}
+    return sorted(result.values(), key=lambda split: split["fold"])
+
+
+def _facts(study: Study) -> dict[str, list[str]]:
+    """Environment of the runs, each distinct value once."""
+    runs = [run.environment for run in study.runs]
+    data = [run.data for run in study.runs]
+    versions = (run.get("versions") or {} for run in runs)
+    seconds = [cell.seconds for cell in study.cells if cell.seconds]
+    spent = f"{duration(sum(seconds))} in {counted(len(seconds), 'cell')}, median {duration(np.median(seconds))}"
+    facts = {
+        "Command": (run.get("command", "unknown") for run in runs),
+        "Data": (f"{of.get('name', 'unknown')}, {of.get('images', '?')} images" for of in data),
+        "Fingerprint": (of.get("fingerprint", "unknown") for of in data),
+        "Protocol": (run.metrics.get("protocol", "unknown") for run in study.runs),
+        "Machine": (f"{run.get('device', 'unknown')}, {run.get('machine', 'unknown')}" for run in runs),
+        "Threads": (f"{run.get('threads', '?')}, precision {run.get('precision', 'unknown')}" for run in runs),
+        "Time": [spent] if seconds else [],
+        "Versions": (", ".join(f"{name} {version}" for name, version in of.items()) for of in versions),
+    }
+    return {name: list(dict.fromkeys(map(str, values))) for name, values in facts.items()}

@@ -1,0 +1,148 @@
+"""A study's table as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from preceptor.report.formatting import NONE, mean_std, probability, ratio, span
+from preceptor.report.study_compare import Comparison
+from preceptor.report.study_results import Line
+from preceptor.report.study_text import method, warnings
+from preceptor.runs.marks import NOT_EVIDENCE
+
+_ARROWS = {"▲": r"$^\uparrow$", "▼": r"$^\downarrow$", "": ""}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    one: f"\\{one}" for one in "&%$#_{}"
+}
+
+
+def published(comparison: Comparison) -> dict[int, dict[str, float]]:
+    """Line index → metric → published value, for the first network of each row."""
+    study = comparison.study
+    rows = study.plan.published.rows if study.plan.published else {}
+    return {
+        line.index: {
+            metric: value
+            for metric, value in rows.get(line.row.name, {}).items()
+            if line.is_first and metric in study.layout
+        }
+        for line in study.lines
+    }
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The table, the differences, and how both were computed."""
+    study, decimals, paper = comparison.study, comparison.study.decimals, published(comparison)
+    mark = f" ({NOT_EVIDENCE})" if study.quick else ""
+    out = [f"# {study.title}{mark}", ""]
+    for heading, sentence in warnings(comparison):
+        out += [f"> **{heading}.** {' '.join(sentence.split())}", ""]
+    table = [["row", "cells", *study.layout.values()]]
+    for line in study.lines:
+        table.append([line.label, str(len(line.runs)), *_marked(comparison, line)])
+        if values := paper[line.index]:
+            table.append(["*published*", "", *(ratio(values.get(metric), decimals) for metric in study.layout)])
+    out += [*_rows(table), "", f"▲ ▼: differs from {study.baseline}, after correction."]
+    out += [f"Published: {study.plan.published.table}."] if study.plan.published and any(paper.values()) else []
+    for metric, heading in study.layout.items():
+        if not (versus := comparison.versus[metric]):
+            continue
+        out += ["", f"## {heading}, minus {study.baseline}{mark}", ""]
+        out += _rows(
+            [
+                ["row", "difference (corrected CI)", "p", "Holm p", "bootstrap (corrected CI)", "verdict"],
+                *(
+                    [
+                        one.line.label, one.difference(decimals), probability(one.test.p), probability(one.adjusted),
+                        span(one.pooled.low, one.pooled.high, decimals) if one.pooled else NONE, one.words,
+                    ]
+                    for one in versus
+                ),
+            ]
+        )  # fmt: skip
+    out += ["", *(f"- {sentence}" for sentence in method(comparison))]
+    if failed := study.of("failed"):
+        out += ["", "## Failed cells", ""]
+        out += [f"- {cell.row}, fold {cell.fold}, seed {cell.seed}: {' '.join(cell.error.split())}" for cell in failed]
+    return "\n".join(out) + "\n"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One row for each line of the table and metric, with all values at full precision."""
+    study, paper = comparison.study, published(comparison)
+    head = [
+        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "folds", "difference", "low", "high", "p",
+        "holm_p", "level", "verdict", "pooled", "pooled_low", "pooled_high",
+        "pooled_difference_low", "pooled_difference_high",
+        "evidence",
+    ]  # fmt: skip
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for line in study.lines:
+        for metric in study.layout:
+            spread, pooled = comparison.spreads[line.index][metric], comparison.pooled[line.index].get(metric)
+            one = comparison.against(line, metric)
+            test = one.test if one else None
+            gap = one.pooled if one else None
+            writer.writerow(
+                [
+                    line.row.name, line.network, metric,
+                    spread.cells if spread else 0, spread.mean if spread else None, spread.std if spread else None,
+                    paper[line.index].get(metric), one.baseline.label if one else None,
+                    *((test.folds, test.mean, test.low, test.high, test.p) if test else (None,) * 5),
+                    *((one.adjusted, one.level, one.words) if one else (None,) * 3),
+                    *((pooled.value, pooled.interval.low, pooled.interval.high) if pooled else (None,) * 3),
+                    *((gap.low, gap.high) if gap else (None, None)), NOT_EVIDENCE if study.quick else None,
+                ]
+            )  # fmt: skip
+    return text.getvalue()
+
+
+def as_latex(comparison: Comparison) -> str:
+    """A table for a paper, in the style of booktabs."""
+    study, decimals, paper = comparison.study, comparison.study.decimals, published(comparison)
+    quick = rf" \textbf{{({NOT_EVIDENCE})}}" if study.quick else ""
+    cited = f" Published: {_tex(study.plan.published.table)}." if study.plan.published and any(paper.values()) else ""
+    lines = [
+        *([f"% {NOT_EVIDENCE}"] if study.quick else []),
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(study.title)}{quick}. Mean $\pm$ standard deviation over cells; $\uparrow\downarrow$: "
+        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test over folds, Holm, $p<0.05$).{cited}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(study.layout)}}}",
+        r"\toprule",
+        " & ".join(["", *map(_tex, study.layout.values())]) + r" \\",
+        r"\midrule",
+    ]
+    for line in study.lines:
+        cells = []
+        for metric in study.layout:
+            text = mean_std(comparison.spreads[line.index][metric], decimals).replace("±", r"$\pm$")
+            versus = comparison.against(line, metric)
+            cells.append(text.replace(NONE, "--") + _ARROWS[versus.arrow if versus else ""])
+        lines.append(" & ".join([_tex(line.label), *cells]) + r" \\")
+        if values := paper[line.index]:
+            texts = [ratio(values.get(metric), decimals).replace(NONE, "--") for metric in study.layout]
+            lines.append(" & ".join([r"\quad\emph{published}", *texts]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def _marked(comparison: Comparison, line: Line) -> list[str]:
+    cells = []
+    for metric in comparison.study.layout:
+        versus = comparison.against(line, metric)
+        text = mean_std(comparison.spreads[line.index][metric], comparison.study.decimals)
+        cells.append(f"{text} {versus.arrow if versus else ''}".strip())
+    return cells
+
+
+def _rows(table: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return [head, "|---" * len(table[0]) + "|", *body]
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(one, one) for one in text)
