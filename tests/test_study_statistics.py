@@ -16,6 +16,7 @@ from preceptor.evaluation.statistics import (
     Resampling,
     corrected_t_test,
     holm,
+    holm_levels,
     resampled_classes,
     resampled_masks,
     spread,
@@ -213,3 +214,18 @@ def test_samples_of_masks_are_those_of_a_literal_bootstrap(classes: tuple[str, .
         for metric in ("iou", "dice", "iou_pooled", "dice_pooled"):
             got = found[metric].value if index < 0 else found[metric].samples[index]
             assert got == pytest.approx(drawn.result()[metric], abs=1e-12), metric
+
+
+def test_holm_levels_agree_with_adjusted_p_values() -> None:
+    # 0.01 < .05/4, 0.016 < .05/3, 0.04 > .05/2: from there on .05/2 holds, for the largest too.
+    p_values = [0.04, 0.01, 0.049, None, 0.016]
+    assert holm_levels(p_values) == pytest.approx([1 - 0.05 / 2, 1 - 0.05 / 4, 1 - 0.05 / 2, None, 1 - 0.05 / 3])
+    for p, adjusted, level in zip(p_values, holm(p_values), holm_levels(p_values), strict=True):
+        assert p is None or (p < 1 - level) == (adjusted < 0.05)
+
+
+def test_interval_of_another_level() -> None:
+    differences = [0.01, 0.04, 0.02, 0.00, 0.03]
+    wanted = stats.ttest_1samp(differences, 0).confidence_interval(0.99)
+    test = corrected_t_test(differences, 0.0).at_level(0.99)
+    assert (test.low, test.high) == pytest.approx((wanted.low, wanted.high))

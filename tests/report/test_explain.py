@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from conftest import TINY
-from preceptor import api
 from preceptor.api import train
 from preceptor.cli import commands
 from preceptor.networks.classifier import Architecture, Classifier
@@ -39,7 +38,7 @@ def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     alone = {**settings, "backbone": BACKBONE}
     taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
     with pytest.MonkeyPatch.context() as patch:  # reports take longer than such trainings
-        patch.setattr(api, "write_report", lambda runs, out: None)
+        patch.setattr("preceptor.api.training.write_report", lambda runs, out: None)
         train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
         train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
     return base / "runs"
@@ -75,7 +74,7 @@ def test_picks_what_distillation_mended(runs: Path) -> None:
     predict(runs / "kd", "teacher", all_ids - {of_class[0]})
     predict(runs / "alone", "student", all_ids - set(of_class))
     picked = pick(*entries(runs), per_class=2)
-    assert picked.found == len(of_class) - 1
+    assert picked.total == len(of_class) - 1
     surest = sorted(set(of_class) - {of_class[0]}, reverse=True)
     expected = [surest[0], next(one for one in surest if split.at[one, "group"] != split.at[surest[0], "group"])]
     assert picked.ids == expected, "the surest, and no two of a lesion"
@@ -101,13 +100,13 @@ def test_gallery_of_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"{len(test)} test images right that the student alone gets wrong" in capsys.readouterr().out
     found = read_gallery(runs / "kd")
     assert found is not None
-    assert [one.title for one in found.lookers] == ["teacher", "student alone", "distilled"]
-    assert found.lookers[1].source == "alone, student"
+    assert [one.title for one in found.networks] == ["teacher", "student alone", "distilled"]
+    assert found.networks[1].source == "alone, student"
     assert len(found.cases) == test["target"].nunique()
     for case in found.cases:
-        assert [seen.right for seen in case.seen] == [True, False, True]
-        assert case.seen[0].said == case.target
-        assert len({case.picture, *(seen.picture for seen in case.seen)}) > 1
+        assert [shown.right for shown in case.maps] == [True, False, True]
+        assert case.maps[0].predicted == case.target
+        assert len({case.picture, *(shown.picture for shown in case.maps)}) > 1
     assert (runs / "kd" / "explain.html").is_file()
     assert (runs / "kd" / "explain.png").is_file()
 

@@ -35,16 +35,16 @@ def entry(column: int, name: str, shuffled: bool = False) -> Entry:
 
 def test_streams_by_hand() -> None:
     flow = error_flow(entry(1, "alone"), entry(2, "taught", shuffled=True))
-    assert flow.mended == [
+    assert flow.corrected == [
         Stream("mel", "nv", 3, of=5),
         Stream("bkl", "mel", 1, of=1),
         Stream("bkl", "nv", 1, of=1),
     ]
-    assert flow.new == [Stream("nv", "mel", 2, of=6), Stream("bkl", "mel", 1, of=1)]
-    assert (flow.mended_images, flow.new_images) == (5, 3)
+    assert flow.introduced == [Stream("nv", "mel", 2, of=6), Stream("bkl", "mel", 1, of=1)]
+    assert (flow.corrected_images, flow.introduced_images) == (5, 3)
     assert (flow.both_right, flow.both_wrong, flow.otherwise) == (7, 7, 1)
 
 
 def test_a_network_against_itself_mends_nothing() -> None:
     flow = error_flow(entry(1, "one"), entry(1, "one", shuffled=True))
-    assert (flow.mended, flow.new, flow.otherwise) == ([], [], 0)
+    assert (flow.corrected, flow.introduced, flow.otherwise) == ([], [], 0)

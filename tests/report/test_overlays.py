@@ -78,7 +78,7 @@ def test_all_runs_show_the_images_that_are_hard_for_all_of_them(tmp_path: Path) 
     assert chosen(*runs) != chosen(runs[0]), "no run alone would have chosen these"
     assert section.about == (
         "Chosen: the 2 best, 2 median and 4 worst by the mean IoU over the 24 networks shown, the 2 smallest of the "
-        "other targets, 4 of the rest by lot and the largest false alarm, of all 30 test images."
+        "other targets, 4 of the rest at random and the largest false positive, of all 30 test images."
     )
     assert all(figure.svg.count("<b>run") == 24 for figure in section.figures)
 
@@ -105,7 +105,7 @@ def test_of_a_large_test_part_all_runs_keep_one_lot(tmp_path: Path) -> None:
     run = made_up(tmp_path, 1, images=1200)
     (section,) = sections_of(run)
     assert "worst by IoU, the 2 smallest" in section.about
-    assert section.about.endswith("of 500 of the 1\u202f200 test images: a lot that all runs on this split keep.")
+    assert section.about.endswith("of 500 of the 1\u202f200 test images: a random sample, the same in all runs.")
     assert {name for _, name in shown(section)} <= set(ids_to_keep(run.predictions["id"].tolist()))
 
 

@@ -8,13 +8,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fake_run import ALONE, CLASSES, Taught, write_fake_run, write_two
 from page import Page
-from preceptor.report import formatting as words
 from preceptor.report import run_text
-from preceptor.report.run import entries_of, load_run, load_runs
+from preceptor.report.run import Run, entries_of, load_run, load_runs
 from preceptor.report.run_report import render, write_report
 
 
@@ -96,7 +96,7 @@ def test_same_runs_give_the_same_page(page: str, runs: list[Path], tmp_path: Pat
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "paper", replace(ALONE, protocol="paper", epochs=12))
     said = Page(write_report([path], tmp_path / "r.html").read_text()).said
-    assert "Optimistic figures: protocol “paper”" in said
+    assert "Optimistic results: protocol “paper”" in said
     assert "the mean of the last 10." in said
     assert "by which the epoch was chosen" not in said  # there is no validation part
     assert "resamplings" not in said  # a mean over epochs has no predictions to resample
@@ -145,11 +145,55 @@ def test_costs_measured_differently_are_told_apart(runs: list[Path], tmp_path: P
     metrics["networks"]["student"]["cost"]["latency_ms"]["device"] = "H100"
     (copy / "metrics.json").write_text(json.dumps(metrics))
     conditions = run_text.cost_conditions(entries_of(load_runs([*runs, copy])))
-    assert [labels for _, labels in conditions] == [
-        ["student", "kd · teacher", "kd · student"],
-        ["gpu · student"],
-    ]
-    assert "H100" in conditions[1][0]
+    assert conditions[0].endswith("(student, kd · teacher and kd · student).")
+    assert "H100" in conditions[1]
+    assert conditions[1].endswith("(gpu · student).")
+
+
+def test_a_latency_of_a_busy_machine_is_marked(runs: list[Path], tmp_path: Path) -> None:
+    pages = []
+    for load in (0.4, 7.0):
+        copy = shutil.copytree(runs[0], tmp_path / f"load-{load}")
+        metrics = json.loads((copy / "metrics.json").read_text())
+        latency = metrics["networks"]["student"]["cost"]["latency_ms"] | {"device": "cpu", "load": load, "cores": 2}
+        metrics["networks"]["student"]["cost"]["latency_ms"] = latency
+        (copy / "metrics.json").write_text(json.dumps(metrics))
+        pages.append(Page(render(load_runs([copy]))).said)
+    assert "busy machine" not in pages[0]
+    assert "busy machine" in pages[1]
+    assert "Busy machine: other programs took CPU time" in pages[1]
+
+
+def test_of_many_excluded_images_a_few_are_named_and_the_rest_is_folded(tmp_path: Path) -> None:
+    excluded = tuple(f"ISIC_{index:07d}" for index in range(1200))
+    text = render(load_runs([write_fake_run(tmp_path / "run", replace(ALONE, excluded=excluded))]))
+    shown, _, folded = text.partition("<details><summary>and 1\u202f195 more</summary>")
+    assert all(name in shown for name in excluded[:5])
+    assert not any(name in shown for name in excluded[5:])
+    assert excluded[-1] in folded
+
+
+def test_a_network_that_learnt_nothing_is_named_before_the_results(tmp_path: Path) -> None:
+    constant = write_fake_run(tmp_path / "constant", replace(ALONE, images=700))
+    table = pd.read_csv(constant / "predictions.csv", dtype=str).assign(predicted="nv")
+    table.to_csv(constant / "predictions.csv", index=False)
+    chance = write_fake_run(tmp_path / "chance", replace(ALONE, images=700, networks={"student": Taught(skill=0.0)}))
+    good = write_fake_run(tmp_path / "good", replace(ALONE, images=700))
+    before = [Page(text[: text.index('id="results"')]).said for text in map(render, map(load_one, (constant, chance)))]
+    assert "student predicts nv for every test image." in before[0]
+    assert "student is not shown to be better than chance: balanced accuracy" in before[1]
+    assert "Networks that learnt nothing" not in render(load_one(good))
+
+
+def load_one(path: Path) -> list[Run]:
+    return load_runs([path])
+
+
+def test_a_run_of_one_epoch_has_no_charts_of_it(tmp_path: Path) -> None:
+    text = render(load_runs([write_fake_run(tmp_path / "short", replace(ALONE, epochs=1))]))
+    training = text[text.index('id="training"') : text.index('id="data"')]
+    assert "<svg" not in training
+    assert "One epoch makes no curve" in training
 
 
 @pytest.fixture

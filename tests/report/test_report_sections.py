@@ -103,7 +103,7 @@ def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> Non
     table = alone.predictions.merge(taught.predictions, on=["id", "target"], suffixes=("_alone", "_taught"))
     wrong = table["predicted_alone"] != table["target"]
     mended = table[wrong & (table["predicted_taught"] == table["target"])]
-    assert f"{len(mended)} errors mended" in said
+    assert f"{len(mended)} errors corrected" in said
     name, called = mended.groupby(["target", "predicted_alone"]).size().idxmax()
     so = table[(table["target"] == name) & (table["predicted_alone"] == called)]
     assert f"{name} {called} {(so['predicted_taught'] == name).sum()} of {len(so)}" in said
@@ -132,7 +132,7 @@ def test_areas_are_written_out_where_the_panels_have_no_room(page: str, explaine
     assert "area under the curve" not in page
     assert "area under the curve" in explained[1]
     for entry in entries_of(load_runs([explained[0]])):
-        areas = [row["areas"][0] for row in area_table([entry], entry.run.classes)]
+        ((_, areas),) = area_table([entry], entry.run.classes)
         assert np.mean(areas) == pytest.approx(entry.test["macro_auc"])
         assert all(f"<td>{area:.3f}</td>" in explained[1] for area in areas)
 
@@ -173,6 +173,9 @@ def test_a_gallery_of_quick_runs_says_that_it_is_no_evidence(tmp_path: Path) -> 
 
 def test_broken_gallery_is_named(runs: list[Path], tmp_path: Path) -> None:
     path = shutil.copytree(runs[0], tmp_path / "run")
-    (path / "explain.json").write_text('{"format": 1}')
+    (path / "explain.json").write_text('{"format": 2}')
     with pytest.raises(PreceptorError, match=r"explain\.json is no gallery"):
+        read_gallery(path)
+    (path / "explain.json").write_text('{"format": 1}')
+    with pytest.raises(PreceptorError, match="its format is 1"):
         read_gallery(path)

@@ -58,7 +58,7 @@ def test_differences_carry_their_sign(tmp_path: Path) -> None:
     assert loss.better["balanced_accuracy"] is False
     assert loss.interval is not None
     assert loss.interval.high < 0
-    sentences = [one["sentence"] for one in run_text.findings(found)]
+    sentences = [sentence for _, sentence in run_text.findings(found)]
     assert sentences[0].startswith("gained ")
     assert sentences[2].startswith("lost ")
     assert "below its teacher" in sentences[3]

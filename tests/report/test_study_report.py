@@ -15,7 +15,7 @@ import pytest
 from browser import CHROMIUM, look
 from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
-from preceptor.evaluation.statistics import corrected_t_test, holm
+from preceptor.evaluation.statistics import corrected_t_test, holm, holm_levels
 from preceptor.report.study_compare import BETTER, SAME, UNTESTED, WORSE, compare
 from preceptor.report.study_figures import costs_of, forest, label_places, pareto_front
 from preceptor.report.study_report import write_study_report
@@ -78,9 +78,22 @@ def test_rows_are_compared_on_the_cells_that_both_have(folder: Path) -> None:
         common = sorted(mine.keys() & theirs.keys())
         share = np.mean([one.line.runs[key].test_share for key in common])
         tests.append(corrected_t_test([mine[key] - theirs[key] for key in common], share))
-        assert one.test == tests[-1]
+        assert one.test == tests[-1].at_level(one.level)
         assert one.test.folds == {"RKD": 2, "FitNet": 2}.get(one.line.row.name, 3)
-    assert [one.adjusted for one in found.versus["balanced_accuracy"]] == holm([test.p for test in tests])
+    p_values = [test.p for test in tests]
+    assert [one.adjusted for one in found.versus["balanced_accuracy"]] == holm(p_values)
+    assert [one.level for one in found.versus["balanced_accuracy"]] == holm_levels(p_values)
+
+
+def test_an_interval_excludes_zero_exactly_when_the_corrected_p_is_significant(tmp_path: Path) -> None:
+    study = replace(SMALL, folds=(0, 1, 2, 3, 4), images=1000, epochs=1)
+    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    tested = [one for versus in found.versus.values() for one in versus if one.adjusted is not None]
+    assert {one.verdict for one in tested} >= {BETTER, SAME}
+    for one in tested:
+        assert (one.test.low > 0 or one.test.high < 0) == (one.adjusted < 0.05), one
+    assert {one.level for one in tested} > {0.95}
+    )
 
 
 def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> None:
@@ -114,7 +127,8 @@ def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
     values, base = kd.line.values("accuracy"), kd.baseline.values("accuracy")
     gap = {key: values[key] - base[key] for key in ((0, 0), (0, 1), (1, 0), (2, 1))}
     share = float(np.mean([kd.line.runs[key].test_share for key in gap]))
-    assert kd.test == corrected_t_test([(gap[0, 0] + gap[0, 1]) / 2, gap[1, 0], gap[2, 1]], share)
+    test = corrected_t_test([(gap[0, 0] + gap[0, 1]) / 2, gap[1, 0], gap[2, 1]], share)
+    assert kd.test == test.at_level(kd.level)
     assert (resnet.test.folds, kd.test.folds) == (3, 3)
     write_study_report(tmp_path / "s")
     table = pd.read_csv(tmp_path / "s/table.csv").set_index(["row", "metric"])
@@ -159,7 +173,7 @@ def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
     plan.write_text(plan.read_text().replace("macro_auc", "macro_ouc"))  # as older versions let it pass
     found = compare(read_study(folder), samples=50)
     assert [one.test.reason for one in found.versus["macro_ouc"]] == [
-        "ResNet50 and Student alone without this figure",
+        "ResNet50 and Student alone without this metric",
         "no cell in common",
     ]
 
@@ -216,7 +230,7 @@ def test_quick_is_no_evidence_anywhere(tmp_path: Path) -> None:
     assert (folder / "report.md").read_text().startswith("# Distillation on ISIC 2019 (SSD-KD, table 2) (quick: not")
     assert (folder / "table.tex").read_text().count("quick: not evidence") == 2
     assert set(pd.read_csv(folder / "table.csv")["evidence"]) == {"quick: not evidence"}
-    assert "Wang et al." not in body.split("The plan, settled")[0]  # of other data
+    assert "Wang et al." not in body.split("The resolved plan")[0]  # of other data
 
 
 def test_masks_have_no_classes(tmp_path: Path) -> None:
@@ -250,8 +264,8 @@ def test_latex_is_escaped(tmp_path: Path) -> None:
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     study = replace(SMALL, rows=("ResNet50", "Student alone"), protocol="paper", epochs=12)
     found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
-    assert "Optimistic figures: protocol “paper”" in dict(warnings(found))
-    assert "> **Optimistic figures: protocol “paper”.**" in as_markdown(found)
+    assert "Optimistic results: protocol “paper”" in dict(warnings(found))
+    assert "> **Optimistic results: protocol “paper”.**" in as_markdown(found)
 
 
 def test_rows_that_are_one_run_are_named(tmp_path: Path) -> None:
