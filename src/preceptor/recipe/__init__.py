@@ -221,6 +221,10 @@ class Recipe(Section):
         """Whose draw of a view a network sees: its own, or that of another network."""
         return self.views[network].same_as or network
 
+    def mixup(self, network: str) -> float | None:
+        """Return α of the mixup in what a network sees."""
+        return self.views[self.draw(network)].mixup
+
     @staticmethod
     def _must_know(key: str, name: str, known: list[str]) -> None:
         if name not in known:

@@ -19,11 +19,15 @@ class View(Section):
 
     ``extra_transforms`` shows each image again under exact transforms, every time with a draw of its own: with
     ``[rot90, rot180, rot270]`` a batch of B images becomes 4·B views, the upright ones first (SSKD, Xu et al. 2020).
+    ``mixup`` (Zhang et al. 2018) adds the next image of the batch to each: λ·x + (1-λ)·x', one λ a batch, drawn from
+    Beta(α, α) and then max(λ, 1-λ), as in Beyer et al. 2022; 1.0 makes it uniform. Losses that read labels are mixed
+    likewise. With several processes each mixes the images of its own share.
     """
 
     policy: str | Policy | None = None
     same_as: str | None = None
     extra_transforms: Annotated[list[Transform], Field(min_length=1)] | None = None
+    mixup: Annotated[float, Field(gt=0)] | None = None
 
     @field_validator("policy", mode="before")
     @classmethod
@@ -47,11 +51,13 @@ class View(Section):
             raise ValueError("needs either policy or same_as")
         if self.same_as is not None and self.extra_transforms is not None:
             raise ValueError("extra_transforms belongs to the view that has a policy; same_as sees what that one sees")
+        if self.same_as is not None and self.mixup is not None:
+            raise ValueError("mixup belongs to the view that has a policy; same_as sees what that one sees")
         return self
 
     @model_serializer(mode="wrap")
     def _short(self, handler: Any) -> Any:
-        short = isinstance(self.policy, str) and self.extra_transforms is None
+        short = isinstance(self.policy, str) and self.extra_transforms is None and self.mixup is None
         return self.policy if short else without_defaults(self, handler(self))
 
     def resolved(self) -> Policy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,16 +12,22 @@ from torch import Tensor
 from preceptor.data.batches import Batch, shard
 from preceptor.data.views import draw_again, render
 from preceptor.recipe import Recipe
-from preceptor.utils.randomness import generator
+from preceptor.utils.randomness import generator, seed_of
 
 
 @dataclass(frozen=True)
 class Views:
-    """Views of n images by network: images (V·n, 3, S, S) in [0, 1], all upright views first, and their masks
-    (V·n, S, S) int64 where the task has masks."""
+    """Views of n images, by network.
+
+    Attributes:
+        images: (V·n, 3, S, S) in [0, 1], all upright views first.
+        masks: (V·n, S, S) int64, where the task has masks.
+        mixed: λ of mixup, where a network's view has it.
+    """
 
     images: dict[str, Tensor]
     masks: dict[str, Tensor]
+    mixed: dict[str, float] = field(default_factory=dict)
 
 
 def make_views(
@@ -33,17 +39,17 @@ def make_views(
     rank: int = 0,
     world: int = 1,
 ) -> Views:
-    """Draws and renders the views of some networks; those that see the same share the tensors.
+    """Draw and render the views of some networks; those that see the same share the tensors.
 
     Args:
-        networks: which ones look.
+        networks: their names.
         batch: this process's share of the global batch.
         whole: images of the global batch; its draws do not depend on the number of processes.
         rng_key: (seed, epoch, step).
     """
     origin = {name: recipe.views[name].same_as or name for name in networks}
     mine = shard(np.arange(whole), rank, world)
-    images, masks = {}, {}
+    images, masks, mixed = {}, {}, {}
     for name in dict.fromkeys(origin.values()):
         extra = recipe.transforms(name)
         drawn = draw_again(recipe.views[name].resolved(), whole, extra, generator(*rng_key, f"views/{name}"))
@@ -54,10 +60,31 @@ def make_views(
         images[name], warped = render(_again(batch.images, views), drawn, wanted)
         if warped is not None:
             masks[name] = warped.long()
+        alpha = recipe.views[name].mixup
+        if alpha is not None:
+            mixed[name] = mixing_share(alpha, rng_key, name)
+            images[name] = mix(images[name], mixed[name], len(mine))
     return Views(
         {name: images[source] for name, source in origin.items()},
         {name: masks[source] for name, source in origin.items() if source in masks},
+        {name: mixed[source] for name, source in origin.items() if source in mixed},
     )
+
+
+def mixing_share(alpha: float, rng_key: tuple[int, int, int], view: str) -> float:
+    """Draw λ = max(x, 1-x), x from Beta(α, α), for one batch of a view."""
+    share = float(np.random.default_rng(seed_of(*rng_key, f"mixup/{view}")).beta(alpha, alpha))
+    return max(share, 1 - share)
+
+
+def mix(images: Tensor, share: float, count: int) -> Tensor:
+    """Return λ·x + (1-λ)·x' with the next image of the batch, in each block of ``count`` views.
+
+    >>> mix(torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1, 1), 0.75, 3).flatten()
+    tensor([1.2500, 2.2500, 2.5000])
+    """
+    blocks = images.unflatten(0, (-1, count))
+    return torch.lerp(blocks.roll(-1, dims=1), blocks, share).flatten(0, 1)
 
 
 def _again(images: Tensor, views: int) -> Tensor:

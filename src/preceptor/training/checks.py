@@ -154,6 +154,18 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
                 f"{place}: {source} and {learner} do not see the same views",
                 remedy=f"set views.{source}.same_as={learner}",
             )
+        if recipe.draw(source) != recipe.draw(learner) and (recipe.mixup(source) or recipe.mixup(learner)):
+            raise PreceptorError(
+                f"{place}: {source} and {learner} see images that are mixed otherwise, and cannot be compared",
+                remedy=f"set views.{source}.same_as={learner}, or leave mixup out",
+            )
+    if recipe.mixup(learner) and any(
+        feed in ("rows", "masks") or feed.endswith(".bank") for feed in spec.feeds.values()
+    ):
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} reads one image's own row or mask, which mixup has mixed with another",
+            remedy=f"leave views.{recipe.draw(learner)}.mixup out",
+        )
     several = bool(recipe.transforms(learner))
     if spec.tells_views_apart:
         if not several:

@@ -158,7 +158,9 @@ class Training:
         sizes = [len(one) for one in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*rng_key, "dropout", rank))
         seen = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
-        losses, projections, critics = self.wrapped(seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks)
+        losses, projections, critics = self.wrapped(
+            seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks, seen.mixed
+        )
         terms = [weights[name] * loss for name, loss in losses.items()]
         loss = torch.stack([*terms, *critics.values()]).sum()
         stepped = self.descent.backward(loss, step, len(self.plan(epoch)))

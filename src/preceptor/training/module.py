@@ -64,13 +64,14 @@ class DistillationModel(nn.Module):
         rng_key: tuple[int, int, int],
         sizes: list[int],
         masks: Mapping[str, Tensor] | None = None,
+        mixed: Mapping[str, float] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Return the unweighted losses of the objectives that count in this epoch, by name; the projections that memory
         banks store after the step, by network; and the losses of critics, by the name of their objective.
 
         Args:
             views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
-            labels, rows, rng_key, sizes, masks: see :class:`LossInputs`.
+            labels, rows, rng_key, sizes, masks, mixed: see :class:`LossInputs`.
         """
         active = [self.objective(name) for name in self.active(rng_key[1])]
         needed = self.needed(rng_key[1])
@@ -81,7 +82,17 @@ class DistillationModel(nn.Module):
         }
         classifiers = {name: network.classifier for name, network in self.networks.items()}
         with torch.autocast(labels.device.type, enabled=False):
-            inputs = LossInputs(outputs, self.banks, labels, rows, masks or {}, rng_key, sizes, classifiers)  # type: ignore[arg-type]
+            inputs = LossInputs(
+                outputs=outputs,
+                banks=self.banks,  # type: ignore[arg-type]
+                labels=labels,
+                rows=rows,
+                masks=masks or {},
+                rng_key=rng_key,
+                sizes=sizes,
+                classifiers=classifiers,  # type: ignore[arg-type]
+                mixed=mixed or {},
+            )
             losses = {objective.objective.name: objective(inputs) for objective in active}
             critics = {term.objective.name: term.critic_loss(inputs) for term in active if term.spec.critic}
         projections = {name: outputs[name].projection for name in self.banks if name in outputs}

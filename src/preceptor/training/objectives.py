@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class LossInputs:
         rng_key: (seed, epoch, step), for random draws.
         sizes: images of each process in this step.
         classifiers: the last layer of each network.
+        mixed: λ of mixup by network; the partner of each image is the next one of the batch.
     """
 
     outputs: Mapping[str, NetworkOutput]
@@ -45,6 +46,7 @@ class LossInputs:
     rng_key: tuple[int, int, int]
     sizes: list[int]
     classifiers: Mapping[str, nn.Module] = field(default_factory=dict)
+    mixed: Mapping[str, float] = field(default_factory=dict)
 
 
 class ObjectiveModule(nn.Module):
@@ -111,6 +113,13 @@ class ObjectiveModule(nn.Module):
         return torch.stack(values).sum()
 
     def _value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
+        share = step.mixed.get(self.objective.learner)
+        if share is None or "labels" not in self.spec.feeds.values():
+            return self._plain_value(loss, source, step)
+        partners = replace(step, labels=step.labels.roll(-1))
+        return share * self._plain_value(loss, source, step) + (1 - share) * self._plain_value(loss, source, partners)
+
+    def _plain_value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
         inputs = {name: self._input(name, feed, source, step) for name, feed in self.spec.feeds.items()}
         if len(step.sizes) == 1:
             return loss(**inputs)
