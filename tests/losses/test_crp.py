@@ -81,6 +81,26 @@ def test_carried_centroids_follow_the_bank() -> None:
     torch.testing.assert_close(after, loss(points, other, bank.rows, bank.rows))
 
 
+def test_the_official_form_reads_the_banks_after_their_update() -> None:
+    points, other = torch.randn(2, 5, SIZE, generator=generator(1))
+    rows = torch.tensor([0, 9, 14, 0, 16])  # one image twice
+    loss = CategoricalRelation("official")
+    banks = [MemoryBank(LABELS, SIZE, 4, generator(side)) for side in range(2)]
+    before = loss(points, other, *banks)
+    ahead = loss(points, other, *banks, rows)
+    for bank, projections in zip(banks, (points, other), strict=True):
+        bank.update(rows, projections)
+    torch.testing.assert_close(ahead, loss(points, other, *banks))
+    assert not torch.isclose(before, ahead)
+
+
+def test_the_papers_form_reads_the_banks_as_they_are() -> None:
+    points, other = torch.randn(2, 5, SIZE, generator=generator(1))
+    banks = [MemoryBank(LABELS, SIZE, 4, generator(side)) for side in range(2)]
+    loss = CategoricalRelation("paper", 0.07)
+    assert torch.equal(loss(points, other, *banks), loss(points, other, *banks, torch.arange(5)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"variant": "code"}, "paper or official"), ({"temperature": 0.0}, "temperature")],

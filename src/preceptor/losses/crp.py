@@ -23,6 +23,7 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
         "teacher": teacher,
         "student_bank": MemoryBank(labels, 8, 4, generator),
         "teacher_bank": MemoryBank(labels, 8, 4, generator),
+        "rows": torch.randperm(len(labels), generator=generator)[:batch],
     }
     return {"variant": "official", "row_labels": labels}, inputs
 
@@ -34,9 +35,11 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
         "teacher": "from.projection",
         "student_bank": "to.bank",
         "teacher_bank": "from.bank",
+        "rows": "rows",
     },
     trains=("student",),
     facts={"row_labels": "row_labels"},
+    relates_images=True,  # the centroids after the update are those of the whole batch's
     example=_example,
 )
 class CategoricalRelation(nn.Module):
@@ -48,7 +51,8 @@ class CategoricalRelation(nn.Module):
 
     Args:
         variant: ``paper``: as in the text, which has no τ; the relation is then nearly flat, since a cosine lies within
-            ±1. ``official``: as in the authors' code, τ = 0.07 and C_i the mean of max(row, 0).
+            ±1. ``official``: as in the authors' code, τ = 0.07, C_i the mean of max(row, 0), and the banks read as the
+            batch's own update leaves them.
         temperature: τ; that of the variant by default.
         row_labels: (N,) class of each row, for banks that are plain tensors; the engine gives it.
 
@@ -73,6 +77,7 @@ class CategoricalRelation(nn.Module):
         super().__init__()
         if variant not in ("paper", "official"):
             raise PreceptorError(f"variant: {variant!r}", expected="paper or official")
+        self.reads_after = variant == "official"
         if temperature is None:
             temperature = 0.07 if variant == "official" else 1.0
         check_positive(temperature=temperature)
@@ -81,7 +86,12 @@ class CategoricalRelation(nn.Module):
 
     @full_precision
     def forward(
-        self, student: Tensor, teacher: Tensor, student_bank: Tensor | MemoryBank, teacher_bank: Tensor | MemoryBank
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        student_bank: Tensor | MemoryBank,
+        teacher_bank: Tensor | MemoryBank,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """Scalar.
 
@@ -91,21 +101,24 @@ class CategoricalRelation(nn.Module):
             student_bank: the bank, whose centroids are at hand; or its rows (N, d), from which they are computed. A
                 constant.
             teacher_bank: likewise.
+            rows: (B,) these images' rows of the banks, with which ``official`` reads a MemoryBank as its update will
+                leave it. Without them, and of plain rows (N, d), the bank is taken as it is.
         """
-        ours = self._log_relation(student, student_bank)
-        theirs = self._log_relation(teacher.detach(), teacher_bank)
+        ours = self._log_relation(student, student_bank, rows)
+        theirs = self._log_relation(teacher.detach(), teacher_bank, rows)
         return (theirs.exp() * (theirs - ours)).sum(dim=1).mean().to(student.dtype)
 
-    def _log_relation(self, projections: Tensor, bank: Tensor | MemoryBank) -> Tensor:
+    def _log_relation(self, projections: Tensor, bank: Tensor | MemoryBank, rows: Tensor | None) -> Tensor:
         # float64, at B×C nothing: two relations that nearly agree differ by less than float32 resolves
-        directions = functional.normalize(self._centroids(bank), dim=1)
+        after = (rows, projections) if self.reads_after and rows is not None else None
+        directions = functional.normalize(self._centroids(bank, after), dim=1)
         cosines = functional.normalize(projections.double(), dim=1) @ directions.T
         return functional.log_softmax(cosines / self.temperature, dim=1)
 
     @torch.no_grad()
-    def _centroids(self, bank: Tensor | MemoryBank) -> Tensor:
+    def _centroids(self, bank: Tensor | MemoryBank, after: tuple[Tensor, Tensor] | None) -> Tensor:
         if isinstance(bank, MemoryBank):
-            return bank.centroids(self.rectified)
+            return bank.centroids(self.rectified, after)
         if self.row_labels is None:
             raise PreceptorError("crp: a bank without labels", remedy="pass row_labels, or a MemoryBank")
         classes = int(self.row_labels.max()) + 1

@@ -1,4 +1,4 @@
-"""What a network last said of every training image, and where its classes lie."""
+"""Memory banks: a moving average of the projections of every training image, and the centroids of their classes."""
 
 from __future__ import annotations
 
@@ -71,25 +71,17 @@ class MemoryBank(nn.Module):
             index: (B,) rows; one that is named several times (views of one image) takes the mean of its projections.
             projections: (B, d), of any floating type.
         """
-        same = index[:, None] == index
-        share = same.to(self.rows.dtype) / same.sum(1, keepdim=True)
-        projections = share @ projections.to(self.rows.dtype)
-        old = self.rows[index]
-        new = functional.normalize(torch.lerp(projections, old, self.momentum), dim=1)
-        # one occurrence speaks for all, so that all write the same bits, and alone moves the sums
-        speaker = same.byte().argmax(1)
-        new = new[speaker]
-        counted = speaker == torch.arange(len(index), device=index.device)
-        labels = self.row_labels[index]
-        for sums, now, then in (
-            (self.class_sums, new, old),
-            (self.rectified_sums, new.relu(), old.relu()),
-        ):
-            sums.index_add_(0, labels, (now.to(sums.dtype) - then.to(sums.dtype)) * counted[:, None])
+        new, counted = self._moved(index, projections)
+        for sums, rectified in ((self.class_sums, False), (self.rectified_sums, True)):
+            sums.index_add_(0, self.row_labels[index], self._difference(index, new, counted, rectified))
         self.rows[index] = new
 
-    def centroids(self, rectified: bool = False) -> Tensor:
-        """(C, d) float64: the mean row of each class, or the mean of max(row, 0).
+    def centroids(self, rectified: bool = False, after: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return (C, d) float64: the mean row of each class, or the mean of max(row, 0).
+
+        Args:
+            rectified: which of the two.
+            after: (index, projections) of an update that is yet to come: the centroids as it will leave them.
 
         Raises:
             PreceptorError: a class has no rows.
@@ -100,7 +92,27 @@ class MemoryBank(nn.Module):
                 remedy="leave these classes out of the data, or use fewer folds",
             )
         sums = self.rectified_sums if rectified else self.class_sums
+        if after is not None:
+            index, projections = after
+            moved = self._difference(index, *self._moved(index, projections.detach()), rectified)
+            sums = sums.index_add(0, self.row_labels[index], moved)
         return sums / self.class_counts[:, None]
+
+    def _moved(self, index: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows that an update writes, (B, d), and which of them count for a row named several times."""
+        same = index[:, None] == index
+        share = same.to(self.rows.dtype) / same.sum(1, keepdim=True)
+        projections = share @ projections.to(self.rows.dtype)
+        new = functional.normalize(torch.lerp(projections, self.rows[index], self.momentum), dim=1)
+        # the first occurrence stands for all, so that all write the same bits, and it alone moves the sums
+        first = same.byte().argmax(1)
+        return new[first], first == torch.arange(len(index), device=index.device)
+
+    def _difference(self, index: Tensor, new: Tensor, counted: Tensor, rectified: bool) -> Tensor:
+        old, dtype = self.rows[index], self.class_sums.dtype
+        if rectified:
+            new, old = new.relu(), old.relu()
+        return (new.to(dtype) - old.to(dtype)) * counted[:, None]
 
     def extra_repr(self) -> str:
         count, size = self.rows.shape

@@ -12,13 +12,16 @@ from preceptor.recipe.section import Positive, Section, without_defaults
 class Ramp(Section):
     """A weight that grows from about 0 to ``to`` over ``epochs`` epochs after ``start`` (0 before it).
 
-    ``gaussian`` is to·exp(-5(1-t/epochs)²), the usual ramp of mean teachers; ``linear`` is to·t/epochs.
+    ``gaussian`` is to·exp(-5(1-t/epochs)²), the usual ramp of mean teachers; ``linear`` is to·t/epochs; t counts from
+    ``start``. Before epoch ``on`` the weight is 0, though t counts on: the released code of CRCKD counts from epoch 0
+    and switches its terms on at 20, at .574.
     """
 
     ramp: Literal["gaussian", "linear"]
     epochs: Positive
     to: float = 1.0
     start: Annotated[int, Field(ge=0)] = 0
+    on: Annotated[int, Field(ge=0)] = 0
 
     @model_serializer(mode="wrap")
     def _short(self, handler: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an objective weighs in an epoch."""
+"""Weights of objectives over the epochs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from preceptor.recipe import Ramp, Steps
 
 
 def weight_at(weight: float | Ramp | Steps, epoch: int) -> float:
-    """The weight in ``epoch``, counted from 0; see :class:`preceptor.recipe.Ramp` and ``Steps`` for the formulas."""
+    """Return the weight in ``epoch``, counted from 0; :class:`preceptor.recipe.Ramp` and ``Steps`` have the formulas.
+
+    >>> ramp = Ramp(ramp="gaussian", epochs=30, on=20)
+    >>> [round(weight_at(ramp, epoch), 3) for epoch in (0, 19, 20, 25, 30)]
+    [0.0, 0.0, 0.574, 0.87, 1.0]
+    """
     if isinstance(weight, Steps):
         return weight.steps[max(start for start in weight.steps if start <= epoch)]
     if not isinstance(weight, Ramp):
         return weight
-    if epoch < weight.start:
+    if epoch < max(weight.start, weight.on):
         return 0.0
     share = min((epoch - weight.start) / weight.epochs, 1.0)
     return weight.to * (math.exp(-5 * (1 - share) ** 2) if weight.ramp == "gaussian" else share)

@@ -53,8 +53,11 @@ class DistillationModel(nn.Module):
         return {name: weight for name, weight in weights.items() if weight}
 
     def needed(self, epoch: int) -> set[str]:
-        """Return the networks that an objective reads in this epoch; the others are not run."""
-        return {network for name in self.active(epoch) for network in self.objective(name).networks}
+        """Return the networks that an objective reads in this epoch, and those with a memory bank; others are not run.
+
+        Banks follow every step, whichever objective counts, so that one that starts later finds rows that were learned.
+        """
+        return {network for name in self.active(epoch) for network in self.objective(name).networks} | {*self.banks}
 
     def forward(
         self,
