@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from preceptor.losses.ccd import ContrastiveRepresentation
+from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.fitnet import FitNet
 from preceptor.losses.kl import KLDivergence
 from preceptor.losses.registry import LOSSES, LossSpec
@@ -86,6 +87,11 @@ def test_a_loss_in_another_precision_than_its_inputs_is_refused() -> None:
     maps = torch.zeros(2, 3, 4, 4).double()
     with pytest.raises(PreceptorError, match="parameters of the loss"):
         FitNet(3, 3)(maps, maps)
+
+
+def test_classes_that_are_no_whole_numbers_are_refused() -> None:
+    with pytest.raises(PreceptorError, match=r"cross_entropy: labels is of type torch\.float32"):
+        CrossEntropy()(torch.zeros(2, 3), torch.tensor([0.7, 1.2]))
 
 
 def test_arguments_may_be_named() -> None:

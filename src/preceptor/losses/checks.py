@@ -74,6 +74,7 @@ def check_inputs(loss: nn.Module, arguments: Mapping[str, Any]) -> None:
     else:
         _check_batch(name, rows | images)
     _check_classes(name, {a: rows[a] for a, feed in feeds.items() if feed.endswith(".logits") and a in rows})
+    _check_indices(name, images)
     _check_device(name, loss, rows | images)
     _check_precision(name, loss, rows)
 
@@ -119,6 +120,12 @@ def _check_classes(loss: str, logits: Mapping[str, Tensor]) -> None:
         raise PreceptorError(
             f"{loss}: logits of different classes: {_shapes(logits)}", expected="the same classes in both networks"
         )
+
+
+def _check_indices(loss: str, images: Mapping[str, Tensor]) -> None:
+    for label, tensor in images.items():  # several labels an image, (B, L), may be probabilities
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            raise PreceptorError(f"{loss}: {label} is of type {tensor.dtype}", expected="whole numbers")
 
 
 def _check_device(loss: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
