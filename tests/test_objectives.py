@@ -311,11 +311,11 @@ def test_banks_take_in_what_was_said_after_the_step() -> None:
     room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
     assert set(room.banks) == {"student", "teacher"}
     before = {name: bank.rows.clone() for name, bank in room.banks.items()}
-    _, said = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
+    _, projections, _ = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
     assert all(torch.equal(bank.rows, before[name]) for name, bank in room.banks.items()), "not before the step"
-    room.after_batch(0, torch.arange(4), said, [4], True)
+    room.after_batch(0, torch.arange(4), projections, [4], True)
     for name, bank in room.banks.items():
-        expected = nn.functional.normalize(0.5 * before[name][:4] + 0.5 * said[name], dim=1)
+        expected = nn.functional.normalize(0.5 * before[name][:4] + 0.5 * projections[name], dim=1)
         torch.testing.assert_close(bank.rows[:4], expected)
         assert torch.equal(bank.rows[4:], before[name][4:])
         assert f"banks.{name}.rows" in room.state_dict()
