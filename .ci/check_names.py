@@ -2,8 +2,8 @@
 
     python .ci/check_names.py src tests benchmarks examples
 
-``said``, ``found``, ``told``, ``seen`` and ``look`` are never names of variables, arguments or attributes. ``one`` is not
-the name of a loop variable or argument; as the first of a pair (``one, other``) it is a word of the field.
+``said``, ``found``, ``told``, ``seen`` and ``look`` are never names of variables, arguments or attributes. ``one`` is
+not the name of a loop variable or argument; as the first of a pair (``one, other``) it is a word of the field.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name in BANNED:
             yield node.lineno, node.name
-        elif isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
-            if node.target.id == VAGUE:
-                yield node.target.lineno, VAGUE
+        elif isinstance(node, ast.For | ast.comprehension) and getattr(node.target, "id", None) == VAGUE:
+            yield node.target.lineno, VAGUE
 
 
 def main(folders: list[str]) -> int:

@@ -305,7 +305,7 @@ def test_terms_look_at_the_networks_that_feed_them() -> None:
 # --- memory banks -----
 
 
-def test_banks_take_in_what_was_said_after_the_step() -> None:
+def test_banks_store_projections_after_the_step() -> None:
     """Each network's own projections, into the rows of the images that were seen, and into no others."""
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
     room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()

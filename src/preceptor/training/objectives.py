@@ -246,12 +246,11 @@ def _fact(
     assert network is not None
     if what == "feature_channels":
         return network.feature_channels(feature_points(objective, spec, side))
-    return {
-        "classes": len(network.architecture.classes),
-        "channels": network.channels,
-        "embedding": network.embedding_size,
-        "projection": network.projection_size,
-    }[what]
+    if what == "classes":
+        return len(network.architecture.classes)
+    return getattr(
+        network, {"channels": "channels", "embedding": "embedding_size", "projection": "projection_size"}[what]
+    )
 
 
 def _gathered(value: Any, sizes: list[int]) -> Any:
