@@ -99,11 +99,11 @@ def fsp(device: torch.device) -> Iterator[Comparison]:
     student, teacher = zip(*points, strict=True)
     loss = SolutionFlow((first, second), (first, second))
 
-    def matrix(one: Tensor, other: Tensor) -> Tensor:
-        return (one.flatten(2)[:, :, None] * other.flatten(2)[:, None]).mean(3)
+    def matrix(early: Tensor, late: Tensor) -> Tensor:
+        return (early.flatten(2)[:, :, None] * late.flatten(2)[:, None]).mean(3)
 
-    def literal(one: Tensor, other: Tensor) -> Tensor:
-        return functional.mse_loss(matrix(one, other), matrix(*(point.to(one.dtype) for point in teacher)))
+    def literal(early: Tensor, late: Tensor) -> Tensor:
+        return functional.mse_loss(matrix(early, late), matrix(*(point.to(early.dtype) for point in teacher)))
 
     shape = f"B {batch}, K {first} and {second}, {side}×{side}"
     yield compare("fsp", shape, student, lambda *points: loss(list(points), list(teacher)), literal, literal, repeats=2)
@@ -217,16 +217,16 @@ def temperature(device: torch.device) -> Iterator[Comparison]:
         optimiser.step(closure)  # type: ignore[arg-type]
         return value.item()
 
-    best, found = 1 / brentq(slope, 1e-4, 1e2, xtol=1e-15), fit_temperature(rows, targets)
+    best, fitted = 1 / brentq(slope, 1e-4, 1e2, xtol=1e-15), fit_temperature(rows, targets)
     slow, quick = seconds(literal, lambda: fit_temperature(rows, targets), repeats=3)
     large, small = extra_memory(literal, torch.device("cpu")), _numpy_memory(lambda: fit_temperature(rows, targets))
     yield Comparison(
-        name=f"temperature {literal():.2f} -> {found:.2f}",
+        name=f"temperature {literal():.2f} -> {fitted:.2f}",
         shape=f"N {images}, C {classes}",
         speedup=slow / quick,
         memory_ratio=large / small,
-        max_rel_error_value=abs(found - best) / best,
-        max_rel_error_grad=float(np.abs(slope(1 / found)) / np.abs(slope(1.0))),
+        max_rel_error_value=abs(fitted - best) / best,
+        max_rel_error_grad=float(np.abs(slope(1 / fitted)) / np.abs(slope(1.0))),
         literal_seconds=slow,
         seconds=quick,
         literal_bytes=large,

@@ -33,11 +33,11 @@ def maxima(feature_map: Tensor, window: tuple[int, int]) -> list[Tensor]:
 
 
 def literal_pairwise(student: Tensor, teacher: Tensor, window: tuple[int, int], official: bool) -> Tensor:
-    def similarity(one: Tensor, other: Tensor) -> Tensor:
-        lengths = [node.square().sum().sqrt() for node in (one, other)]
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        lengths = [node.square().sum().sqrt() for node in (a, b)]
         if official:
             lengths = [length.detach() + 1e-8 for length in lengths]
-        return (one / lengths[0] * other / lengths[1]).sum()
+        return (a / lengths[0] * b / lengths[1]).sum()
 
     total, count = student.new_zeros(()), 0
     for ours, theirs in zip(student, teacher, strict=True):

@@ -111,5 +111,5 @@ class RegionAffinity(nn.Module):
         counts = members.sum(1, keepdim=True)
         counts = torch.cat([counts[:, :, :1].clamp(min=1), counts[:, :, 1:] + 1], 2)
         means = region_sums(feature_map, members) / counts
-        first, second = torch.triu_indices(self.classes, self.classes, 1)
+        first, second = torch.triu_indices(self.classes, self.classes, 1, device=masks.device)
         return functional.cosine_similarity(means[:, :, first], means[:, :, second], dim=1)
