@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.statistics import Resampling, resampled_classes, resampled_masks
+from preceptor.report.entries import LabelledRun, load_runs
 from preceptor.report.intervals import interval
-from preceptor.report.run import Run, load_runs
 
 FIGURES = {"classification": resampled_classes, "segmentation": resampled_masks}
 
@@ -52,7 +52,7 @@ def main() -> None:
     )
 
 
-def pooled(runs: Sequence[Run], network: str, part: str) -> pd.DataFrame:
+def pooled(runs: Sequence[LabelledRun], network: str, part: str) -> pd.DataFrame:
     """A network's rows of one part of all runs, with their groups, in one order."""
     tables = []
     for run in runs:

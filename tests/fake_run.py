@@ -215,13 +215,28 @@ def _recipe(run: FakeRun) -> dict[str, Any]:
         "batch_size": 32,
         "epochs": run.epochs,
         "seed": run.seed,
-        "networks": {name: {"backbone": network.backbone} for name, network in run.networks.items()},
-        "objectives": [{"loss": name, **_sides(name)} for name in run.objectives],
+        "networks": {name: _network(run, network) for name, network in run.networks.items()},
+        "views": dict.fromkeys(run.networks, "plain"),
+        "objectives": [{"loss": name, **_sides(run, name)} for name in run.objectives],
+        "select": {"network": _learner(run)},
     }
 
 
-def _sides(loss: str) -> dict[str, str]:
-    return {"of": "student"} if loss == "cross_entropy" else {"from": "teacher", "to": "student"}
+def _network(run: FakeRun, network: Taught) -> dict[str, Any]:
+    if network.role == "mean teacher":
+        return {"mean_of": _learner(run)}
+    frozen = {"frozen": True, "run": "runs/teacher"} if network.role == "frozen teacher" else {}
+    return {"backbone": network.backbone, **frozen}
+
+
+def _learner(run: FakeRun) -> str:
+    """The last network that learns."""
+    return [name for name, network in run.networks.items() if "teacher" not in network.role][-1]
+
+
+def _sides(run: FakeRun, loss: str) -> dict[str, str]:
+    learner = _learner(run)
+    return {"of": learner} if loss == "cross_entropy" else {"from": "teacher", "to": learner}
 
 
 THREE = ("bkl", "mel", "nv")

@@ -180,12 +180,12 @@ def variant(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
-    said = variant.metrics["networks"]
+    said = variant.metrics.networks
     assert set(said) == {"student_1", "student_2", "teacher", "ensemble"}
-    parameters = {name: one["cost"]["parameters"] for name, one in said.items()}
+    parameters = {name: one.cost["parameters"] for name, one in said.items()}
     assert parameters["ensemble"] == parameters["student_1"] + parameters["student_2"]
-    assert said["student_1"]["test"]["fidelity"]["to"] == "teacher"
-    assert "fidelity" not in said["teacher"]["test"]
+    assert said["student_1"].test["fidelity"]["to"] == "teacher"
+    assert "fidelity" not in said["teacher"].test
     table = pd.read_csv(variant.path / "predictions.csv").query("part == 'test'")
     columns = [one for one in table if one.startswith("p_")]
     of = {name: table[table["network"] == name][columns].to_numpy() for name in said}
@@ -197,9 +197,9 @@ def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
 def test_the_report_says_what_the_ensemble_is_and_how_faithful_students_are(variant: Run) -> None:
     page = variant.report.read_text(encoding="utf-8")
     assert "ensemble: largest probabilities of student_1 and student_2" in page
-    said = variant.metrics["networks"]
+    said = variant.metrics.networks
     for name in ("student_1", "student_2", "ensemble"):
-        fidelity = said[name]["test"]["fidelity"]
+        fidelity = said[name].test["fidelity"]
         assert f"<td>{fidelity['agreement']:.3f}</td></tr>" in page
         assert f"<strong>{name}</strong> agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in page
     assert page.count("agrees with teacher</th>") == 1

@@ -32,8 +32,8 @@ from preceptor.networks.files import save_network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import View
 from preceptor.recipes.resolve import resolve
+from preceptor.report.entries import entries_of, load_run
 from preceptor.report.explain import explain
-from preceptor.report.run import entries_of, load_run
 from preceptor.report.run_report import write_report
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
@@ -105,14 +105,14 @@ def test_masks_follow_every_view_exactly() -> None:
 
 def test_figures_follow_from_the_rows(student: Run) -> None:
     metrics = student.metrics
-    assert (metrics["task"], metrics["classes"]) == ("segmentation", ["background", "lesion"])
-    assert metrics["selected_by"] == "validation/student/iou_pooled"
+    assert (metrics.task, metrics.classes) == ("segmentation", ["background", "lesion"])
+    assert metrics.selected_by == "validation/student/iou_pooled"
     rows = pd.read_csv(student.path / "predictions.csv", dtype={"id": str})
     split = student.split.set_index("id")["part"]
     assert (rows["part"] == rows["id"].map(split)).all()
-    for part, count in metrics["parts"].items():
+    for part, count in metrics.parts.items():
         if part != "train":
-            said, of_part = metrics["networks"]["student"][part], rows[rows["part"] == part]
+            said, of_part = getattr(metrics.networks["student"], part), rows[rows["part"] == part]
             assert said["images"] == len(of_part) == count
             for name in ("iou", "dice"):
                 filled = of_part["target_pixels"] > 0
@@ -120,7 +120,7 @@ def test_figures_follow_from_the_rows(student: Run) -> None:
                 assert said[f"{name}_with_target"] == pytest.approx(of_part.loc[filled, name].mean())
     history = pd.read_csv(student.path / "history.csv")
     assert history["validation/student/iou_pooled"].iloc[-1] == pytest.approx(
-        metrics["networks"]["student"]["validation"]["iou_pooled"], abs=1e-6
+        metrics.networks["student"].validation["iou_pooled"], abs=1e-6
     )
     assert not (student.path / "layers.npz").exists(), "one network has nothing to be compared with"
 
@@ -163,7 +163,7 @@ def test_layers_are_compared_two_by_two(pair: Run) -> None:
 
 def test_report_of_a_student(student: Run) -> None:
     said = said_by(student.report)
-    test = student.metrics["networks"]["student"]["test"]
+    test = student.metrics.networks["student"].test
     for name in ("iou_pooled", "dice", "iou_with_target", "pixel_accuracy"):
         assert f"{test[name]:.3f}" in said
     assert "masks of lesion" in said
@@ -179,9 +179,9 @@ def test_report_of_two_students_and_a_teacher(pair: Run) -> None:
     said = said_by(pair.report)
     assert "ensemble: union of the masks of student_1 and student_2" in said
     assert "it costs what its members cost together" in said
-    fidelity = pair.metrics["networks"]["student_2"]["test"]["fidelity"]
+    fidelity = pair.metrics.networks["student_2"].test["fidelity"]
     assert f"student_2 agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in said
-    of_union = pair.metrics["networks"]["ensemble"]["test"]["fidelity"]
+    of_union = pair.metrics.networks["ensemble"].test["fidelity"]
     assert f"ensemble agrees with its teacher on {of_union['agreement'] * 100:.1f} % of the pixels of" in said
     assert (of_union["to"], of_union["kl"], said.count("KL divergence from the teacher")) == ("teacher", None, 2)
     assert "ensemble stands" in said
@@ -268,8 +268,8 @@ def test_evaluate_finds_the_same_and_gives_what_is_missing(
     assert "overlays.npz: added" in said
     assert "layers.npz: added" in said
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    for name, facts in pair.metrics["networks"].items():
-        numbers = {key: value for key, value in facts["test"].items() if isinstance(value, float)}
+    for name, result in pair.metrics.networks.items():
+        numbers = {key: value for key, value in result.test.items() if isinstance(value, float)}
         assert len(numbers) == 7
         assert {key: again[name][key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
     with np.load(run / "overlays.npz") as held, np.load(pair.path / "overlays.npz") as first:

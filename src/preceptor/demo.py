@@ -57,7 +57,7 @@ def _run(recipe: Recipe, data: Data, out: Path) -> Run:
 
 def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:
     taught, single, together = (
-        run.metrics["networks"][name]["test"]
+        run.metrics.networks[name].test
         for run, name in ((teacher, "teacher"), (alone, "student"), (distilled, "student"))
     )
     lines = [

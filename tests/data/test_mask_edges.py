@@ -123,5 +123,5 @@ def test_a_run_notes_how_many_masks_were_cut(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("\n".join(rows))
     small = {"task": "segmentation", "backbone": CNN, "pretrained": "none", "image_size": 32, "epochs": 1}
     run = train("student", data="table", root=tmp_path, out=tmp_path / "run", cache=tmp_path / "c", overrides=small)
-    assert run.metrics["masks_cut_at_half"] == 5
+    assert run.metrics.masks_cut_at_half == 5
     assert "5 masks have grey values at the border" in run.report.read_text(encoding="utf-8")

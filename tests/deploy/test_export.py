@@ -149,12 +149,12 @@ def test_heads_that_are_not_linear_get_no_activation_map() -> None:
 
 def test_the_manifest_says_what_the_folder_is(pair: Run, exported: Path) -> None:
     manifest = read_manifest(exported)
-    assert manifest.codes == tuple(pair.metrics["classes"])
+    assert manifest.codes == tuple(pair.metrics.classes)
     names = {item.code: item.name for item in manifest.classes}
     assert names["mel"] == "synthetic melanoma, renamed"
     assert names["nv"] == "synthetic melanocytic nevus"
     assert set(manifest.files) == {"model.onnx", "network.onnx"}
-    assert manifest.source.split_hash == pair.environment["split_hash"]
+    assert manifest.source.split_hash == pair.environment.split_hash
     assert manifest.differences.count == 32
     assert manifest.differences.logits_max < 1e-4
     assert "not for diagnosis" in manifest.intended_use

@@ -53,10 +53,10 @@ def test_the_record_agrees_with_what_is_measured_again(pair: Run, exported_int8:
     assert set(record.variants) == set(TWO)
     best = max(record.variants.values(), key=lambda reached: reached["agreement"])
     assert record.variants[record.variant]["agreement"] == best["agreement"]
-    assert record.float_value == pytest.approx(pair.metrics["networks"]["student_1"]["test"]["balanced_accuracy"])
+    assert record.float_value == pytest.approx(pair.metrics.networks["student_1"].test["balanced_accuracy"])
     assert record.loss == pytest.approx(record.float_value - record.int8_value)
     assert record.loss_interval[0] <= record.loss_interval[1]
-    parts = pair.metrics["parts"]
+    parts = pair.metrics.parts
     assert (record.images, record.calibrated_on) == (parts["test"], min(CALIBRATION_IMAGES, parts["train"]))
     assert record.bytes["int8"] < record.bytes["float"] / 2
 
@@ -92,6 +92,6 @@ def test_masks_are_quantised_and_measured_by_their_pixels(
     record = export(unet.path, out=tmp_path / "out", int8=True, bound=1.0).quantised
     assert isinstance(record, Quantised)
     assert record.metric == "iou_pooled"
-    assert record.float_value == pytest.approx(unet.metrics["networks"]["student"]["test"]["iou_pooled"])
+    assert record.float_value == pytest.approx(unet.metrics.networks["student"].test["iou_pooled"])
     (mask,) = OnnxModel(tmp_path / "out", "int8").predict([np.zeros((20, 30, 3), np.uint8)])
     assert mask.shape == (20, 30)

@@ -14,14 +14,15 @@ from preceptor.api import train
 from preceptor.cli import commands
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network, save_network
+from preceptor.report.entries import Entry, entries_of, load_run
 from preceptor.report.explain import explain, pick
 from preceptor.report.gallery import read_gallery
-from preceptor.report.run import Entry, entries_of, load_run
 from preceptor.runs.create import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import save_networks
 from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.runs.schema import Metrics
 from preceptor.utils.errors import PreceptorError
 
 BACKBONE = "test_efficientnet"
@@ -124,7 +125,7 @@ def test_the_mark_of_a_run_stands_beside_the_figures_in_its_networks(runs: Path,
     run = Run(shutil.copytree(runs / "alone", tmp_path / "alone"))
     networks, _ = finished_networks(run)
     for said in ({}, {"marked": NOT_EVIDENCE}):
-        run.write_json("environment.json", {**run.environment, **said})
+        run.write_environment(run.environment.model_copy(update=said))
         save_networks(run, run.recipe, networks, {"student": {"accuracy": 0.5}})
         header = load_network(run.network_file("student"))[1]
         assert header["test"] == {"accuracy": 0.5}
@@ -148,24 +149,24 @@ def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
 def test_runs_have_relations_and_old_ones_get_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(runs / "kd")
     before = run.metrics
-    figures = {name: said["relations"] for name, said in before["networks"].items()}
+    figures = {name: result.relations for name, result in before.networks.items()}
     assert set(figures) == {"teacher", "student"}
     assert all(set(one) == {"r_d", "intra", "inter", "images"} for one in figures.values())
-    assert figures["student"]["images"] == before["parts"]["test"]
+    assert figures["student"]["images"] == before.parts["test"]
 
     (run.path / "relations.npz").unlink()
-    old = json.loads(json.dumps(before))
+    old = before.plain()
     for said in old["networks"].values():
         del said["relations"]
-    run.write_json("metrics.json", old)
+    run.write_metrics(Metrics.model_validate(old))
     commands.evaluate(run.path, "test", None, None, [], None, None)
     assert f"student: test R_d {figures['student']['r_d']:.3f}" in capsys.readouterr().out
-    again = run.metrics
+    again = Run(run.path).metrics
     for name, one in figures.items():
-        assert again["networks"][name]["relations"] == pytest.approx(one)
+        assert again.networks[name].relations == pytest.approx(one)
     assert (run.path / "relations.npz").is_file()
     commands.evaluate(run.path, "validation", None, None, [], None, None)
-    assert run.metrics == again, "another part's relations are printed, not written"
+    assert Run(run.path).metrics == again, "another part's relations are printed, not written"
 
 
 def test_a_teacher_that_is_gone_is_left_out(runs: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.errors import Stream, error_flow
-from preceptor.report.run import Entry, Run
+from preceptor.runs.directory import Run
 
 # true, alone, taught, how often
 TABLE = [
@@ -29,8 +30,7 @@ def entry(column: int, name: str, shuffled: bool = False) -> Entry:
     table = table.assign(id=[f"i{number}" for number in range(len(rows))], part="test", network=name)
     elsewhere = table.head(1).assign(part="validation", predicted="bkl")
     table = pd.concat([elsewhere, table.sample(frac=1, random_state=1) if shuffled else table])
-    none = pd.DataFrame()
-    return Entry(Run(Path(name), name, {}, "", {}, {"networks": {name: {}}}, none, none, table), name, name, 0)
+    return Entry(LabelledRun.of(Run(Path(name)), name, predictions=table), name, name, 0)
 
 
 def test_streams_by_hand() -> None:

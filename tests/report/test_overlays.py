@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from preceptor.evaluation.examples import choose_cases, ids_to_keep
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.overlays import as_jpeg, save_overlays
+from preceptor.recipe import Recipe
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.outlines import outline
 from preceptor.report.overlays import OverlaySection, overlay_sections
-from preceptor.report.run import Entry, Run
+from preceptor.runs.directory import Run
+from preceptor.runs.schema import Environment, Metrics
 from preceptor.utils.errors import PreceptorError
 
 SIDE, NAMES = 12, ("none", "core", "edge")
@@ -34,7 +37,9 @@ def squares(seed: int, images: int, classes: int) -> NDArray[np.uint8]:
     return masks
 
 
-def made_up(folder: Path, seed: int, images: int = 30, classes: int = 2, networks: tuple[str, ...] = ("s",)) -> Run:
+def made_up(
+    folder: Path, seed: int, images: int = 30, classes: int = 2, networks: tuple[str, ...] = ("s",)
+) -> LabelledRun:
     """A run whose networks drew at random, with its file of masks."""
     path = folder / f"run{seed}"
     path.mkdir()
@@ -49,13 +54,18 @@ def made_up(folder: Path, seed: int, images: int = 30, classes: int = 2, network
     pictures = [as_jpeg(np.full((SIDE, SIDE, 3), 99, np.uint8)) for _ in kept]
     said = {name: one[kept] for name, one in masks.items()}
     save_overlays(path / "overlays.npz", [ids[place] for place in kept], pictures, truth[kept], said)
-    metrics = {"task": "segmentation", "networks": dict.fromkeys(networks), "classes": NAMES[:classes]}
-    none = pd.DataFrame()
-    return Run(path, path.name, {"image_size": SIDE}, "", {"split_hash": "x"}, metrics, none, none, pd.concat(frames))
+    return LabelledRun.of(
+        Run(path),
+        path.name,
+        recipe=Recipe.model_construct(image_size=SIDE),
+        environment=Environment.model_construct(split_hash="x"),
+        metrics=Metrics.model_construct(task="segmentation", networks=dict.fromkeys(networks), classes=NAMES[:classes]),
+        predictions=pd.concat(frames),
+    )
 
 
-def sections_of(*runs: Run) -> list[OverlaySection]:
-    pairs = [(run, name) for run in runs for name in run.metrics["networks"]]
+def sections_of(*runs: LabelledRun) -> list[OverlaySection]:
+    pairs = [(run, name) for run in runs for name in run.metrics.networks]
     return overlay_sections([Entry(run, name, f"{run.label} {name}", place) for place, (run, name) in enumerate(pairs)])
 
 
@@ -64,7 +74,7 @@ def shown(section: OverlaySection) -> list[tuple[str, str]]:
     return [(why.lower(), name) for why, name in (figure.title.split(": ") for figure in section.figures)]
 
 
-def chosen(*runs: Run) -> list[tuple[str, str]]:
+def chosen(*runs: LabelledRun) -> list[tuple[str, str]]:
     return [(case.why, case.id) for case in choose_cases(pd.concat(run.predictions for run in runs))]
 
 

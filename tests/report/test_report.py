@@ -14,7 +14,7 @@ import pytest
 from fake_run import ALONE, CLASSES, Taught, write_fake_run, write_two
 from page import Page
 from preceptor.report import run_text
-from preceptor.report.run import Run, entries_of, load_run, load_runs
+from preceptor.report.entries import LabelledRun, entries_of, load_run, load_runs
 from preceptor.report.run_report import render, write_report
 
 
@@ -60,13 +60,14 @@ def test_page_says_what_ran(page: str, runs: list[Path]) -> None:
     said = Page(page).said
     for path in runs:
         run = load_run(path)
-        assert run.environment["command"] in said
+        assert run.environment.command in said
         assert run.split_hash in said
-        for facts in run.metrics["networks"].values():
+        for result in run.metrics.networks.values():
+            assert result.validation
             for name in ("balanced_accuracy", "macro_auc", "calibration_error"):
-                assert f"{facts['test'][name]:.3f}" in said
-                assert f"{facts['validation'][name]:.3f}" in said
-            for recall in facts["test"]["per_class_recall"].values():
+                assert f"{result.test[name]:.3f}" in said
+                assert f"{result.validation[name]:.3f}" in said
+            for recall in result.test["per_class_recall"].values():
                 assert f"{recall:.3f}" in said
     assert "Hinton et al. 2015" in said
     assert "fold 0 of 5" in said
@@ -119,7 +120,7 @@ def test_grouped_protocol_is_not(page: str) -> None:
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     hostile = ("<script>alert(1)</script>", "$\\frac{1}{2}$", 'a"&b')
-    run = replace(ALONE, classes=hostile, notes=("</style><script>",), networks={"<b>net": Taught()})
+    run = replace(ALONE, classes=hostile, notes=("</style><script>", "<b>net"))
     text = write_report([write_fake_run(tmp_path / "<i>run", run)], tmp_path / "r.html").read_text()
     parsed = Page(text)
     assert parsed.open == []
@@ -132,7 +133,7 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
 def test_a_short_run_on_few_images_is_shown_too(tmp_path: Path) -> None:
     run = replace(ALONE, classes=CLASSES, images=60, epochs=1)
     path = write_fake_run(tmp_path / "short", run)
-    absent = load_run(path).metrics["networks"]["student"]["test"]["absent_classes"]
+    absent = load_run(path).metrics.networks["student"].test["absent_classes"]
     assert absent  # else this test would show nothing
     said = Page(write_report([path], tmp_path / "r.html").read_text()).said
     assert f"no test image of {', '.join(absent)}" in said
@@ -185,7 +186,7 @@ def test_a_network_that_learnt_nothing_is_named_before_the_results(tmp_path: Pat
     assert "Networks that learnt nothing" not in render(load_one(good))
 
 
-def load_one(path: Path) -> list[Run]:
+def load_one(path: Path) -> list[LabelledRun]:
     return load_runs([path])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_run import ALONE, write_fake_run, write_two
-from preceptor.report.run import load_run
+from preceptor.report.entries import load_run
 from preceptor.report.run_report import write_report
 from preceptor.utils.errors import PreceptorError
 
@@ -77,12 +77,13 @@ def test_every_missing_file_is_named(spoilt: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("format", 2, "format is 2"),
+        ("format", 3, "format is 3"),
         ("task", "detection", "task is 'detection'"),
-        ("classes", [], "lacks classes"),
+        ("classes", [], "classes is"),
         ("classes", ["bkl", "mel", "new"], "lacks the column p_new"),
-        ("networks", {"student": {"test": None}}, r"lacks networks\.student\.test\.balanced_accuracy"),
-        ("networks", {"other": {"test": {"balanced_accuracy": 1}}}, "no test row of the network other"),
+        ("networks", {"student": {"backbone": "x", "test": None}}, r"networks\.student\.test is 'None'"),
+        ("networks", {"student": {"backbone": "x", "test": {}}}, r"lacks networks\.student\.test\.balanced_accuracy"),
+        ("networks", {"other": {"backbone": "x", "test": {"balanced_accuracy": 1}}}, "no test row of .* other"),
     ],
 )
 def test_metrics_that_do_not_fit_are_refused(spoilt: Path, key: str, value: object, message: str) -> None:

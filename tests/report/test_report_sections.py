@@ -14,9 +14,9 @@ from PIL import Image
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
 from preceptor.report import figures
+from preceptor.report.entries import entries_of, load_runs
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, read_gallery, write_gallery
 from preceptor.report.relations import relation_section
-from preceptor.report.run import entries_of, load_runs
 from preceptor.report.run_report import write_report
 from preceptor.report.tables import area_table, distinct
 from preceptor.utils.errors import PreceptorError
@@ -59,7 +59,7 @@ def test_relations_stand_side_by_side(runs: list[Path], page: str) -> None:
     section = page[page.index('id="relations"') : page.index('id="calibration"')]
     assert section.count("data:image/png;base64,") == section.count("<svg") == 3
     for entry in entries_of(load_runs(runs)):
-        assert f"{entry.label}: R<sub>d</sub> {entry.facts['relations']['r_d']:.2f}" in section
+        assert f"{entry.label}: R<sub>d</sub> {entry.result.relations['r_d']:.2f}" in section
         assert f">{entry.run.classes[0]}<title>" in section
     parsed = Page(page)
     assert parsed.open == []

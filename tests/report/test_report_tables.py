@@ -14,9 +14,9 @@ from page import Page
 from preceptor.evaluation.metrics import calibration_error
 from preceptor.report import formatting as words
 from preceptor.report import run_text
+from preceptor.report.entries import entries_of, load_run, load_runs
 from preceptor.report.figures import reliability_bins
 from preceptor.report.intervals import balanced_accuracy_samples, interval
-from preceptor.report.run import entries_of, load_run, load_runs
 from preceptor.report.run_report import write_report
 from preceptor.report.tables import confusion_table, differences, split_table
 

@@ -61,14 +61,14 @@ def test_stage_inherits_the_budget(kd: Run) -> None:
 
 
 def test_frozen_teacher_is_the_one_that_was_trained(kd: Run) -> None:
-    own = kd.stage("teacher").metrics["networks"]["teacher"]["test"]
-    assert kd.metrics["networks"]["teacher"]["test"] == own
+    own = kd.stage("teacher").metrics.networks["teacher"].test
+    assert kd.metrics.networks["teacher"].test == own
 
 
 def test_metrics_follow_from_predictions(kd: Run) -> None:
     table = pd.read_csv(kd.path / "predictions.csv", dtype={"id": str})
     test = table[(table["network"] == "student") & (table["part"] == "test")]
-    said = kd.metrics["networks"]["student"]["test"]
+    said = kd.metrics.networks["student"].test
     assert said["cases"] == len(test) == (kd.split["part"] == "test").sum()
     assert said["accuracy"] == pytest.approx((test["target"] == test["predicted"]).mean())
     recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in test.groupby("target")]
@@ -77,8 +77,8 @@ def test_metrics_follow_from_predictions(kd: Run) -> None:
 
 def test_selected_epoch_is_the_best_of_validation(kd: Run) -> None:
     history = pd.read_csv(kd.path / "history.csv")["validation/student/balanced_accuracy"]
-    assert kd.metrics["selected_epoch"] == int(history.idxmax()) + 1
-    validation = kd.metrics["networks"]["student"]["validation"]["balanced_accuracy"]
+    assert kd.metrics.selected_epoch == int(history.idxmax()) + 1
+    validation = kd.metrics.networks["student"].validation["balanced_accuracy"]
     assert validation == pytest.approx(history.max(), abs=1e-6)
 
 
@@ -120,9 +120,9 @@ def test_paper_protocol(phantom_root: Path, tmp_path: Path) -> None:
     history = pd.read_csv(run.path / "history.csv")
     column = history["test/student/balanced_accuracy"]
     assert column.isna().sum() == 2, "the test part is looked at in the last ten epochs only"
-    assert run.metrics["networks"]["student"]["test"]["balanced_accuracy"] == pytest.approx(column.tail(10).mean())
-    assert run.metrics["mean_of_last_epochs"] == 10
-    assert "validation" not in run.metrics["networks"]["student"]
+    assert run.metrics.networks["student"].test["balanced_accuracy"] == pytest.approx(column.tail(10).mean())
+    assert run.metrics.mean_of_last_epochs == 10
+    assert run.metrics.networks["student"].validation is None
     assert "optimistic" in run.report.read_text()
 
 
@@ -138,7 +138,7 @@ def test_grouped_run_never_looks_at_the_test_part_before_the_end(
 
     monkeypatch.setattr(loop, "predict_part", spy)
     run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=STUDENT)
-    parts = run.metrics["parts"]
+    parts = run.metrics.parts
     assert parts["validation"] != parts["test"]
     assert seen == [parts["validation"]] * 2
 
@@ -152,8 +152,8 @@ def test_early_stop_and_plateau(phantom_root: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=overrides)
     history = pd.read_csv(run.path / "history.csv")
-    assert run.metrics["early_stopped"]
-    assert run.metrics["epochs_run"] == len(history) == run.metrics["selected_epoch"] + 3
+    assert run.metrics.early_stopped
+    assert run.metrics.epochs_run == len(history) == run.metrics.selected_epoch + 3
     assert history["lr"].iloc[-1] < history["lr"].iloc[0]
 
 
@@ -180,7 +180,7 @@ def test_what_training_alone_needs_is_not_exported(phantom_root: Path, tmp_path:
     alone = train("student", data="phantom", root=phantom_root, out=tmp_path / "alone", overrides=STUDENT)
     taught, plain = (load_network(one.path / "student.safetensors")[0] for one in (run, alone))
     assert {k: v.shape for k, v in taught.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
-    costs = [one.metrics["networks"]["student"]["cost"] for one in (run, alone)]
+    costs = [one.metrics.networks["student"].cost for one in (run, alone)]
     assert costs[0]["parameters"] == costs[1]["parameters"]
     assert costs[0]["flops"] == costs[1]["flops"]
     state = load_state(run.checkpoint)["model"]
@@ -191,7 +191,7 @@ def test_excluded_ids_are_left_out_and_said(phantom_root: Path, tmp_path: Path) 
     out = tmp_path / "run"
     run = train("student", data="phantom", root=phantom_root, out=out, exclude=["phantom_0000003"], overrides=STUDENT)
     assert "phantom_0000003" not in set(run.split["id"])
-    assert run.environment["data"]["excluded"] == ["phantom_0000003"]
+    assert run.environment.data.excluded == ["phantom_0000003"]
     assert "phantom_0000003" in run.report.read_text()
 
 
@@ -214,7 +214,7 @@ def test_a_run_goes_back_to_the_very_table(phantom_root: Path, tmp_path: Path) -
         rows.assign(image=[str(catalog.root / image) for image in rows["image"]]).to_csv(tmp_path / name, index=False)
     file = tmp_path / "mine.csv"
     run = prepare(resolve("student", STUDENT), Data("table", file), tmp_path / "run")
-    assert run.environment["data"]["root"] == str(file)
+    assert run.environment.data.root == str(file)
     assert len(run.catalog()) == len(catalog)
 
 
@@ -250,7 +250,7 @@ def test_a_run_that_was_killed_before_it_began_starts_afresh(phantom_root: Path,
     (tmp_path / "recipe.yaml").write_text("name: stu")
     (tmp_path / ".split.csv.4711.tmp").write_text("id,pa")
     run = train("student", data="phantom", root=phantom_root, out=tmp_path, overrides={**STUDENT, "epochs": 1})
-    assert run.metrics["networks"]["student"]["test"]
+    assert run.metrics.networks["student"].test
     assert not list(tmp_path.glob(".*.tmp"))
 
 

@@ -18,9 +18,11 @@ import pytest
 import yaml
 from rich.console import Console
 
+from fake_run import write_fake_run
 from preceptor.api import train
 from preceptor.cli.study_console import estimate, matrix_table, result_table
 from preceptor.runs.create import Data
+from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study import estimate as timing
 from preceptor.study.engines import Engine
@@ -158,10 +160,11 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
 
 def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
     """Those too that an older version has left without a mark."""
-    (tmp_path / "environment.json").write_text('{"seed": 0}')
-    task = Task("a", tmp_path, {}, Data("phantom"), 1, 1, None, tmp_path / "log")
-    assert _prepared(task).environment == {"seed": 0}
-    assert _prepared(replace(task, mark=NOT_EVIDENCE)).environment == {"seed": 0, "marked": NOT_EVIDENCE}
+    path = write_fake_run(tmp_path / "run")
+    task = Task("a", path, {}, Data("phantom"), 1, 1, None, tmp_path / "log")
+    assert _prepared(task).environment.marked == ""
+    assert _prepared(replace(task, mark=NOT_EVIDENCE)).environment.marked == NOT_EVIDENCE
+    assert Run(path).environment.marked == NOT_EVIDENCE
 
 
 def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     and the rows that banks take in all span both processes."""
     one = run(phantom_root, tmp_path / "one", 1, batch_size=33)
     two = run(phantom_root, tmp_path / "two", 2, batch_size=33)
-    rows = [each.metrics["parts"]["train"] for each in (one, two)]
+    rows = [each.metrics.parts["train"] for each in (one, two)]
     assert rows[0] == rows[1]
     states = [load_state(each.checkpoint) for each in (one, two)]
     losses = [[row[k] for row in state["progress"]["history"] for k in row if k.startswith("loss")] for state in states]

@@ -73,7 +73,7 @@ def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None,
 
     A prepared run is one that was stopped before its first epoch, so this is both ``train`` and ``resume``.
     """
-    devices = devices or run.environment["processes"]
+    devices = devices or run.environment.processes
     if not run.finished:
         if "test" not in set(run.split["part"]):
             raise PreceptorError(

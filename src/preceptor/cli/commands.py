@@ -199,8 +199,8 @@ def save(path: Path, text: str) -> None:
 
 
 def print_result(run: Run) -> None:
-    for name, said in run.metrics["networks"].items():
-        print(line_of(name, "test", said["test"]))
+    for name, result in run.metrics.networks.items():
+        print(line_of(name, "test", result.test))
     print(f"report: {run.report}")
 
 

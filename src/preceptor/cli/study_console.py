@@ -241,7 +241,7 @@ def result_table(study: Study) -> Table:
 
 
 def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
-    tested = [Run(study.matrix.paths[cell.job.identity]).metrics["networks"][network]["test"] for cell in cells]
+    tested = [Run(study.matrix.paths[cell.job.identity]).metrics.networks[network].test for cell in cells]
     return mean_std(spread([one[metric] for one in tested if one.get(metric) is not None]), decimals)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from preceptor.report.run import Entry
+from preceptor.report.entries import Entry
 from preceptor.report.tables import Difference
 
 SHOWN_ROWS = 12  # the rest is summed up

@@ -20,9 +20,9 @@ from preceptor.data.images import read_image, resize
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
 from preceptor.networks.classifier import Classifier
-from preceptor.report import run as finished
+from preceptor.report import entries as finished
+from preceptor.report.entries import Entry, entries_of
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, write_gallery
-from preceptor.report.run import Entry, entries_of
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.marks import NOT_EVIDENCE
@@ -179,7 +179,7 @@ def _legend(network: Classifier) -> str:
     )
 
 
-def _of_classes(run: finished.Run) -> finished.Run:
+def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
     if run.task != "classification":
         raise PreceptorError(
             f"{run.path}: its networks draw masks; Grad-CAM explains classes",
@@ -189,7 +189,7 @@ def _of_classes(run: finished.Run) -> finished.Run:
     return run
 
 
-def _entry(run: finished.Run, network: str | None) -> Entry:
+def _entry(run: finished.LabelledRun, network: str | None) -> Entry:
     entries = {one.name: one for one in entries_of([run]) if one.kind != "ensemble"}  # which has no gradient
     learned = [one for one in entries.values() if one.role == "trained"]
     if network is None and "student" not in entries and len(learned) == 1:
@@ -210,17 +210,17 @@ def _beside(distilled: Entry) -> Entry:
             with suppress(PreceptorError):  # folders that are no runs are skipped
                 entries = entries_of([finished.load_run(folder)])
                 found += [one for one in entries if one.kind == "alone" and _equal(one, distilled)]
-    found.sort(key=lambda one: one.run.environment.get("seed") != distilled.run.environment.get("seed"))
+    found.sort(key=lambda one: one.run.environment.seed != distilled.run.environment.seed)
     if not found:
         raise PreceptorError(
-            f"{place.parent} holds no run of a {distilled.facts.get('backbone')} trained alone on this split",
+            f"{place.parent} holds no run of a {distilled.result.backbone} trained alone on this split",
             remedy=f"train one with the recipe student, or name it: preceptor explain {distilled.run.path} --alone RUN",
         )
     return found[0]
 
 
 def _equal(one: Entry, other: Entry) -> bool:
-    mine, theirs = ((of.run.task, of.facts.get("backbone"), of.run.split_hash) for of in (one, other))
+    mine, theirs = ((of.run.task, of.result.backbone, of.run.split_hash) for of in (one, other))
     return mine == theirs
 
 

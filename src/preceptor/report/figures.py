@@ -14,8 +14,8 @@ from sklearn.metrics import auc, roc_curve
 
 from preceptor.evaluation.names import OF_TASK
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
+from preceptor.report.entries import HEADLINES, Entry, LabelledRun
 from preceptor.report.formatting import scaled
-from preceptor.report.run import HEADLINES, Entry, Run
 
 BINS = 15  # as in the calibration error beside it
 MOST_AREAS = 5  # AUC values written into one ROC panel
@@ -24,7 +24,7 @@ SQUARE = 3.4  # inches high: with the margins, axes from 0 to 1 both ways come o
 LINES = ("solid", "dashed", "dotted")
 
 
-def training_curves(run: Run, entries: Sequence[Entry]) -> list[Figure]:
+def training_curves(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
     """Loss with its objectives, their weights, learning rate, selection metric; empty for a run of one epoch."""
     history = run.history
     if len(history) < 2:
@@ -65,14 +65,16 @@ def headline_against_cost(entries: Sequence[Entry]) -> list[Figure]:
     }
     figures = []
     for title, (label, value_of) in panels.items():
-        points = [(value_of(entry.facts.get("cost") or {}), entry) for entry in entries]
+        points = [(value_of(entry.result.cost or {}), entry) for entry in entries]
         points = [(value, entry) for value, entry in points if value]
         if points:
             figures.append(_cost(title, label, words, points))
     return figures
 
 
-def _curves(run: Run, title: str, curves: dict[str, pd.Series], *, log: bool = False, first_shade: int = 0) -> Figure:
+def _curves(
+    run: LabelledRun, title: str, curves: dict[str, pd.Series], *, log: bool = False, first_shade: int = 0
+) -> Figure:
     legend = []
     with sketch(f"{title} of {run.label} over the epochs", "epoch") as drawing:
         for index, (name, values) in enumerate(curves.items(), first_shade):
@@ -88,8 +90,8 @@ def _curves(run: Run, title: str, curves: dict[str, pd.Series], *, log: bool = F
     return Figure(drawing.svg, title, "logarithmic" if log else "", legend if len(curves) > 1 else [])
 
 
-def _progress(run: Run, entries: Sequence[Entry]) -> list[Figure]:
-    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or HEADLINES[run.task]
+def _progress(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
+    metric = (run.metrics.selected_by or "").rpartition("/")[2] or HEADLINES[run.task]
     part = "test" if run.paper_protocol else "validation"
     drawn = [entry for entry in entries if f"{part}/{entry.name}/{metric}" in run.history.columns]
     if not drawn:
@@ -100,7 +102,7 @@ def _progress(run: Run, entries: Sequence[Entry]) -> list[Figure]:
         for entry in drawn:
             values = run.history[f"{part}/{entry.name}/{metric}"]
             _over_epochs(drawing.axes, run, values, SERIES[entry.colour - 1], "solid")
-        if (selected := run.metrics.get("selected_epoch")) and not run.paper_protocol:
+        if (selected := run.metrics.selected_epoch) and not run.paper_protocol:
             drawing.axes.axvline(selected, color=FAINT, linewidth=1, linestyle=(0, (2, 2)))
         _epoch_axis(drawing.axes, run)
     note = f"{part} part" if run.paper_protocol or not selected else f"{part} part; dashed: epoch {selected}"
@@ -108,13 +110,13 @@ def _progress(run: Run, entries: Sequence[Entry]) -> list[Figure]:
     return [Figure(drawing.svg, title, note, legend)]
 
 
-def _over_epochs(axes: Axes, run: Run, values: pd.Series, colour: str, line: str) -> None:
+def _over_epochs(axes: Axes, run: LabelledRun, values: pd.Series, colour: str, line: str) -> None:
     known = values.notna()
     marker = "o" if known.sum() == 1 else ""  # a line of one point cannot be seen
     axes.plot(run.history.loc[known, "epoch"], values[known], color=colour, linestyle=line, marker=marker, markersize=4)
 
 
-def _epoch_axis(axes: Axes, run: Run) -> None:
+def _epoch_axis(axes: Axes, run: LabelledRun) -> None:
     if axes.get_yscale() == "linear":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axes.set_xlim(1, max(int(run.history["epoch"].max()), 2))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from preceptor.report.arrays import read_arrays
 from preceptor.report.canvas import Figure
-from preceptor.report.run import Run
+from preceptor.report.entries import LabelledRun
 
 FILE = "layers.npz"
 # In units of the drawing: the map's side, room for names of networks, height and width of a letter.
@@ -25,12 +25,12 @@ _IDLE = ("network.", "encoder.model.", "backbone.")
 class LayerSection:
     """The heat maps of one run, and the number of test images behind them."""
 
-    run: Run
+    run: LabelledRun
     images: int
     figures: list[Figure]
 
 
-def layer_sections(runs: Sequence[Run]) -> list[LayerSection]:
+def layer_sections(runs: Sequence[LabelledRun]) -> list[LayerSection]:
     """The heat maps of each run that holds ``layers.npz``.
 
     Raises:

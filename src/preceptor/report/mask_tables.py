@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from preceptor.report.run import Entry
+from preceptor.report.entries import Entry
 
 THIRDS = ("small", "middle", "large")
 
@@ -56,7 +56,7 @@ def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[s
 
 def _shares(entry: Entry) -> NDArray[np.float64]:
     """Of the image that the target takes, row by row of the predictions."""
-    return entry.predictions["target_pixels"].to_numpy(dtype=np.float64) / int(entry.run.recipe["image_size"]) ** 2
+    return entry.predictions["target_pixels"].to_numpy(dtype=np.float64) / entry.run.recipe.image_size**2
 
 
 def _mean(entry: Entry, rows: NDArray[np.bool_]) -> float | None:

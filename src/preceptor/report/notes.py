@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, ratio
 from preceptor.report.intervals import Interval
-from preceptor.report.run import Entry, Run
 
 EXAMPLES = 5  # ids that are named; the rest is folded
 
@@ -27,15 +27,15 @@ class Note:
     labels: tuple[str, ...] = ()
 
 
-def data_notes(runs: Sequence[Run]) -> list[Note]:
+def data_notes(runs: Sequence[LabelledRun]) -> list[Note]:
     """What the reader of the data noted, which images were excluded, and how many masks were cut."""
     labels: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for run in runs:
-        notes: list[tuple[str, tuple[str, ...]]] = [(str(note), ()) for note in run.data.get("notes") or []]
-        if excluded := tuple(str(name) for name in run.data.get("excluded") or []):
+        notes: list[tuple[str, tuple[str, ...]]] = [(note, ()) for note in run.environment.data.notes]
+        if excluded := tuple(run.environment.data.excluded):
             text = f"{count(len(excluded))} images were left out by --exclude: {', '.join(excluded[:EXAMPLES])}"
             notes.append((text, excluded[EXAMPLES:]))
-        if cut := run.metrics.get("masks_cut_at_half"):
+        if cut := run.metrics.masks_cut_at_half:
             text = f"{count(cut)} masks have grey values at the border (JPEG, smoothing) and were thresholded at half"
             notes.append((text, ()))
         for note in notes:

@@ -17,9 +17,9 @@ from PIL import Image
 from preceptor.evaluation.examples import Case, choose_cases, ids_to_keep
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, listed
 from preceptor.report.outlines import COLUMNS, overlay
-from preceptor.report.run import Entry, Run
 from preceptor.utils.errors import PreceptorError
 
 FILE = "overlays.npz"
@@ -35,7 +35,7 @@ class OverlaySection:
         networks: how many are shown.
     """
 
-    runs: list[Run]
+    runs: list[LabelledRun]
     about: str
     figures: list[Figure]
     networks: int
@@ -50,7 +50,7 @@ class OverlaySection:
 class _File:
     """The contents of a run's file without its pixels."""
 
-    run: Run
+    run: LabelledRun
     ids: list[str]
     networks: list[str]
 
@@ -71,18 +71,18 @@ def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
     sharers: dict[tuple[str, Any], list[_File]] = {}
     for run in {entry.run.label: entry.run for entry in entries}.values():
         if file := _open(run):
-            sharers.setdefault((run.split_hash or run.label, run.recipe.get("image_size")), []).append(file)
+            sharers.setdefault((run.split_hash, run.recipe.image_size), []).append(file)
     return [section for files in sharers.values() if (section := _section(files, entries))]
 
 
-def _open(run: Run) -> _File | None:
+def _open(run: LabelledRun) -> _File | None:
     path = run.path / FILE
     found = read_arrays(path, PARTS, only=("ids", "networks"))
     if found is None:
         return None
     file = _File(run, found["ids"].tolist(), found["networks"].tolist())
     tested = run.predictions.loc[run.predictions["part"] == "test", "id"].unique().tolist()
-    if not set(file.networks) >= set(run.metrics["networks"]) or file.ids != ids_to_keep(tested):
+    if not set(file.networks) >= set(run.metrics.networks) or file.ids != ids_to_keep(tested):
         raise _foreign(path)
     return file
 

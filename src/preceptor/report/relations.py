@@ -15,7 +15,7 @@ from PIL import Image
 
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
-from preceptor.report.run import Entry
+from preceptor.report.entries import Entry
 from preceptor.utils.errors import PreceptorError
 
 FILE = "relations.npz"
@@ -97,7 +97,7 @@ def _read(entry: Entry) -> Matrix | None:
 
 def _figure(matrix: Matrix, low: float, high: float) -> Figure:
     entry = matrix.entry
-    ratios = entry.facts.get("relations") or {}
+    ratios = entry.result.relations or {}
     title = Markup("{}").format(entry.label)
     if ratios.get("r_d") is not None:
         title = Markup("{}: R<sub>d</sub> {:.2f}").format(entry.label, ratios["r_d"])

@@ -8,6 +8,7 @@ from typing import Any
 
 from preceptor.evaluation.names import OF_TASK
 from preceptor.report import figures, mask_tables, page, run_text, tables
+from preceptor.report.entries import HEADLINES, Entry, LabelledRun, entries_of, load_runs
 from preceptor.report.errors import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
 from preceptor.report.intervals import SAMPLES
@@ -16,15 +17,15 @@ from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
-from preceptor.report.run import HEADLINES, Entry, Run, entries_of, load_runs
+from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
 
-def write_report(runs: Sequence[Path], out: Path) -> Path:
+def write_report(runs: Sequence[Path | Run], out: Path) -> Path:
     """Write one self-contained page on one or more finished runs: no script, font or picture from elsewhere.
 
     Args:
-        runs: run directories; their order is that of the tables.
+        runs: run directories, or runs; their order is that of the tables.
         out: the file to write; one that exists is replaced as a whole.
 
     Returns:
@@ -37,13 +38,13 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     return page.write_page(out, render(load_runs(runs)))
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[LabelledRun]) -> str:
     """The page as text."""
     _refuse_unlike(runs)
     return page.render("run.html.j2", _contents(runs, entries_of(runs)))
 
 
-def _contents(runs: Sequence[Run], all_entries: Sequence[Entry]) -> dict[str, Any]:
+def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict[str, Any]:
     entries, differences = tables.distinct(all_entries), tables.differences(all_entries)
     task, intervals = runs[0].task, tables.intervals(entries)
     return {
@@ -66,9 +67,9 @@ def _contents(runs: Sequence[Run], all_entries: Sequence[Entry]) -> dict[str, An
         "differences": differences,
         "layers": layer_sections(runs),
         "costs": [
-            (entry, run_text.description(entry) if entry.kind == "ensemble" else entry.facts.get("backbone"), cost)
+            (entry, run_text.description(entry) if entry.kind == "ensemble" else entry.result.backbone, cost)
             for entry in entries
-            if (cost := entry.facts.get("cost"))
+            if (cost := entry.result.cost)
         ],
         "cost_conditions": run_text.cost_conditions(entries),
         "cost_figures": figures.headline_against_cost(entries),
@@ -80,7 +81,7 @@ def _contents(runs: Sequence[Run], all_entries: Sequence[Entry]) -> dict[str, An
 
 
 def _of_classes(
-    runs: Sequence[Run], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
 ) -> dict[str, Any]:
     classes = runs[0].classes
     return {
@@ -97,7 +98,7 @@ def _of_classes(
     }
 
 
-def _of_masks(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
+def _of_masks(runs: Sequence[LabelledRun], entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "sizes": mask_tables.size_table(entries),
         "mask_classes": mask_tables.class_table(entries, runs[0].classes) if len(runs[0].classes) > 2 else [],
@@ -106,14 +107,14 @@ def _of_masks(runs: Sequence[Run], entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _by_split(runs: Sequence[Run]) -> list[list[Run]]:
-    sharers: dict[str, list[Run]] = {}
+def _by_split(runs: Sequence[LabelledRun]) -> list[list[LabelledRun]]:
+    sharers: dict[str, list[LabelledRun]] = {}
     for run in runs:
-        sharers.setdefault(run.split_hash or run.label, []).append(run)
+        sharers.setdefault(run.split_hash, []).append(run)
     return list(sharers.values())
 
 
-def _refuse_unlike(runs: Sequence[Run]) -> None:
+def _refuse_unlike(runs: Sequence[LabelledRun]) -> None:
     first = runs[0]
     for run in runs[1:]:
         if run.task != first.task:

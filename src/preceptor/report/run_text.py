@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from preceptor.report.formatting import count, counted, listed, percent, points
-from preceptor.report.run import HEADLINES, Entry, Run
+from preceptor.report.entries import HEADLINES, Entry, LabelledRun
+from preceptor.report.formatting import counted, listed, percent, points
 from preceptor.report.tables import Difference
 from preceptor.runs.marks import NOT_EVIDENCE
 
@@ -29,25 +29,25 @@ METRICS_NOTE = {
 _MOST_VALUES = 3  # named one by one under the title
 
 
-def title(runs: Sequence[Run]) -> str:
+def title(runs: Sequence[LabelledRun]) -> str:
     """The recipes in order, each once, and the marks of the runs."""
     marks = dict.fromkeys(run.mark for run in runs if run.mark)
-    names = dict.fromkeys(str(run.recipe.get("name", run.label)) for run in runs)
+    names = dict.fromkeys(run.recipe.name for run in runs)
     return ", ".join(names) + "".join(f" ({mark})" for mark in marks)
 
 
-def subject(runs: Sequence[Run]) -> list[str]:
+def subject(runs: Sequence[LabelledRun]) -> list[str]:
     """Data, classes, protocol, folds and seeds of the runs; of many different values, only their number."""
     values = {
-        "data sets": [str(run.data.get("name", "")) for run in runs],
-        "numbers of images": [counted(run.data.get("images", len(run.split)), "image") for run in runs],
+        "data sets": [run.environment.data.name for run in runs],
+        "numbers of images": [counted(run.environment.data.images, "image") for run in runs],
         "classes": [
             f"masks of {listed(run.classes[1:])}" if run.task == "segmentation" else f"{len(run.classes)} classes"
             for run in runs
         ],
-        "protocols": [f"{run.metrics.get('protocol')} folds" for run in runs],
+        "protocols": [f"{run.metrics.protocol} folds" for run in runs],
         "folds": [_fold(run) for run in runs],
-        "seeds": [f"seed {run.environment.get('seed', run.recipe.get('seed'))}" for run in runs],
+        "seeds": [f"seed {run.environment.seed}" for run in runs],
     }
     distinct = {name: list(dict.fromkeys(filter(None, column))) for name, column in values.items()}
     return [
@@ -57,14 +57,14 @@ def subject(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def warnings(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def warnings(runs: Sequence[LabelledRun]) -> list[tuple[str, str]]:
     """What must be known before any result is read: (heading, sentences)."""
     result = []
     if quick := [run.label for run in runs if run.mark == NOT_EVIDENCE]:
         result.append(quick_warning(quick))
     if optimistic := [run.label for run in runs if run.paper_protocol]:
         result.append(("Optimistic results: protocol “paper”", PAPER_PROTOCOL.format(listed(optimistic))))
-    if len({(run.split_hash, run.metrics.get("protocol")) for run in runs}) > 1:
+    if len({(run.split_hash, run.metrics.protocol) for run in runs}) > 1:
         result.append(("Different test images", DIFFERENT_SPLITS))
     return result
 
@@ -111,14 +111,14 @@ def description(entry: Entry) -> str:
         how = "union of the masks" if entry.run.task == "segmentation" else "largest probabilities"
         return f"ensemble: {how} of {listed(entry.members)}" if entry.members else "ensemble"
     kind = {"alone": "trained alone", "taught": "distilled"}.get(entry.kind, entry.kind)
-    return f"{entry.facts.get('backbone')}, {kind}; start: {entry.facts.get('start', 'unknown')}"
+    return f"{entry.result.backbone}, {kind}; start: {entry.result.start}"
 
 
 def cost_conditions(entries: Sequence[Entry]) -> list[str]:
     """Sentences on how the costs were measured, with the networks where conditions differ."""
     labels: dict[str, list[str]] = {}
     for entry in entries:
-        if cost := entry.facts.get("cost"):
+        if cost := entry.result.cost:
             parts = [f"One image of {cost['image_size']} px"] if "image_size" in cost else []
             if latency := cost.get("latency_ms"):
                 parts.append(f"latency in batches of {latency.get('batch', 1)} on {latency.get('device', 'unknown')}")
@@ -127,7 +127,7 @@ def cost_conditions(entries: Sequence[Entry]) -> list[str]:
     sentences = [f"{text}{f' ({listed(of)})' if len(labels) > 1 else ''}." for text, of in labels.items() if text]
     if any(entry.kind == "ensemble" for entry in entries):
         sentences.append("An ensemble costs the sum of its members, one after the other.")
-    if any(is_busy((entry.facts.get("cost") or {}).get("latency_ms") or {}) for entry in entries):
+    if any(is_busy((entry.result.cost or {}).get("latency_ms") or {}) for entry in entries):
         sentences.append("Busy machine: other programs took CPU time while this latency was measured; it is too long.")
     return sentences
 
@@ -137,6 +137,6 @@ def is_busy(latency: dict[str, Any]) -> bool:
     return latency.get("device") == "cpu" and latency.get("load", 0) > latency.get("cores", 1) + 0.5
 
 
-def _fold(run: Run) -> str:
-    fold, folds = run.data.get("fold"), run.data.get("folds")
-    return "" if fold is None else f"fold {count(fold)} of {folds}"
+def _fold(run: LabelledRun) -> str:
+    data = run.environment.data
+    return f"fold {data.fold} of {data.folds}"

@@ -97,7 +97,7 @@ def costs_of(lines: Sequence[Line]) -> dict[int, dict[str, Any]]:
     costs: dict[int, dict[str, Any]] = {}
     timed: dict[tuple[Any, ...], list[float]] = {}
     for line in lines:
-        known = [cost for key in line.runs if (cost := line.facts(key).get("cost"))]
+        known = [cost for key in line.runs if (cost := line.result(key).cost)]
         if known:
             costs[line.index] = dict(known[0])
         for cost in known:
@@ -220,8 +220,8 @@ def curves(comparison: Comparison) -> list[Figure]:
 
 def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
     run = line.runs[key]
-    metric = str(run.metrics.get("selected_by") or "").rpartition("/")[2] or "balanced_accuracy"
-    part = "test" if run.metrics.get("protocol") == "paper" else "validation"
+    metric = (run.metrics.selected_by or "").rpartition("/")[2] or "balanced_accuracy"
+    part = "test" if run.metrics.protocol == "paper" else "validation"
     name = f"{part}/{line.network}/{metric}"
     if name not in run.history.columns:
         return None

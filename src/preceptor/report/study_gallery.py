@@ -44,6 +44,6 @@ def _pair(study: Study) -> tuple[Line, Line] | None:
 def _sources(line: Line) -> list[str] | None:
     """Networks that the line's own learns from; None for an ensemble, which is not trained."""
     recipe = next(iter(line.runs.values())).recipe
-    if line.network not in recipe["networks"]:
+    if line.network not in recipe.networks:
         return None
-    return [objective["from"] for objective in recipe["objectives"] if objective.get("to") == line.network]
+    return [name for objective in recipe.objectives if objective.to == line.network for name in objective.sources]

@@ -16,6 +16,7 @@ from preceptor.evaluation.names import OF_TASK
 from preceptor.evaluation.statistics import Spread, spread
 from preceptor.report import figures, page, study_tables, study_text, tables
 from preceptor.report.canvas import Figure
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, counted, duration
 from preceptor.report.gallery import galleries
 from preceptor.report.intervals import Interval
@@ -24,7 +25,6 @@ from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
-from preceptor.report.run import Entry
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
 from preceptor.report.study_results import Key, Line, Study, read_study
@@ -150,9 +150,11 @@ def _pooled(study: Study, line: Line) -> Entry:
         targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
         recalls = (table["target"] == table["predicted"]).groupby(table["target"]).mean()
         test = {"calibration_error": calibration_error(targets, scores), "balanced_accuracy": float(recalls.mean())}
-    metrics = {"task": study.task, "classes": study.classes, "networks": {line.network: {"test": test}}}
-    run = replace(study.some_run, label=line.label, metrics=metrics, predictions=table)
-    return Entry(run, line.network, line.label, line.index)
+    run = next(iter(line.runs.values()))
+    result = run.metrics.networks[line.network].model_copy(update={"test": test})
+    metrics = run.metrics.model_copy(update={"networks": {line.network: result}})
+    pooled = LabelledRun.of(run, line.label, metrics=metrics, predictions=table)
+    return Entry(pooled, line.network, line.label, line.index)
 
 
 def _intervals(comparison: Comparison) -> dict[int, Interval]:
@@ -161,18 +163,18 @@ def _intervals(comparison: Comparison) -> dict[int, Interval]:
 
 
 def _entry(line: Line, key: Key) -> Entry:
-    return Entry(replace(line.runs[key], label=line.label), line.network, line.label, line.index)
+    return Entry(LabelledRun.of(line.runs[key], line.label), line.network, line.label, line.index)
 
 
 def _recall(line: Line, name: str) -> Spread | None:
-    return _spread((line.facts(key)["test"].get("per_class_recall") or {} for key in line.runs), name)
+    return _spread((line.result(key).test.get("per_class_recall") or {} for key in line.runs), name)
 
 
 def _relations(study: Study) -> list[tuple[Line, dict[str, Spread | None]]]:
     """R_d of each line and its two parts, where its runs measured them."""
     result = []
     for line in study.lines:
-        of_runs = [line.facts(key).get("relations") or {} for key in line.runs]
+        of_runs = [line.result(key).relations or {} for key in line.runs]
         spreads = {name: _spread(of_runs, name) for name in ("r_d", "intra", "inter")}
         if any(of is not None for of in spreads.values()):
             result.append((line, spreads))
@@ -182,7 +184,7 @@ def _relations(study: Study) -> list[tuple[Line, dict[str, Spread | None]]]:
 def _fidelity(study: Study) -> list[tuple[Line, str, dict[str, Spread | None]]]:
     result = []
     for line in study.lines:
-        of_runs = [of for key in line.runs if (of := (line.facts(key)["test"] or {}).get("fidelity"))]
+        of_runs = [of for key in line.runs if (of := line.result(key).test.get("fidelity"))]
         if of_runs:
             to = ", ".join(sorted({str(of.get("to")) for of in of_runs}))
             result.append((line, to, {name: _spread(of_runs, name) for name in ("agreement", "kl")}))
@@ -214,7 +216,7 @@ def _splits(study: Study) -> list[dict[str, Any]]:
     result: dict[str, dict[str, Any]] = {}
     for line in study.lines:
         for (fold, _), run in sorted(line.runs.items()):
-            name = run.split_hash or "without a hash"
+            name = run.split_hash
             if name not in result:
                 parts = run.split.groupby("part")["group"].agg(["size", "nunique"])
                 sizes = [tuple(map(int, parts.loc[part])) if part in parts.index else (0, 0) for part in tables.PARTS]
@@ -225,18 +227,16 @@ def _splits(study: Study) -> list[dict[str, Any]]:
 def _facts(study: Study) -> dict[str, list[str]]:
     """Environment of the runs, each distinct value once."""
     runs = [run.environment for run in study.runs]
-    data = [run.data for run in study.runs]
-    versions = (run.get("versions") or {} for run in runs)
     seconds = [cell.seconds for cell in study.cells if cell.seconds]
     spent = f"{duration(sum(seconds))} in {counted(len(seconds), 'cell')}, median {duration(np.median(seconds))}"
     facts = {
-        "Command": (run.get("command", "unknown") for run in runs),
-        "Data": (f"{of.get('name', 'unknown')}, {of.get('images', '?')} images" for of in data),
-        "Fingerprint": (of.get("fingerprint", "unknown") for of in data),
-        "Protocol": (run.metrics.get("protocol", "unknown") for run in study.runs),
-        "Machine": (f"{run.get('device', 'unknown')}, {run.get('machine', 'unknown')}" for run in runs),
-        "Threads": (f"{run.get('threads', '?')}, precision {run.get('precision', 'unknown')}" for run in runs),
+        "Command": (run.command for run in runs),
+        "Data": (f"{run.data.name}, {run.data.images} images" for run in runs),
+        "Fingerprint": (run.data.fingerprint for run in runs),
+        "Protocol": (run.metrics.protocol for run in study.runs),
+        "Machine": (f"{run.device}, {run.machine or 'unknown'}" for run in runs),
+        "Threads": (f"{run.threads}, precision {run.precision}" for run in runs),
         "Time": [spent] if seconds else [],
-        "Versions": (", ".join(f"{name} {version}" for name, version in of.items()) for of in versions),
+        "Versions": (", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in runs),
     }
     return {name: list(dict.fromkeys(map(str, values))) for name, values in facts.items()}

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
 
-from preceptor.report.run import Run, load_run
+from preceptor.report.entries import LabelledRun, load_run
+from preceptor.runs.schema import NetworkResult
 from preceptor.study.plan import Plan, Row, validate
 from preceptor.study.state import PLAN, TABLE
 from preceptor.study.validation import one_run
@@ -49,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellRun(Run):
+class CellRun(LabelledRun):
     """The finished run of a cell."""
 
     @cached_property
@@ -91,12 +91,13 @@ class Line:
     def colour(self) -> int:
         return self.index % 8 + 1
 
-    def facts(self, key: Key) -> dict[str, Any]:
-        return self.runs[key].metrics["networks"][self.network]
+    def result(self, key: Key) -> NetworkResult:
+        """What the run of a cell says of the network."""
+        return self.runs[key].metrics.networks[self.network]
 
     def values(self, metric: str, part: str = "test") -> dict[Key, float]:
         """The metric of each finished cell that has it."""
-        found = {key: (self.facts(key).get(part) or {}).get(metric) for key in self.runs}
+        found = {key: (getattr(self.result(key), part) or {}).get(metric) for key in self.runs}
         return {key: float(value) for key, value in found.items() if value is not None}
 
     def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
@@ -150,11 +151,11 @@ class Study:
 
     @property
     def task(self) -> str:
-        return str(self.some_run.metrics["task"])
+        return self.some_run.task
 
     @property
     def classes(self) -> list[str]:
-        return list(self.some_run.metrics["classes"])
+        return self.some_run.classes
 
     @property
     def some_run(self) -> CellRun:
@@ -224,7 +225,7 @@ def _read_run(path: Path) -> CellRun:
     if not (path / "metrics.json").is_file():
         raise PreceptorError(f"{path} holds no finished run")
     try:
-        run = CellRun(**vars(load_run(path)))
+        run = CellRun.of(load_run(path), path.name)
         _check_tested(run)
     except PreceptorError as error:
         raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
@@ -258,11 +259,9 @@ def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
     found: list[Line] = []
     for row in study.plan.rows:
         of_row = {key: run for (name, key), run in sorted(runs.items()) if name == row.name}
-        networks = [
-            name for name in row.networks or [] if any(name in run.metrics["networks"] for run in of_row.values())
-        ]
+        networks = [name for name in row.networks or [] if any(name in run.metrics.networks for run in of_row.values())]
         for name in networks:
-            having = {key: run for key, run in of_row.items() if name in run.metrics["networks"]}
+            having = {key: run for key, run in of_row.items() if name in run.metrics.networks}
             label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
             found.append(Line(row, name, label, len(found), having, name == networks[0]))
     return found
@@ -294,8 +293,8 @@ def _check_alike(runs: Iterable[CellRun]) -> None:
     first, *others = runs
     for run in others:
         for key in ("task", "classes"):
-            if run.metrics[key] != first.metrics[key]:
+            if getattr(run, key) != getattr(first, key):
                 raise PreceptorError(
-                    f"{run.path}: {key} is {run.metrics[key]}, but {first.metrics[key]} in {first.path}",
+                    f"{run.path}: {key} is {getattr(run, key)}, but {getattr(first, key)} in {first.path}",
                     expected="cells of one study on the same task and classes",
                 )

@@ -30,7 +30,7 @@ def warnings(comparison: Comparison) -> list[tuple[str, str]]:
         result.append((f"{len(study.of('done'))} of {len(study.cells)} cells are finished", sentence))
     if any(run.paper_protocol for run in study.runs):
         result.append(("Optimistic results: protocol “paper”", PAPER_PROTOCOL.format("this study")))
-    if len({str(run.data.get("fingerprint")) for run in study.runs}) > 1:
+    if len({run.environment.data.fingerprint for run in study.runs}) > 1:
         result.append(("Different data", UNLIKE_DATA))
     splits = {(fold, run.split_hash) for line in study.lines for (fold, _), run in line.runs.items()}
     if len(splits) > len({fold for fold, _ in splits}):

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.names import OF_TASK
 from preceptor.evaluation.statistics import Spread
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval, pooled_iou_samples
-from preceptor.report.run import Entry, Run
 
 LOWER_IS_BETTER = ("calibration_error",)
 SHOWN = 0.0005  # a smaller difference is written as 0.000
@@ -69,7 +69,7 @@ def differences(entries: Sequence[Entry]) -> list[Difference]:
     return result
 
 
-def split_table(run: Run) -> list[dict[str, Any]]:
+def split_table(run: LabelledRun) -> list[dict[str, Any]]:
     """Images and groups in each part: one row a label, then the sum."""
     counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
     whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
@@ -161,22 +161,22 @@ def _samples(entry: Entry) -> NDArray[np.float64]:
 
 def _comparable(one: Entry, other: Entry) -> bool:
     return (
-        one.facts.get("backbone") == other.facts.get("backbone")
+        one.result.backbone == other.result.backbone
         and one.run.split_hash == other.run.split_hash
-        and one.run.metrics.get("protocol") == other.run.metrics.get("protocol")
+        and one.run.metrics.protocol == other.run.metrics.protocol
     )
 
 
 def _unlike(one: Entry, other: Entry) -> list[str]:
     pairs = {
         "seed": (_seed(one), _seed(other)),
-        "epochs": (one.run.metrics.get("epochs"), other.run.metrics.get("epochs")),
-        "start": (one.facts.get("start"), other.facts.get("start")),
-        "image size": (one.run.recipe.get("image_size"), other.run.recipe.get("image_size")),
-        "batch size": (one.run.recipe.get("batch_size"), other.run.recipe.get("batch_size")),
+        "epochs": (one.run.metrics.epochs, other.run.metrics.epochs),
+        "start": (one.result.start, other.result.start),
+        "image size": (one.run.recipe.image_size, other.run.recipe.image_size),
+        "batch size": (one.run.recipe.batch_size, other.run.recipe.batch_size),
     }
     return [f"{name}: {mine} and {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
 
 
 def _seed(entry: Entry) -> Any:
-    return entry.run.environment.get("seed", entry.run.recipe.get("seed"))
+    return entry.run.environment.seed

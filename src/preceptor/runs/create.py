@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,14 +17,15 @@ import pandas as pd
 import torch
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.readers import read
 from preceptor.data.split import make_split, parts_of, split_notes
 from preceptor.networks.build import build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
+from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.leakage import refuse_leak
 from preceptor.runs.resolve_paths import absolute
+from preceptor.runs.schema import FORMAT, Environment
 from preceptor.tasks.classes import target_classes
 from preceptor.training.checks import check_objectives
 from preceptor.training.distributed import precision_of
@@ -36,29 +37,6 @@ from preceptor.version import __version__
 _FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written; with the last it is a run
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class Data:
-    """What to train on.
-
-    Attributes:
-        name: a reader.
-        root: the folder (or table) that it reads; None for the phantom's own place.
-        options: the reader's options.
-        exclude: ids to leave out.
-        fold: which fold is the test part.
-    """
-
-    name: str
-    root: Path | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    exclude: tuple[str, ...] = ()
-    fold: int = 0
-
-    def catalog(self) -> Catalog:
-        catalog = read(self.name, self.root, dict(self.options))
-        return catalog.without(self.exclude) if self.exclude else catalog
 
 
 def default_path(recipe: Recipe, data: Data) -> Path:
@@ -108,7 +86,9 @@ def prepare(
     if decode is not None:
         decode(catalog, recipe)
     run = Run(out)
-    run.write_start(recipe, _environment(recipe, data, catalog, devices, starts, split_notes(catalog, split)), split)
+    run.write_start(
+        recipe, _environment(recipe, data, catalog, devices, starts, split_notes(catalog, split)), split, catalog
+    )
     return run
 
 
@@ -127,15 +107,12 @@ def split_of(catalog: Catalog, recipe: Recipe, fold: int) -> pd.DataFrame:
 
 def prepare_stages(run: Run, devices: int = 1) -> list[Run]:
     """The runs that must be finished before this one, prepared where they are not there yet."""
-    recipe, said = run.recipe, run.environment["data"]
-    root = Path(said["root"]) if said["root"] else None
-    data = Data(said["name"], root, said["options"], tuple(said["excluded"]), said["fold"])
-    stages = []
+    recipe, stages = run.recipe, []
     for name, network in recipe.networks.items():
         if network.trained_by is not None:
             stage = run.stage(name)
-            if not (stage.path / "environment.json").is_file():
-                prepare(stage_recipe(recipe, name), data, stage.path, devices)
+            if not stage.exists:
+                prepare(stage_recipe(recipe, name), run.data, stage.path, devices)
             stages.append(stage)
     return stages
 
@@ -213,29 +190,20 @@ def command_line() -> str:
 
 def _environment(
     recipe: Recipe, data: Data, catalog: Catalog, devices: int, starts: Mapping[str, str], notes: list[str]
-) -> dict[str, Any]:
-    return {
-        "versions": {"preceptor": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in _LIBRARIES},
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-        "processes": devices,
-        "precision": precision_of(recipe),
-        "seed": recipe.seed,
-        "command": command_line(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "starts": dict(starts),
-        "data": {
-            "name": data.name,
-            "root": str(data.root.expanduser().resolve()) if data.root else None,
-            "options": dict(data.options),
-            "fingerprint": catalog.fingerprint(),
-            "fold": data.fold,
-            "folds": recipe.split.folds,
-            "images": len(catalog),
-            "classes": list(catalog.classes),
-            "excluded": sorted(data.exclude),
-            "notes": [*catalog.notes, *notes],
-        },
-    }
+) -> Environment:
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return Environment(
+        format=FORMAT,
+        versions={"preceptor": __version__, "python": platform.python_version(), **libraries},
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+        threads=torch.get_num_threads(),
+        processes=devices,
+        precision=precision_of(recipe),
+        seed=recipe.seed,
+        command=command_line(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        starts=dict(starts),
+        data=data.record(catalog, catalog.fingerprint(), recipe.split.folds, notes),
+        split_hash="",
+    )

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.readers import read
 from preceptor.data.split import read_split, split_hash
 from preceptor.recipe import NetworkConfig, Recipe
-from preceptor.recipes.resolve import resolve, to_yaml
+from preceptor.recipes.resolve import to_yaml
+from preceptor.runs.data import Data
+from preceptor.runs.old_formats import recipe_from_yaml
+from preceptor.runs.schema import Environment, Metrics, Record, read_record
+from preceptor.runs.tables import read_history, read_predictions
 from preceptor.training.checkpoint import CheckpointStore
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import remove_halves, write_text
@@ -27,13 +31,89 @@ _WRITTEN = (".csv", ".json", ".npz", ".pt", ".safetensors", ".yaml")
 
 @dataclass(frozen=True)
 class Run:
-    """Where the parts of a run lie, and how they are read back.
+    """A run directory. Whatever is read from it is read once, when it is first asked for.
 
     Attributes:
         path: the run's folder.
+
+    >>> Run("runs/ham10000/kd-fold0-seed0").finished
+    False
     """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def exists(self) -> bool:
+        """Whether the run was prepared: ``environment.json`` is written last."""
+        return (self.path / "environment.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the test part was read and the metrics written."""
+        return (self.path / "metrics.json").is_file()
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """``recipe.yaml`` as it stands."""
+        path = self._require("recipe.yaml")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise PreceptorError(f"{path} is not UTF-8 text: {error}") from None
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return recipe_from_yaml(self.recipe_text, str(self.path / "recipe.yaml"))
+
+    @cached_property
+    def environment(self) -> Environment:
+        remedy = f"restore it from a copy, or remove {self.path} and train the run again"
+        return read_record(self._require("environment.json"), Environment, remedy)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        path = self.path / "metrics.json"
+        remedy = f"remove {path}: preceptor resume {self.path} then measures the run again, from its checkpoint"
+        return read_record(self._require("metrics.json"), Metrics, remedy)
+
+    @cached_property
+    def split(self) -> pd.DataFrame:
+        """Columns ``id``, ``group``, ``part`` and ``label``; all text."""
+        return read_split(self._require("split.csv"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch."""
+        return read_history(self._require("history.csv"))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row an image, part and network (:func:`preceptor.runs.tables.read_predictions`)."""
+        return read_predictions(self._require("predictions.csv"), self.metrics)
+
+    @property
+    def paper_protocol(self) -> bool:
+        """Whether folds are of images and there is no validation part, so that lesions straddle the parts."""
+        return self.metrics.protocol == "paper"
+
+    def require_finished(self) -> None:
+        """Raise :class:`PreceptorError` unless this is the directory of a finished run."""
+        if not self.path.is_dir():
+            raise PreceptorError(f"{self.path} is not a directory", expected="the directory of a finished run")
+        if not (self.path / "recipe.yaml").is_file():
+            raise PreceptorError(
+                f"{self.path} is not a run directory: it holds no recipe.yaml",
+                expected="a directory that preceptor train has written",
+            )
+        if not self.finished:
+            raise PreceptorError(
+                f"{self.path} is unfinished: it holds no metrics.json yet",
+                expected="a run that has come to its end",
+                remedy=f"preceptor resume {self.path}",
+            )
 
     @property
     def checkpoints(self) -> CheckpointStore:
@@ -51,33 +131,12 @@ class Run:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever trains the run."""
+        """Held by the process that writes checkpoints."""
         return self.path / "checkpoints" / ".lock"
 
     @property
     def report(self) -> Path:
         return self.path / "report.html"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the test part was read and the figures written."""
-        return (self.path / "metrics.json").is_file()
-
-    @property
-    def recipe(self) -> Recipe:
-        return resolve(str(self._need("recipe.yaml")))
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        return self._json("environment.json")
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        return self._json("metrics.json")
-
-    @property
-    def split(self) -> pd.DataFrame:
-        return read_split(self._need("split.csv"))
 
     def network_file(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
@@ -97,31 +156,53 @@ class Run:
             settled[name] = network
         return settled
 
+    @cached_property
+    def data(self) -> Data:
+        return Data.of(self.environment.data)
+
     def catalog(self) -> Catalog:
-        """The data as the run found them.
+        """Return the data as the run found them.
 
         Raises:
             PreceptorError: the data are gone, or are no longer what they were when the run started.
         """
-        said = self.environment["data"]
-        catalog = read(said["name"], Path(said["root"]) if said["root"] else None, said["options"])
-        catalog = catalog.without(said["excluded"])
-        if catalog.fingerprint() != said["fingerprint"]:
+        return self._catalog
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        record, catalog = self.environment.data, self.data.catalog()
+        if self.data.fingerprint != record.fingerprint:
             ids = set(catalog.table["id"]).symmetric_difference(self.split["id"])
             raise PreceptorError(
-                f"{said['root'] or said['name']}: the data changed since {self.path} was started"
+                f"{record.root or record.name}: the data changed since {self.path} was started"
                 + (f" (ids that differ: {some_of(sorted(ids), 5)})" if ids else " (labels, groups or files differ)"),
-                expected=f"fingerprint {said['fingerprint'][:12]}…",
+                expected=f"fingerprint {record.fingerprint[:12]}…",
                 remedy="restore the data, or start a new run",
             )
         return catalog
 
-    def write_start(self, recipe: Recipe, environment: dict[str, Any], split: pd.DataFrame) -> None:
-        """What a run is, before its first epoch. ``environment.json`` comes last: with it the run exists."""
+    def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame, catalog: Catalog) -> None:
+        """Write what a run is before its first epoch. ``environment.json`` comes last: with it the run exists.
+
+        Args:
+            environment: its ``split_hash`` is filled in here.
+            catalog: the data that the environment names, which need not be read again.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / "recipe.yaml", to_yaml(recipe))
+        text = to_yaml(recipe)
+        write_text(self.path / "recipe.yaml", text)
         write_text(self.path / "split.csv", split.to_csv(index=False))
-        self.write_json("environment.json", {**environment, "split_hash": split_hash(split)})
+        vars(self).update(recipe_text=text, recipe=recipe, split=split, _catalog=catalog)
+        self.write_environment(environment.model_copy(update={"split_hash": split_hash(split)}))
+
+    def write_environment(self, environment: Environment) -> None:
+        self._write("environment.json", environment)
+        vars(self)["environment"] = environment
+
+    def write_metrics(self, metrics: Metrics) -> None:
+        """Write ``metrics.json``, with which the run is finished."""
+        self._write("metrics.json", metrics)
+        vars(self)["metrics"] = metrics
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         columns = list(dict.fromkeys(key for row in history for key in row))
@@ -130,6 +211,7 @@ class Run:
         writer.writeheader()
         writer.writerows(history)
         write_text(self.path / "history.csv", text.getvalue())
+        vars(self).pop("history", None)
 
     def remove_halves(self) -> None:
         """Remove what a process that was killed while it wrote has left; only for the process that trains the run."""
@@ -139,20 +221,38 @@ class Run:
                 if name.endswith(_WRITTEN):
                     remove_halves(folder / name)
 
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
-        write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    def _write(self, name: str, record: Record) -> None:
+        text = json.dumps(record.plain(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(self.path / name, text + "\n")
 
-    def _json(self, name: str) -> dict[str, Any]:
-        return json.loads(self._need(name).read_text())
-
-    def _need(self, name: str) -> Path:
+    def _require(self, name: str) -> Path:
         path = self.path / name
         if not self.path.is_dir():
             raise PreceptorError(f"{self.path}: no such run", expected="a folder that preceptor train wrote")
         if not path.is_file():
             raise PreceptorError(
-                f"{self.path}: has no {name}",
+                f"{path} is missing",
                 expected="a folder that preceptor train wrote",
                 remedy=f"if the run was stopped, finish it: preceptor resume {self.path}",
             )
         return path
+
+    def table(self) -> pd.DataFrame:
+        """Return the test metrics of a finished run: one row a network or ensemble, one column a metric."""
+        rows = {
+            name: {key.replace("_", " "): value for key, value in result.test.items() if isinstance(value, float)}
+            for name, result in self.metrics.networks.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def __repr__(self) -> str:
+        head = f"Run({str(self.path)!r})"
+        if not self.finished:
+            return f"{head}: {'unfinished' if self.exists else 'not a run yet'}"
+        return f"{head}: test part\n{self.table().T.to_string(float_format='{:.3f}'.format)}"
+
+    def _repr_html_(self) -> str:
+        heading = f"<p><code>{html.escape(str(self.path))}</code></p>"
+        if not self.finished:
+            return heading
+        return heading + self.table().T.to_html(float_format="{:.3f}".format)

@@ -23,13 +23,14 @@ from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.artifacts import keep_pictures
 from preceptor.runs.directory import Run
+from preceptor.runs.schema import FORMAT, Metrics
 from preceptor.runs.worker import best_networks, load_parts
 from preceptor.tasks.classes import target_classes
 from preceptor.training.checkpoint import Progress
 from preceptor.training.loop import LAST_EPOCHS
 
 
-def finish(run: Run, cache: Path | None) -> dict[str, Any]:
+def finish(run: Run, cache: Path | None) -> None:
     """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
     recipe, catalog = run.recipe, run.catalog()
     device = best_device()
@@ -54,7 +55,7 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
         _mean_of_last_epochs(said, progress.history)
     write_predictions(frames, run.path / "predictions.csv")
     save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
-    result = _metrics(run, recipe, catalog, progress) | {
+    measured = {
         "parts": {part: len(loader) for part, loader in loaders.items()},
         **_masks_cut(loaders["test"].pixels),
         "networks": {
@@ -62,8 +63,7 @@ def finish(run: Run, cache: Path | None) -> dict[str, Any]:
             for name, one in _described(run, recipe, networks).items()
         },
     }
-    run.write_json("metrics.json", result)
-    return result
+    run.write_metrics(Metrics.model_validate(_metrics(recipe, catalog, progress) | measured))
 
 
 def _masks_cut(pixels: Pixels) -> dict[str, int]:
@@ -98,7 +98,7 @@ def _describe(run: Run, recipe: Recipe, name: str, network: AnyNetwork) -> dict[
     return {
         "role": role(recipe.networks[name]),
         "backbone": plain.architecture.backbone,
-        "start": run.environment["starts"][name],
+        "start": run.environment.starts[name],
         "cost": cost_of(plain, recipe.image_size),
     }
 
@@ -129,15 +129,14 @@ def save_networks(
 
     Frozen networks have a file in the run that trained them.
     """
-    said = run.environment
-    data, mark = said["data"], said.get("marked", "")
+    data, mark = run.environment.data, run.environment.marked
     for name, network in networks.items():
         if recipe.networks[name].frozen is not True:
             about = {
                 "network": name,
                 "recipe": recipe.name,
                 "paper": recipe.paper,
-                "data": {key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
+                "data": {key: getattr(data, key) for key in ("name", "fingerprint", "fold", "folds")},
                 "test": {key: value for key, value in tested.get(name, {}).items() if isinstance(value, float)},
                 **({"marked": mark} if mark else {}),
             }
@@ -155,10 +154,10 @@ def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) 
                 parts["test"][key] = float(np.mean(rows))
 
 
-def _metrics(run: Run, recipe: Recipe, catalog: Catalog, progress: Progress) -> dict[str, Any]:
+def _metrics(recipe: Recipe, catalog: Catalog, progress: Progress) -> dict[str, Any]:
     paper = recipe.protocol == "paper"
     return {
-        "format": 1,
+        "format": FORMAT,
         "task": recipe.task,
         "protocol": recipe.protocol,
         "classes": list(target_classes(catalog, recipe.task)),

@@ -21,10 +21,10 @@ def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
     Raises:
         PreceptorError: images of the validation or test part are among those that the network was trained on.
     """
-    if not ((source.path / "split.csv").is_file() and (source.path / "environment.json").is_file()):
+    if not ((source.path / "split.csv").is_file() and source.exists):
         return
-    said, theirs = source.environment["data"], source.split
-    if said["name"] != data:
+    record, theirs = source.environment.data, source.split
+    if record.name != data:
         return  # ids of other data may be the same by chance
     learned = set(theirs.loc[theirs["part"] == "train", "id"])
     for part in ("test", "validation"):
@@ -32,7 +32,7 @@ def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
         if seen:
             raise PreceptorError(
                 f"{key}: {source.path} was trained on {len(seen)} images of this run's {part} part "
-                f"({some_of(seen, 3)}); it is of fold {said['fold']} of {said['folds']}",
+                f"({some_of(seen, 3)}); it is of fold {record.fold} of {record.folds}",
                 expected="a network trained on the same fold of the same split",
                 remedy="train one on this fold, or leave the run out and let the recipe train it first",
             )

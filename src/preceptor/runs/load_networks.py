@@ -31,7 +31,7 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
             remedy=f"if it was stopped, finish it: preceptor resume {run.path}",
         )
     recipe, settled = run.recipe, run.settled_networks()
-    classes = tuple(run.metrics["classes"])
+    classes = tuple(run.metrics.classes)
     found: dict[str, Network] = {}
     lost: dict[str, str] = {}
     for name, network in recipe.networks.items():
@@ -74,13 +74,12 @@ def networks_at(model: Path) -> dict[str, tuple[Network, Path]]:
 def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:
     """Gives a run that was finished without them the relations of its test part; whether it lacked them."""
     metrics, figures = run.metrics, relations.plain()
-    lacking = [name for name in metrics["networks"] if name in figures and "relations" not in metrics["networks"][name]]
+    lacking = [name for name in figures if name in metrics.networks and metrics.networks[name].relations is None]
     if not lacking and (run.path / RELATIONS).is_file():
         return False
     relations.write_matrices(ids, run.path / RELATIONS)
-    for name in lacking:
-        metrics["networks"][name]["relations"] = figures[name]
-    run.write_json("metrics.json", metrics)
+    added = {name: metrics.networks[name].model_copy(update={"relations": figures[name]}) for name in lacking}
+    run.write_metrics(metrics.model_copy(update={"networks": {**metrics.networks, **added}}))
     return True
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from preceptor.runs.directory import Run
 from preceptor.study.plan import Plan
-from preceptor.study.worker import Outcome, figures_of, seconds_so_far
+from preceptor.study.worker import Outcome, seconds_so_far
 from preceptor.utils.errors import PreceptorError
 
 PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
@@ -113,12 +114,13 @@ def stands(identity: str, path: Path, told: Outcome | None) -> Outcome:
     A run is done by its figures: with damaged ones it has failed, and says so.
     """
     try:
-        figures = figures_of(path)
+        run = Run(path)
+        training_seconds = run.metrics.training_seconds if run.finished else None
     except PreceptorError as error:
         return Outcome(identity, "failed", str(error), seconds_so_far(path))
-    if figures is not None:
+    if training_seconds is not None:
         known = told.seconds if told is not None else 0
-        return Outcome(identity, "done", "", known or figures["training_seconds"])
+        return Outcome(identity, "done", "", known or training_seconds)
     if told is not None and told.state == "failed":
         return Outcome(identity, "failed", told.error, seconds_so_far(path))
     return Outcome(identity, "pending", "", seconds_so_far(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -78,8 +77,10 @@ def work(task: Task) -> Outcome:
     torch.set_num_threads(task.threads)
     try:
         with _alone(task.path):
-            figures_of(task.path)  # damaged ones would pass for a finished run
-            carry_on(_prepared(task), devices=task.devices, cache=task.cache)
+            run = _prepared(task)
+            if run.finished:
+                _ = run.metrics  # a damaged file would pass for a finished run
+            carry_on(run, devices=task.devices, cache=task.cache)
     except PreceptorError as error:
         return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
@@ -119,36 +120,12 @@ def _epoch_seconds(path: Path) -> list[float]:
     return seconds if all(map(math.isfinite, seconds)) else []
 
 
-def figures_of(path: Path) -> dict[str, Any] | None:
-    """``metrics.json`` of a run, as far as a study needs it; None where there is none yet.
-
-    Raises:
-        PreceptorError: it is damaged.
-    """
-    file = path / "metrics.json"
-    if not file.is_file():
-        return None
-    try:
-        said = json.loads(file.read_text())
-        float(said["training_seconds"])
-        for one in said["networks"].values():
-            one["test"].keys()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PreceptorError(
-            f"{file}: cannot be read ({error!r})",
-            expected="the figures of a finished run",
-            remedy="remove it: the same command then measures the run again, from its checkpoint",
-        ) from None
-    return said
-
-
 def _prepared(task: Task) -> Run:
     run = Run(task.path)
-    if not (task.path / "environment.json").is_file():
-        prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
-    said = run.environment
-    if said.get("marked", "") != task.mark:
-        run.write_json("environment.json", {**said, "marked": task.mark})
+    if not run.exists:
+        run = prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
+    if run.environment.marked != task.mark:
+        run.write_environment(run.environment.model_copy(update={"marked": task.mark}))
     return run
 
 

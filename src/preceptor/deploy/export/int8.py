@@ -79,7 +79,7 @@ def choose_int8(
             graphs[name] = quantise(network, variant, seen_while_training)
         except Exception as error:  # ONNX Runtime's quantiser raises nearly anything on operators it does not know
             raise PreceptorError(
-                f"ONNX Runtime cannot quantise this {subject.facts['backbone']}: {error}",
+                f"ONNX Runtime cannot quantise this {subject.result.backbone}: {error}",
                 remedy="export without --int8",
             ) from error
         outcome = _outcome(subject, graphs[name], parts["validation"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from preceptor.evaluation.predictions import read_predictions
 from preceptor.networks.kinds import Network
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
+from preceptor.runs.schema import NetworkResult
 from preceptor.utils.errors import PreceptorError, some_of
 
 _RANDOM_SIZES = ((61, 83), (96, 128), (150, 100), (224, 224))  # (height, width) of images made up for want of others
@@ -44,9 +44,9 @@ class Subject:
     image_size: int
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def result(self) -> NetworkResult:
         """What ``metrics.json`` holds about it."""
-        return self.run.metrics["networks"][self.name]
+        return self.run.metrics.networks[self.name]
 
     @property
     def headline(self) -> str:
@@ -101,7 +101,7 @@ def load_subject(path: Path, name: str) -> Subject:
     sizes = {network.architecture.image_size for network in bare.values()}
     if len(sizes) > 1:
         raise PreceptorError(f"--network {name}: its members take images of {some_of(sorted(sizes))} px")
-    return Subject(run, name, bare, run.recipe.task == "segmentation", tuple(run.metrics["classes"]), sizes.pop())
+    return Subject(run, name, bare, run.recipe.task == "segmentation", tuple(run.metrics.classes), sizes.pop())
 
 
 def part_pixels(subject: Subject, part: str, cache: Path | None = None) -> PartPixels:

@@ -88,7 +88,7 @@ def export(
     target = Path(out)
     refuse_occupied(target, overwrite)
     subject = load_subject(Path(run), network)
-    names = full_names(subject.run.environment["data"]["name"], subject.classes, class_names)
+    names = full_names(subject.run.environment.data.name, subject.classes, class_names)
     with _staged(target) as folder:
         tell("writing the graphs")
         calibration = calibrate(subject)
@@ -136,7 +136,7 @@ def export(
             activation_map_reason=reason,
             quantised=quantised,
             source=_source(subject),
-            figures=subject.facts["test"],
+            figures=subject.result.test,
             intended_use=INTENDED_USE,
         )
         write_manifest(folder, manifest)
@@ -184,7 +184,7 @@ def _activation_map(subject: Subject, images: list[np.ndarray]) -> tuple[Activat
 
 def _source(subject: Subject) -> Source:
     environment, recipe = subject.run.environment, subject.run.recipe
-    data, facts = environment["data"], subject.facts
+    data = environment.data
     members = [network.architecture.backbone for network in subject.networks.values()]
     return Source(
         run=subject.run.path.resolve().name,
@@ -192,11 +192,11 @@ def _source(subject: Subject) -> Source:
         paper=recipe.paper or "",
         backbone=" + ".join(members),
         members=list(subject.networks) if len(members) > 1 else [],
-        start=facts.get("start", ""),
-        data={key: data[key] for key in ("name", "fingerprint", "fold", "folds")},
-        split_hash=environment["split_hash"],
+        start=subject.result.start,
+        data={key: getattr(data, key) for key in ("name", "fingerprint", "fold", "folds")},
+        split_hash=environment.split_hash,
         seed=recipe.seed,
-        marked=environment.get("marked", ""),
+        marked=environment.marked,
     )
 
 

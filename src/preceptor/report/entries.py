@@ -1,0 +1,185 @@
+"""What a report is made of: finished runs under short labels, and their networks as entries of every table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from preceptor.runs.directory import Run
+from preceptor.runs.schema import NetworkResult
+from preceptor.utils.errors import PreceptorError
+
+#: task -> the figure of the test part that a report is headed by; the epoch is chosen by the same, as a rule.
+HEADLINES = {"classification": "balanced_accuracy", "segmentation": "iou_pooled"}
+TEACHERS = {"frozen teacher": "teacher", "mean teacher": "mean teacher"}  # role in metrics.json -> kind
+
+
+@dataclass(frozen=True)
+class LabelledRun(Run):
+    """A finished run under the name that a report gives it.
+
+    Attributes:
+        label: short, and unique within a report.
+    """
+
+    label: str = ""
+
+    @classmethod
+    def of(cls, run: Run, label: str, **values: Any) -> Self:
+        """Return the run under a label; what was read of it is not read again.
+
+        Args:
+            values: attributes to have instead of those that the directory holds, as pooled ``predictions``.
+        """
+        labelled = cls(run.path, label)
+        vars(labelled).update({**vars(run), **values, "label": label})
+        return labelled
+
+    @property
+    def task(self) -> str:
+        return self.metrics.task
+
+    @property
+    def classes(self) -> list[str]:
+        """Of the images, or of the masks' pixels, the background first."""
+        return self.metrics.classes
+
+    @property
+    def mark(self) -> str:
+        """What must be said wherever its figures are shown: of a run of a quick study, that they are no evidence."""
+        return self.environment.marked
+
+    @property
+    def split_hash(self) -> str:
+        return self.environment.split_hash
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of one run: a row of every table, and one colour in every figure."""
+
+    run: LabelledRun
+    name: str
+    label: str
+    index: int
+
+    @property
+    def result(self) -> NetworkResult:
+        """What ``metrics.json`` says of the network."""
+        return self.run.metrics.networks[self.name]
+
+    @property
+    def role(self) -> str:
+        return self.result.role
+
+    @property
+    def test(self) -> dict[str, Any]:
+        return self.result.test
+
+    @property
+    def headline(self) -> float:
+        """The figure that the report is headed by, of the test part."""
+        return float(self.test[HEADLINES[self.run.task]])
+
+    @property
+    def members(self) -> list[str]:
+        """Of an ensemble."""
+        return self.run.recipe.ensembles.get(self.name, [])
+
+    @property
+    def kind(self) -> str:
+        """What it is beside the others of its run.
+
+        ``teacher`` (a frozen one), ``mean teacher``, ``online teacher`` (it learns beside its students, from its own
+        loss alone), ``ensemble``, ``taught`` (trained beside other networks) or ``alone``.
+        """
+        if self.role in TEACHERS or self.role == "ensemble":
+            return TEACHERS.get(self.role, self.role)
+        objectives = [objective for objective in self.run.recipe.objectives if objective.sources]
+        teaches = any(self.name in objective.sources for objective in objectives)
+        if teaches and not any(objective.to == self.name for objective in objectives):
+            return "online teacher"
+        return "taught" if len(self.run.metrics.networks) > 1 else "alone"
+
+    @property
+    def colour(self) -> int:
+        return self.index % 8 + 1
+
+    @property
+    def line(self) -> str:
+        """How its curves are drawn: with more than eight networks, colours come again."""
+        return ("solid", "dashed", "dotted")[self.index // 8 % 3]
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """The test rows of this network."""
+        table = self.run.predictions
+        return table[(table["network"] == self.name) & (table["part"] == "test")]
+
+
+def load_runs(runs: Sequence[Path | Run]) -> list[LabelledRun]:
+    """Read runs in the order given and label each by its name, or by more of its path where names agree.
+
+    Raises:
+        PreceptorError: for no run, one given twice, or one that :func:`load_run` refuses.
+    """
+    if not runs:
+        raise PreceptorError("no run directory was given", expected="one or more directories written by a finished run")
+    places = [(run.path if isinstance(run, Run) else run).resolve() for run in runs]
+    for place, times in Counter(places).items():
+        if times > 1:
+            raise PreceptorError(f"{place} is given {times} times", remedy="name each run directory once")
+    return [load_run(run, label) for run, label in zip(runs, _labels(places), strict=True)]
+
+
+def load_run(run: Path | Run, label: str | None = None) -> LabelledRun:
+    """Read all of one finished run that a report needs.
+
+    Raises:
+        PreceptorError: it is no run directory, is unfinished, or holds a file that is missing, broken, of another
+            format, or lacks a column.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    labelled = LabelledRun.of(run, label or run.path.resolve().name)
+    labelled.require_finished()
+    _check_headline(labelled)
+    _ = labelled.recipe, labelled.environment, labelled.split, labelled.history, labelled.predictions
+    return labelled
+
+
+def entries_of(runs: Sequence[LabelledRun]) -> list[Entry]:
+    """All networks of all runs; labelled by the run, the network, or both, as far as needed to tell them apart."""
+    entries: list[Entry] = []
+    for run in runs:
+        for name in run.metrics.networks:
+            by_run = run.label if name == run.label else f"{run.label} · {name}"
+            entries.append(Entry(run, name, name if len(runs) == 1 else by_run, len(entries)))
+    return entries
+
+
+def _labels(places: Sequence[Path]) -> list[str]:
+    """The shortest path endings that differ."""
+    deepest = max(len(place.parts) for place in places)
+    for depth in range(1, deepest + 1):
+        labels = ["/".join(place.parts[-depth:]) for place in places]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise AssertionError("distinct paths have distinct endings")
+
+
+def _check_headline(run: LabelledRun) -> None:
+    path, task = run.path / "metrics.json", run.task
+    if task not in HEADLINES:
+        raise PreceptorError(f"{path}: the task is {task!r}", expected=" or ".join(HEADLINES))
+    lacking = [name for name, result in run.metrics.networks.items() if HEADLINES[task] not in result.test]
+    if lacking:
+        raise PreceptorError(
+            f"{path} lacks networks.{lacking[0]}.test.{HEADLINES[task]}",
+            expected="the figures of a finished run",
+            remedy=f"preceptor evaluate {run.path}",
+        )

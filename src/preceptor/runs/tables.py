@@ -1,0 +1,72 @@
+"""The CSV tables of a run, read with text as text and numbers as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from preceptor.runs.schema import Metrics
+from preceptor.utils.errors import PreceptorError
+
+HISTORY = ("epoch", "lr", "loss")
+_KEYS = ("id", "part", "network")
+#: Columns of ``predictions.csv`` that hold numbers or names of every task; each class has columns of its own beside.
+PREDICTIONS = {
+    "classification": (*_KEYS, "target", "predicted"),
+    "segmentation": (*_KEYS, "iou", "dice", "target_pixels", "predicted_pixels"),
+}
+_TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read ``history.csv``: one row an epoch."""
+    return read_table(path, HISTORY)
+
+
+def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:
+    """Read ``predictions.csv``, and check it against what ``metrics.json`` says of the run.
+
+    Returns:
+        One row an image, part and network. Of classes: ``target`` and ``predicted`` (text) and one ``p_<class>`` each;
+        of masks: what :meth:`preceptor.evaluation.masks.MaskMeter.rows` says of each image.
+
+    Raises:
+        PreceptorError: the file is missing or damaged, or lacks a column, or the test rows of a network.
+    """
+    table = read_table(path, PREDICTIONS.get(metrics.task, _KEYS))
+    wanted = [f"p_{name}" for name in metrics.classes] if metrics.task == "classification" else []
+    if metrics.task == "segmentation":
+        kinds = ("iou", "target_pixels", "predicted_pixels") if len(metrics.classes) > 2 else ()
+        wanted = [f"{kind}_{name}" for name in metrics.classes[1:] for kind in kinds]
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="one column for each class")
+    tested = set(table.loc[table["part"] == "test", "network"])
+    if silent := [name for name in metrics.networks if name not in tested]:
+        raise PreceptorError(
+            f"{path} holds no test row of the network {', '.join(silent)}",
+            expected="rows of every network that metrics.json names",
+            remedy=f"preceptor evaluate {path.parent}",
+        )
+    return table
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV file with at least these columns; "NA" is a name like any other, an empty number is no value.
+
+    Raises:
+        PreceptorError: the file is missing, is no CSV, or lacks a column.
+    """
+    if not path.is_file():
+        raise PreceptorError(f"{path} is missing", expected="a whole run directory")
+    try:
+        text = dict.fromkeys(_TEXT, str)
+        header = pd.read_csv(path, nrows=0).columns
+        absent = {name: ([] if name in text else [""]) for name in header}
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=absent)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise PreceptorError(f"{path} cannot be read as CSV: {error}") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected=", ".join(columns))
+    return table
