@@ -164,7 +164,8 @@ def test_folder_groups_by_pattern(classes: Path) -> None:
     [
         (lambda root: (root / "bird").mkdir(), {}, "no images in bird/"),
         (lambda root: picture(root / "lost.jpg"), {}, r"lie in no class: lost\.jpg"),
-        (lambda root: (root / "cat/notes.txt").touch(), {}, r"notes\.txt is not an image by its name"),
+        (lambda root: (root / "cat/scan.dcm").touch(), {}, r"1 files are of formats that are not read \(\.dcm\)"),
+        (lambda root: shutil.rmtree(root / "cat"), {}, "one directory, dog/, and so one class only"),
         (lambda root: picture(root / "cat/p1_a.png"), {}, r"ending only: cat/p1_a\.jpg, cat/p1_a\.png"),
         (lambda root: None, {"group_pattern": "^(q)"}, r"finds no group in cat/p1_a\.jpg"),
         (lambda root: None, {"group_pattern": "p[0-9]"}, "has 0 groups"),
@@ -206,7 +207,9 @@ def test_table_with_columns_of_other_names(tmp_path: Path) -> None:
         {"id": "x", "image": "0.png", "label": "a", "group": "p", "mask": "1.png"},
         {"id": "y", "image": "2.png", "label": "b", "group": "p", "mask": ""},
     ]
-    assert catalog.notes == ("1 of 2 images have no mask",)
+    assert catalog.notes == (
+        "1 of 2 images have no mask (data.empty_masks=true takes them as showing nothing)",
+    )
 
 
 def test_a_table_with_masks_alone(tmp_path: Path) -> None:
@@ -235,7 +238,6 @@ def test_a_table_with_masks_alone(tmp_path: Path) -> None:
         ("image,mask\n0.png,1.png\n", {"mask_classes": "a,b,a"}, "mask_classes=a,b,a"),
         ("image,label\n0.png,a\n1.png,\n", {}, "no 'label' on line 3"),
         ("image,label\n0.png,a\n1.png,NaN\n", {}, "no 'label' on line 3"),
-        ("image,label,group\n0.png,a,\n", {}, "no 'group' on line 2"),
         ("image,label\n0.png,a\n9.png,b\n", {}, r"1 image files that are not there: 9\.png \(line 3\)"),
         ("image,label,mask\n0.png,a,9.png\n", {}, r"1 mask files that are not there: 9\.png"),
         ("image,label\n0.png,a\n0.png,b\n", {}, r"more than once: 0\.png \(line 2, 3\)"),

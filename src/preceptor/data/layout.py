@@ -12,6 +12,14 @@ from preceptor.data.csvfile import LINE
 from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 
+#: What publishers call their parts, lower case -> what they are called here.
+PART_WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "validate", "validating", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "tst", "te"), "test"),
+}
+
+
 def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> Path:
     """The table of a data set, in ``root`` or in the only folder below it that has one.
 

@@ -7,7 +7,9 @@ A reader is a function of the root folder and of typed options; the decorator ma
 
     read("mine", Path("data"), {"site": "Vienna"})        # or: --data mine --root data data.site=Vienna
 
-Third parties name their module in an entry point of the group ``preceptor.readers``.
+Every reader takes the option ``groups_csv`` too: a CSV file (id, group) with other groups than the data set's own, as
+``preceptor data check --duplicates`` writes it. Third parties name their module in an entry point of the group
+``preceptor.readers``.
 """
 
 from __future__ import annotations
@@ -23,10 +25,34 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from preceptor.data.catalog import Catalog
+from preceptor.data.groups import regrouped
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Catalog])
+
+
+@dataclass(frozen=True)
+class About:
+    """What ``preceptor data list`` tells of a data set before anyone downloads it.
+
+    Attributes:
+        title: what it shows, in a few words.
+        task: what it is labelled for: classification, ordinal, multi-label, segmentation.
+        images: how many there are, as published.
+        groups: what keeps images together (lesion, patient, slide), or none.
+        attributes: what is known of patient and acquisition.
+        licence: as the publisher states it.
+        parts: whether the publisher prescribes parts.
+    """
+
+    title: str = ""
+    task: str = "classification"
+    images: str = ""
+    groups: str = "none"
+    attributes: tuple[str, ...] = ()
+    licence: str = ""
+    parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,7 @@ class ReaderSpec:
         needs_root: whether it reads nothing without a root folder.
         options: option -> its type (pydantic constraints included).
         defaults: option -> its value when it is not given.
+        about: the data set that it reads, in words.
     """
 
     name: str
@@ -48,6 +75,7 @@ class ReaderSpec:
     needs_root: bool
     options: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    about: About = field(default_factory=About)
 
     def convert(self, options: Mapping[str, object]) -> dict[str, Any]:
         """Options as typed in a shell or a recipe, as the types that the reader's signature asks for.
@@ -59,7 +87,7 @@ class ReaderSpec:
 
     def _converted(self, key: str, value: object) -> Any:
         if key not in self.options:
-            takes = f"one of {', '.join(sorted(self.options))}" if self.options else "no options"
+            takes = f"one of {', '.join(sorted([*self.options, GROUPS_OPTION]))}"
             raise PreceptorError(
                 f"data.{key}: the reader {self.name!r} has no such option.{did_you_mean(key, self.options)}",
                 expected=takes,
@@ -67,10 +95,12 @@ class ReaderSpec:
         try:
             return TypeAdapter(self.options[key], config=_LENIENT).validate_python(value)
         except ValidationError as error:
-            reason = ", or: ".join(one["msg"] for one in error.errors())  # one for each type that it could have been
+            reason = ", or: ".join(part["msg"] for part in error.errors())  # one for each type that it could be
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None
 
 
+#: The option of every reader that names a CSV file with other groups.
+GROUPS_OPTION = "groups_csv"
 _LENIENT = ConfigDict(coerce_numbers_to_str=True)  # a class called 1 in YAML is the class "1"
 
 
@@ -83,7 +113,12 @@ READERS: Registry[ReaderSpec] = Registry("data reader", "preceptor.readers", _lo
 
 
 def reader(
-    name: str, *, layout: str, needs_root: bool = True, options: Callable[..., object] | None = None
+    name: str,
+    *,
+    layout: str,
+    needs_root: bool = True,
+    options: Callable[..., object] | None = None,
+    about: About | None = None,
 ) -> Callable[[F], F]:
     """Register ``function(root, **options) -> Catalog`` under ``name``.
 
@@ -92,6 +127,7 @@ def reader(
         layout: one line on the layout that it reads, for ``data check`` and for messages.
         needs_root: False when the reader can do without a folder.
         options: what has the options as its typed parameters, when it is not the function itself.
+        about: the data set that it reads, for ``preceptor data list``.
     """
 
     def decorate(function: F) -> F:
@@ -99,7 +135,8 @@ def reader(
         arguments = {key: arg for key, arg in inspect.signature(source).parameters.items() if key != "root"}
         hints = get_type_hints(source, include_extras=True)
         types = {key: hints[key] for key in arguments}
-        READERS.add(name, ReaderSpec(name, function, layout, needs_root, types, _defaults(arguments)))
+        spec = ReaderSpec(name, function, layout, needs_root, types, _defaults(arguments), about or About())
+        READERS.add(name, spec)
         return function
 
     return decorate
@@ -115,13 +152,16 @@ def read(name: str, root: Path | None = None, options: Mapping[str, object] | No
     Args:
         name: a registered reader.
         root: the data set's folder (for ``table`` also a CSV file).
-        options: the reader's options; strings are converted to the types of its signature.
+        options: the reader's options; strings are converted to the types of its signature. ``groups_csv`` names a
+            CSV file with the columns ``id`` and ``group``; the images that it names get those groups.
 
     Raises:
         PreceptorError: an unknown reader or option, no root where one is needed, and whatever the reader finds wrong.
     """
     spec = READERS[name]
-    converted = spec.convert(options or {})
+    options = dict(options or {})
+    groups_csv = options.pop(GROUPS_OPTION, None)
+    converted = spec.convert(options)
     if root is None:
         if spec.needs_root:
             raise PreceptorError(
@@ -133,4 +173,5 @@ def read(name: str, root: Path | None = None, options: Mapping[str, object] | No
             raise PreceptorError(
                 f"{root} does not exist", expected=f"{spec.layout} (reader {name!r})", remedy="check --root"
             )
-    return spec.function(root, **converted)
+    catalog = spec.function(root, **converted)
+    return catalog if groups_csv is None else regrouped(catalog, Path(str(groups_csv)).expanduser())

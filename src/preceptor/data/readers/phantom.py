@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv
 from preceptor.data.phantom import CLASSES, TABLE_FILE, Phantom, differing, load_knobs, write_phantom
-from preceptor.data.readers import reader
+from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError
 
 
@@ -21,6 +21,13 @@ from preceptor.utils.errors import PreceptorError
     "phantom",
     layout="nothing needed: synthetic dermoscopy is drawn into the user's cache, or into --root",
     needs_root=False,
+    about=About(
+        "synthetic dermoscopy, drawn on first use",
+        task="classification, segmentation",
+        images="as asked for",
+        groups="lesion",
+        licence="none needed",
+    ),
     options=Phantom,
 )
 def phantom(root: Path | None = None, **knobs: Any) -> Catalog:
@@ -63,7 +70,7 @@ def phantom(root: Path | None = None, **knobs: Any) -> Catalog:
 def _refuse_others(root: Path, stored: Phantom, wanted: Phantom) -> None:
     names = differing(stored, wanted)
     if names:
-        have, want = (", ".join(f"{name}={getattr(one, name)}" for name in names) for one in (stored, wanted))
+        have, want = (", ".join(f"{name}={getattr(knobs, name)}" for name in names) for knobs in (stored, wanted))
         raise PreceptorError(
             f"{root} holds a phantom with {have}",
             expected=want,
