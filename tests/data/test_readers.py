@@ -165,7 +165,7 @@ def test_folder_groups_by_pattern(classes: Path) -> None:
         (lambda root: (root / "bird").mkdir(), {}, "no images in bird/"),
         (lambda root: picture(root / "lost.jpg"), {}, r"lie in no class: lost\.jpg"),
         (lambda root: (root / "cat/scan.dcm").touch(), {}, r"1 files are of formats that are not read \(\.dcm\)"),
-        (lambda root: shutil.rmtree(root / "cat"), {}, "one directory, dog/, and so one class only"),
+        (lambda root: shutil.rmtree(root / "cat"), {}, "one directory of a class, dog/, and so one class only"),
         (lambda root: picture(root / "cat/p1_a.png"), {}, r"ending only: cat/p1_a\.jpg, cat/p1_a\.png"),
         (lambda root: None, {"group_pattern": "^(q)"}, r"finds no group in cat/p1_a\.jpg"),
         (lambda root: None, {"group_pattern": "p[0-9]"}, "has 0 groups"),
@@ -207,9 +207,7 @@ def test_table_with_columns_of_other_names(tmp_path: Path) -> None:
         {"id": "x", "image": "0.png", "label": "a", "group": "p", "mask": "1.png"},
         {"id": "y", "image": "2.png", "label": "b", "group": "p", "mask": ""},
     ]
-    assert catalog.notes == (
-        "1 of 2 images have no mask (data.empty_masks=true takes them as showing nothing)",
-    )
+    assert catalog.notes == ("1 of 2 images have no mask (data.empty_masks=true takes them as showing nothing)",)
 
 
 def test_a_table_with_masks_alone(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pandas as pd
 from preceptor.data.csvfile import LINE
 from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
-
 #: What publishers call their parts, lower case -> what they are called here.
 PART_WORDS = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),

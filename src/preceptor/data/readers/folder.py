@@ -142,9 +142,9 @@ def _refuse_empty_and_single(root: Path, classes: Sequence[str], filled: set[str
         )
     if len(classes) > 1:
         return
-    below = _folders(root / classes[0])
+    below = _folders(root / classes[0]) if (root / classes[0]).is_dir() else []
     raise PreceptorError(
-        f"{root} holds one directory, {classes[0]}/, and so one class only",
+        f"{root} holds one directory of a class, {classes[0]}/, and so one class only",
         expected="a directory for each of at least two classes",
         remedy=f"if the classes are {some_of(below, 3)}, give --root {root / classes[0]}" if len(below) > 1 else "",
     )

@@ -144,8 +144,11 @@ def _masks(rows: pd.DataFrame, mask: str, finder: FileFinder, empty_masks: bool)
     if not mask:
         return pd.Series("", index=rows.index)
     blank = is_missing(rows[mask])
-    return rows[mask].where(~blank, "").map(lambda name: finder.find(name) if name else "").mask(
-        blank, EMPTY_MASK if empty_masks else ""
+    return (
+        rows[mask]
+        .where(~blank, "")
+        .map(lambda name: finder.find(name) if name else "")
+        .mask(blank, EMPTY_MASK if empty_masks else "")
     )
 
 
