@@ -24,6 +24,7 @@ ALL = Policy(  # everything at once
     h_flip=0.5, v_flip=0.5, transpose=0.5, quarter_turns=0.5, scale=(0.8, 1.5), scale_p=0.6, shear=10, shear_p=0.6,
     rotate=60, rotate_p=0.6, shift=0.1, shift_p=0.6, brightness=0.3, contrast=0.3, saturation=0.3, hue=20,
     colour_p=0.8, blur=20, blur_p=0.5, noise=0.1, noise_p=0.5, holes=3, hole_size=0.2, holes_p=0.5,
+    scale_each_axis=True, dropout=0.3, dropout_p=0.5,
 )  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def test_masks_go_where_their_images_go() -> None:
     yy, xx = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     mask = ((xx - 26) ** 2 / 300 + (yy - 36) ** 2 / 120 < 1).byte().repeat(32, 1, 1)
     images = (mask * 255).unsqueeze(1).repeat(1, 3, 1, 1)
-    geometry = ALL.model_copy(update={"colour_p": 0, "blur_p": 0, "noise_p": 0, "holes_p": 0})
+    geometry = ALL.model_copy(update={"colour_p": 0, "blur_p": 0, "noise_p": 0, "holes_p": 0, "dropout_p": 0})
     views, masks = render(images, draw(geometry, 32, generator("masks")), mask)
     assert masks is not None
     assert masks.dtype == torch.uint8
@@ -351,3 +352,29 @@ def test_a_policy_says_which_field_is_wrong(wrong: dict[str, object]) -> None:
 def test_policies_are_imported_without_torch() -> None:
     code = "import sys, preceptor.data.policy; sys.exit(bool({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_width_and_height_are_magnified_apart() -> None:
+    """SSD-KD's code draws a factor for each axis; without the option both share the first one's draw."""
+    apart, together = (
+        np.linalg.inv(draw(Policy(scale=(1, 2), scale_each_axis=each), 500, generator(0)).matrices[:, :, :2])
+        for each in (True, False)
+    )
+    assert apart[:, 0, 0] == pytest.approx(together[:, 0, 0])
+    assert together[:, 1, 1] == pytest.approx(together[:, 0, 0])
+    assert abs(np.corrcoef(apart[:, 0, 0], apart[:, 1, 1])[0, 1]) < 0.2
+    assert apart[:, 1, 1].min() >= 1
+    assert apart[:, 1, 1].max() <= 2
+    assert np.abs(apart[:, [0, 1], [1, 0]]).max() == 0
+
+
+def test_the_drawn_share_of_pixels_becomes_black(images: Tensor) -> None:
+    drawn = draw(Policy(dropout=0.5, dropout_p=0.5), len(images), generator(3))
+    assert 0 < (drawn.dropout > 0).sum() < len(images)
+    views, _ = render(images.clamp(min=1), drawn)
+    black = (views == 0).all(dim=1)
+    assert torch.equal(black, (views == 0).any(dim=1)), "all channels of a pixel"
+    spread = 3 * np.sqrt(0.25) / SIDE
+    assert np.abs(black.float().mean((1, 2)).numpy() - drawn.dropout).max() < spread
+    again, _ = render(images.clamp(min=1)[4:], drawn.select(np.arange(4, len(images))))
+    assert torch.equal(again, views[4:])

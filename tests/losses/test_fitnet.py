@@ -66,3 +66,20 @@ def test_maps_of_different_size_are_refused() -> None:
 def test_embeddings_of_different_size_are_refused() -> None:
     with pytest.raises(PreceptorError, match="6 entries, the teacher's 8"):
         EmbeddingFit(6, 8)
+
+
+def test_the_regressor_of_ssd_kd_has_batch_norm_and_relu() -> None:
+    """conv_bn_relu: a convolution without offset, normalised by the batch, negative values cut off."""
+    loss = FitNet(3, 4, regressor="conv_bn_relu").double()
+    ours, theirs = (torch.randn(5, k, 2, 3, generator=generator(k), dtype=torch.float64) for k in (3, 4))
+    weight = loss.regressor[0].weight.flatten(1)
+
+    def literal(point: Tensor) -> Tensor:
+        mapped = torch.einsum("kc,bchw->bkhw", weight, point)
+        mean = mapped.mean((0, 2, 3), keepdim=True)
+        variance = (mapped - mean).square().mean((0, 2, 3), keepdim=True)
+        return (((mapped - mean) / (variance + 1e-5).sqrt()).clamp(min=0) - theirs).square().mean()
+
+    assert_same(lambda point: loss(point, theirs), literal, ours)
+    with pytest.raises(PreceptorError, match="regressor"):
+        FitNet(3, 4, regressor="linear")

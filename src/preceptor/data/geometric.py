@@ -41,11 +41,18 @@ def orientations(h_flip: np.ndarray, v_flip: np.ndarray, transpose: np.ndarray, 
     return oriented
 
 
-def linear_maps(degrees: np.ndarray, scale: np.ndarray, shear_degrees: np.ndarray) -> np.ndarray:
-    """Magnify, then shear horizontally, then rotate counter-clockwise: three (B,) arrays to (B, 2, 2)."""
+def linear_maps(
+    degrees: np.ndarray, scale: np.ndarray, shear_degrees: np.ndarray, height_scale: np.ndarray | None = None
+) -> np.ndarray:
+    """Magnify, then shear horizontally, then rotate counter-clockwise: (B,) arrays to (B, 2, 2).
+
+    Args:
+        height_scale: the magnification of the height, where that of the width, ``scale``, is another.
+    """
+    height = scale if height_scale is None else height_scale
     angle, slope = np.deg2rad(degrees), np.tan(np.deg2rad(shear_degrees))
     cos, sin = np.cos(angle), np.sin(angle)
-    sheared = np.stack([scale, scale * slope, np.zeros_like(scale), scale], axis=1).reshape(-1, 2, 2)
+    sheared = np.stack([scale, height * slope, np.zeros_like(scale), height], axis=1).reshape(-1, 2, 2)
     rotated: np.ndarray = np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2) @ sheared
     return rotated
 

@@ -89,6 +89,19 @@ def add_noise_(images: Tensor, deviations: np.ndarray, seeds: np.ndarray) -> Ten
     return images
 
 
+def drop_pixels_(images: Tensor, shares: np.ndarray, seeds: np.ndarray) -> Tensor:
+    """Set random pixels to black, all channels of each, where the share (B,) is above 0.
+
+    As for :func:`add_noise_`, each image has its own seed (B,) and the numbers are those of the device.
+    """
+    source = torch.Generator(images.device)
+    for row in np.flatnonzero(shares > 0):
+        source.manual_seed(int(seeds[row]) ^ 1)
+        kept = torch.rand(images.shape[2:], generator=source, device=images.device) >= float(shares[row])
+        images[row].mul_(kept)
+    return images
+
+
 def paint_holes_(images: Tensor, centres: np.ndarray, sides: np.ndarray) -> Tensor:
     """Squares painted over with the mean colour of their image (Cutout, DeVries and Taylor 2017, several a view).
 

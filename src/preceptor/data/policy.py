@@ -30,6 +30,7 @@ class Policy(BaseModel):
         quarter_turns: probability of a turn by 90, 180 or 270 degrees, each equally likely; 0.75 therefore makes the
             four upright positions equally likely.
         scale: range of the magnification, uniform; above 1 enlarges.
+        scale_each_axis: whether width and height are magnified by factors of their own.
         scale_p: probability of a magnification.
         shear: maximum horizontal shear in degrees.
         shear_p: probability of a shear.
@@ -47,6 +48,8 @@ class Policy(BaseModel):
         blur_p: probability of a blur.
         noise: largest standard deviation of Gaussian noise, uniform from 0; the values of an image go from 0 to 1.
         noise_p: probability of noise.
+        dropout: largest share of the pixels that are set to black, uniform from 0.
+        dropout_p: probability of such pixels.
         holes: how many squares are painted over with the mean colour of the view.
         hole_size: side of such a square as a fraction of the image's side.
         holes_p: probability of holes.
@@ -59,6 +62,7 @@ class Policy(BaseModel):
     transpose: Probability = 0.0
     quarter_turns: Probability = 0.0
     scale: tuple[Factor, Factor] = (1.0, 1.0)
+    scale_each_axis: bool = False
     scale_p: Probability = 1.0
     shear: Annotated[float, Field(ge=0, le=60)] = 0.0
     shear_p: Probability = 1.0
@@ -75,6 +79,8 @@ class Policy(BaseModel):
     blur_p: Probability = 1.0
     noise: Relative = 0.0
     noise_p: Probability = 1.0
+    dropout: Relative = 0.0
+    dropout_p: Probability = 1.0
     holes: Annotated[int, Field(ge=0, le=64)] = 0
     hole_size: Annotated[float, Field(gt=0, le=1)] = 0.1
     holes_p: Probability = 1.0
@@ -129,23 +135,39 @@ POLICIES: dict[str, Policy] = {
     # each equally likely.
     "crckd_official_student": Policy(h_flip=0.5, rotate=10, shift=0.02),
     "crckd_official_teacher": Policy(h_flip=0.5, v_flip=0.5, quarter_turns=0.75, rotate=10, shift=0.02),
-    # Wang et al. 2022 (SSD-KD), the released code's list: flips, scale 1 to 2 and rotation by 120 degrees each with
-    # probability 0.25, blur, dropout, brightness and hue. The sizes of the last four are ours.
+    # Wang et al. 2022 (SSD-KD), as the released code has it. The code changes either brightness (by up to 15 of 255) or
+    # hue and saturation (by up to 10 of 256), here they change together. How often it blurs, and the largest share of
+    # pixels that it drops, are ours.
     "ssd_kd": Policy(
+        h_flip=0.5,
+        v_flip=0.2,
+        scale=(1.0, 2.0),
+        scale_each_axis=True,
+        scale_p=0.25,
+        rotate=120,
+        rotate_p=0.25,
+        brightness=0.06,
+        saturation=0.04,
+        hue=14,
+        colour_p=0.25,
+        blur=1.5,
+        blur_p=0.25,
+        dropout=0.05,
+        dropout_p=0.1,
+    ),
+    # The text of the same: flips, brightness, contrast, saturation, scaling and random noise. All sizes are ours, since
+    # the text gives none.
+    "ssd_kd_text": Policy(
         h_flip=0.5,
         v_flip=0.5,
         scale=(1.0, 2.0),
         scale_p=0.25,
-        rotate=120,
-        rotate_p=0.25,
-        brightness=0.2,
-        hue=10,
+        brightness=0.1,
+        contrast=0.1,
+        saturation=0.1,
         colour_p=0.5,
-        blur=2.0,
-        blur_p=0.25,
-        holes=8,
-        hole_size=0.08,
-        holes_p=0.25,
+        noise=0.05,
+        noise_p=0.25,
     ),
     # Niyaz et al. 2024 (KD with mutual learning): flips, rotation, transpose, shift, scale, intensity. The sizes are
     # ours, since the text gives none.

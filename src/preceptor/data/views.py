@@ -12,13 +12,14 @@ from torch import Tensor
 from preceptor.data import geometric, photometric
 from preceptor.data.policy import Policy
 
-# One column of uniform numbers for each thing that may be drawn. A new one goes to the end: then what a policy drew
-# before it draws still.
+# One column of uniform numbers for each thing that may be drawn.
 _COLUMNS = (
     "h_flip", "v_flip", "transpose", "turned", "turns", "scaled", "scale", "sheared", "shear", "rotated", "rotate",
     "shifted", "shift_x", "shift_y", "coloured", "brightness", "contrast", "saturation", "hue", "blurred", "blur",
     "noisy", "noise", "holed",
 )  # fmt: skip
+# Drawn after all others: what a policy drew before there were these it draws still.
+_LATER_COLUMNS = ("scale_y", "dropped", "dropout")
 
 #: The seven orientations of a square besides its own, as (h_flip, v_flip, transpose, counter-clockwise turns).
 ORIENTATIONS: dict[str, tuple[bool, bool, bool, int]] = {
@@ -49,6 +50,7 @@ class Draw:
         noise_seeds: (B,) int64.
         holes: (B, K, 2) centres (x, y) as fractions of the side.
         hole_sides: (B,) fractions of the side; 0 for none.
+        dropout: (B,) shares of the pixels that become black; 0 for none.
     """
 
     matrices: np.ndarray
@@ -61,6 +63,7 @@ class Draw:
     noise_seeds: np.ndarray
     holes: np.ndarray
     hole_sides: np.ndarray
+    dropout: np.ndarray
 
     def __len__(self) -> int:
         return len(self.warped)
@@ -83,7 +86,8 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
     columns = torch.rand(count, len(_COLUMNS), generator=generator, dtype=torch.float64).numpy().T
     seeds = torch.randint(2**62, (count,), generator=generator).numpy()
     holes = torch.rand(count, policy.holes, 2, generator=generator, dtype=torch.float64).numpy()
-    uniform = dict(zip(_COLUMNS, columns, strict=True))
+    later = torch.rand(count, len(_LATER_COLUMNS), generator=generator, dtype=torch.float64).numpy().T
+    uniform = dict(zip((*_COLUMNS, *_LATER_COLUMNS), (*columns, *later), strict=True))
     matrices, warped = _draw_geometry(policy, uniform)
     colours, mean_weights, coloured = _draw_colours(policy, uniform)
     holed = uniform["holed"] < policy.holes_p if policy.holes else np.zeros(count, dtype=bool)
@@ -98,6 +102,7 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
         noise_seeds=seeds,
         holes=holes,
         hole_sides=np.where(holed, policy.hole_size, 0.0),
+        dropout=np.where(uniform["dropped"] < policy.dropout_p, uniform["dropout"] * policy.dropout, 0.0),
     )
 
 
@@ -145,6 +150,7 @@ def render(images: Tensor, drawn: Draw, masks: Tensor | None = None) -> tuple[Te
             views.div_(255)
         photometric.blur_(views, drawn.blur * images.shape[-1])
         photometric.add_noise_(views, drawn.noise, drawn.noise_seeds)
+        photometric.drop_pixels_(views, drawn.dropout, drawn.noise_seeds)
         photometric.paint_holes_(views, drawn.holes, drawn.hole_sides)
         if masks is not None:
             masks = geometric.transform(masks.unsqueeze(1), drawn.matrices, drawn.warped, "nearest").squeeze(1).byte()
@@ -161,13 +167,16 @@ def _draw_geometry(policy: Policy, uniform: dict[str, np.ndarray]) -> tuple[np.n
         np.where(turned, 1 + (3 * uniform["turns"]).astype(np.int64), 0),
     )
     low, high = policy.scale
-    scale = np.where(uniform["scaled"] < policy.scale_p, low + (high - low) * uniform["scale"], 1.0)
+    width, height = (
+        np.where(uniform["scaled"] < policy.scale_p, low + (high - low) * uniform[name], 1.0)
+        for name in ("scale", "scale_y" if policy.scale_each_axis else "scale")
+    )
     shear = _around_zero(uniform["shear"], policy.shear, uniform["sheared"] < policy.shear_p)
     degrees = _around_zero(uniform["rotate"], policy.rotate, uniform["rotated"] < policy.rotate_p)
     shifted = uniform["shifted"] < policy.shift_p
     shifts = np.stack([_around_zero(uniform[name], policy.shift, shifted) for name in ("shift_x", "shift_y")], axis=1)
-    warped = (scale != 1) | (shear != 0) | (degrees != 0) | (shifts != 0).any(axis=1)
-    linear = geometric.linear_maps(degrees, scale, shear)
+    warped = (width != 1) | (height != 1) | (shear != 0) | (degrees != 0) | (shifts != 0).any(axis=1)
+    linear = geometric.linear_maps(degrees, width, shear, height)
     return geometric.view_to_image(oriented, linear, shifts), warped
 
 

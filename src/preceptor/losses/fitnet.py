@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.adapters import conv_bn_relu
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice
 from preceptor.utils.errors import PreceptorError
 
 
@@ -33,14 +35,24 @@ class FitNet(nn.Module):
     Args:
         student_channels: K of the student's map; the engine gives both.
         teacher_channels: K of the teacher's.
+        regressor: ``conv``, or ``conv_bn_relu`` with batch normalisation and ReLU behind it, as in the code of SSD-KD
+            (Wang et al. 2022), whose teacher's maps are not negative.
+
+    Raises:
+        PreceptorError: an unknown regressor.
 
     >>> FitNet(8, 16)(torch.rand(2, 8, 4, 4), torch.rand(2, 16, 4, 4)) > 0
     tensor(True)
     """
 
-    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+    def __init__(
+        self, student_channels: int, teacher_channels: int, regressor: Literal["conv", "conv_bn_relu"] = "conv"
+    ) -> None:
         super().__init__()
-        self.regressor = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+        check_choice("regressor", regressor, ("conv", "conv_bn_relu"))
+        self.regressor: nn.Module = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+        if regressor == "conv_bn_relu":
+            self.regressor = nn.Sequential(*conv_bn_relu(student_channels, teacher_channels))
 
     @full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
