@@ -13,14 +13,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from preceptor.evaluation.statistics import Resampling, resampled_classes, resampled_masks
+from preceptor.evaluation.metrics.registry import metric_of
+from preceptor.evaluation.resampling import Resampling, interval, resample
 from preceptor.report.entries import LabelledRun, load_runs
-from preceptor.report.intervals import interval
-
-FIGURES = {"classification": resampled_classes, "segmentation": resampled_masks}
+from preceptor.tasks import TASKS
 
 
 def main() -> None:
@@ -39,13 +37,13 @@ def main() -> None:
     if not one[keys].equals(other[keys]):
         parser.error("--of and --less are not the same images: give runs on the same folds of one split to both")
     resampling = Resampling(one["group"])
-    figures = FIGURES[of[0].task]
-    ours, theirs = (figures({0: table}, of[0].classes, resampling) for table in (one, other))
-    if asked.metric not in ours:
-        parser.error(f"--metric {asked.metric}: expected one of {', '.join(ours)}")
-    value, base = ours[asked.metric], theirs[asked.metric]
-    gaps = value.samples - base.samples
-    bounds = interval(gaps[np.isfinite(gaps)])
+    task = TASKS[of[0].task]
+    metrics = {asked.metric: metric_of(task.name, asked.metric)}
+    value, base = (
+        resample(metrics, [(task.metric_cases(rows, of[0].classes), rows["group"])], resampling)[asked.metric]
+        for rows in (one, other)
+    )
+    bounds = interval(value.samples - base.samples)
     print(
         f"{asked.metric} ({asked.part}, {len(one)} images of {len(resampling.names)} groups): {value.value:.3f} less "
         f"{base.value:.3f}: {value.value - base.value:+.3f} [{bounds.low:+.3f}, {bounds.high:+.3f}]"

@@ -36,7 +36,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.worker import build_model, load_parts
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
 from preceptor.training.distributed import precision_of, warm_up
 from preceptor.training.loop import Parts, Training
@@ -97,7 +97,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
 
 def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
-    recipe = _from_scratch(recipe, target_classes(data.catalog(), recipe.task), folder)
+    recipe = _from_scratch(recipe, TASKS[recipe.task].classes(data.catalog()), folder)
     run = prepare(recipe, data, folder / "run")
     fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
     warm_up()
@@ -117,7 +117,9 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
             shape = NetworkConfig(
                 backbone=network.backbone, projection=network.projection, map_channels=network.map_channels
             )
-            built, _ = build_networks({name: shape}, classes, recipe.image_size, recipe.seed, recipe.task)
+            built, _ = build_networks(
+                {name: shape}, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network
+            )
             made = built[name]
             assert not isinstance(made, MeanTeacher)
             save_network(made, file)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 import yaml
 
-from preceptor.evaluation.metrics import classification_metrics
+from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows, write_predictions
 from preceptor.evaluation.relations import RelationMeter, sample_rows, write_matrices
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import validate
+from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.module import DistillationModel
 from preceptor.training.objectives import build_banks, build_objectives
@@ -37,7 +38,7 @@ def model(
 ) -> DistillationModel:
     whole = recipe(objectives, networks, **changes)
     check_objectives(whole)
-    built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed, whole.task)
+    built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed, TASKS[whole.task].network)
     objectives = build_objectives(whole, built, LABELS, 3)
     return DistillationModel(whole, built, objectives, build_banks(whole, built, objectives, LABELS, 3))
 

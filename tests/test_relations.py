@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from preceptor.data.batches import Loader
 from preceptor.data.cache import Pixels
-from preceptor.evaluation.evaluate import evaluate
 from preceptor.evaluation.relations import SAMPLE, RelationMeter, Relations, sample_rows
 from preceptor.networks.output import NetworkOutput
+from preceptor.tasks import TASKS
 
 
 def measured(embeddings: Tensor, labels: list[int], batch: int = 7) -> Relations:
@@ -91,7 +91,8 @@ def test_one_pass_gives_figures_and_matrix(tmp_path: Path) -> None:
     images = draw.integers(0, 256, (400, 3, 2, 2), dtype=np.uint8)
     labels, part = draw.integers(0, 3, 400), np.arange(0, 400, 1)[::-1][:300].copy()
     ids = [f"image {row}" for row in part]
-    found = evaluate({"net": _Flat()}, Loader(Pixels(images, None, ""), labels, part), ids, ("a", "b", "c"), "test")
+    loader = Loader(Pixels(images, None, ""), labels, part)
+    found = TASKS["classification"].evaluate({"net": _Flat()}, loader, ids, ("a", "b", "c"), "test")
     flat = torch.from_numpy(images[part]).double().flatten(1) / 255
     whole = measured(flat, labels[part].tolist())
     assert found.relations.plain()["net"] == pytest.approx(whole.plain(), rel=1e-6)

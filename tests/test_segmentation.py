@@ -145,7 +145,7 @@ def test_layers_are_compared_two_by_two(pair: Run) -> None:
     catalog = pair.catalog()
     rows = np.flatnonzero(pair.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == "test")
     loader = Loader(open_pixels(catalog, 32, masks=True), catalog.labels, rows)
-    found = compare_networks(networks, loader)
+    found = compare_networks(networks, loader, "teacher")
     assert list(found) == [("teacher", "student_1"), ("teacher", "student_2"), ("student_1", "student_2")]
     images = [batch.images.float() / 255 for batch in loader.batches([np.arange(len(rows))])]
     literal = compare_layers(networks["teacher"], networks["student_2"], images)

@@ -6,17 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from fake_run import ALONE, TAUGHT, THREE, Taught, write_fake_run, write_two
 from page import Page
-from preceptor.evaluation.metrics import calibration_error
+from preceptor.evaluation.calibration import calibration_error
 from preceptor.report import formatting as words
 from preceptor.report import run_text
 from preceptor.report.entries import entries_of, load_run, load_runs
 from preceptor.report.figures import reliability_bins
-from preceptor.report.intervals import balanced_accuracy_samples, interval
 from preceptor.report.run_report import write_report
 from preceptor.report.tables import confusion_table, differences, split_table
 
@@ -124,43 +122,6 @@ def test_reliability_bins_are_those_of_the_calibration_error() -> None:
     assert cases.sum() == 400
     gap = np.nansum(cases * np.abs(mean - accuracy)) / 400
     assert gap == pytest.approx(calibration_error(targets, scores), abs=1e-12)
-
-
-def _predictions(groups: int, images: int, skill: float, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``images`` equal images in each group; the two classes alternate between groups."""
-    right = np.repeat(np.random.default_rng(seed).random(groups) < skill, images)
-    group = np.repeat(np.arange(groups), images)
-    target = np.where(group % 2, "mel", "nv")
-    other = np.where(group % 2, "nv", "mel")
-    ids = [f"{index}" for index in range(groups * images)]
-    split = pd.DataFrame({"id": ids, "group": [f"g{index}" for index in group]})
-    return pd.DataFrame({"id": ids, "target": target, "predicted": np.where(right, target, other)}), split
-
-
-def test_interval_has_the_width_of_its_groups() -> None:
-    # Two classes of 200 groups, each right with 0.8: the error of the mean recall is sqrt(0.16 / 400).
-    predictions, split = _predictions(400, 1, 0.8)
-    found = interval(balanced_accuracy_samples(predictions, split))
-    assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(0.16 / 400), rel=0.1)
-    assert found.low < (predictions["target"] == predictions["predicted"]).mean() < found.high
-
-
-def test_repeated_images_of_a_lesion_do_not_narrow_it() -> None:
-    once = interval(balanced_accuracy_samples(*_predictions(200, 1, 0.7)))
-    often = interval(balanced_accuracy_samples(*_predictions(200, 5, 0.7)))
-    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.01)
-
-
-def test_resamplings_are_paired() -> None:
-    predictions, split = _predictions(60, 2, 0.7)
-    shuffled = predictions.sample(frac=1, random_state=1)
-    gap = balanced_accuracy_samples(predictions, split) - balanced_accuracy_samples(shuffled, split)
-    assert np.abs(gap).max() < 1e-12
-
-
-def test_lone_class_group_may_be_missed_by_a_resampling() -> None:
-    predictions, split = _predictions(5, 1, 1.0)
-    assert np.all(balanced_accuracy_samples(predictions, split) == 1.0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import yaml
 from preceptor.data.catalog import Catalog
 from preceptor.data.phantom import CLASSES, Phantom, draw
 from preceptor.data.split import make_split
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.metrics import metrics_of
 from preceptor.study.matrix import expand
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import read_plan, shipped, to_yaml, validate
@@ -92,8 +92,8 @@ def test_what_is_wrong_with_a_plan_is_said_by_its_key(changes: dict[str, Any], s
 
 
 def test_figures_that_plans_may_name_are_those_of_runs() -> None:
+    from preceptor.evaluation.classification import classification_metrics
     from preceptor.evaluation.masks import MaskMeter
-    from preceptor.evaluation.metrics import classification_metrics
 
     meter = MaskMeter(("none", "lesion"))
     meter.update(torch.ones(2, 3, 3).long(), torch.ones(2, 3, 3).long())
@@ -102,7 +102,7 @@ def test_figures_that_plans_may_name_are_those_of_runs() -> None:
         "segmentation": meter.result(),
     }
     for task, figures in found.items():
-        assert set(OF_TASK[task]) == {name for name, value in figures.items() if isinstance(value, float)}
+        assert set(metrics_of(task)) == {name for name, value in figures.items() if isinstance(value, float)}
 
 
 def test_a_plan_from_a_file_finds_recipes_beside_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from preceptor.runs.create import Data, default_path, prepare, prepare_stages
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import finish
 from preceptor.runs.worker import fit
+from preceptor.tasks import TASKS
 from preceptor.training.distributed import launch
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
@@ -109,7 +110,7 @@ def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], None
             open_pixels(
                 catalog,
                 recipe.image_size,
-                masks=recipe.task == "segmentation",
+                masks=TASKS[recipe.task].needs_masks,
                 directory=cache,
                 progress=lambda done, total: move(1),
             )

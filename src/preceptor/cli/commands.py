@@ -22,7 +22,8 @@ from preceptor.data.policy import POLICIES
 from preceptor.data.preview import contact_sheet
 from preceptor.data.split import parts_of
 from preceptor.deploy import profile as cost
-from preceptor.evaluation.evaluate import Evaluation, best_device
+from preceptor.evaluation.evaluate import best_device
+from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.kinds import Network
@@ -34,12 +35,10 @@ from preceptor.runs.create import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import evaluate_part
 from preceptor.runs.load_networks import add_relations, finished_networks, networks_at
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.files import write_text
-
-_OF_CLASSES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 
 
 @contextmanager
@@ -123,16 +122,16 @@ def evaluate(
         if not len(rows):
             raise PreceptorError(f"{path}: has no {part} part", expected="test, under protocol: paper")
     recipe = run.recipe
-    classes = target_classes(catalog, recipe.task)
+    classes = TASKS[recipe.task].classes(catalog)
     refuse_other_classes(networks, classes, catalog.name)
     side = next(iter(networks.values())).architecture.image_size
-    pixels = open_pixels(catalog, side, masks=recipe.task == "segmentation", directory=cache)
+    pixels = open_pixels(catalog, side, masks=TASKS[recipe.task].needs_masks, directory=cache)
     loader = Loader(pixels, catalog.labels, rows, best_device())
     ids = catalog.table["id"].iloc[rows].tolist()
     found = evaluate_part(recipe, networks, loader, ids, classes, part)
     for name, metrics in found.metrics.items():
-        print(line_of(name, part, metrics))
-    relations = found.relations if isinstance(found, Evaluation) else None
+        print(line_of(recipe.task, name, part, metrics))
+    relations = found.relations
     for name, said in relations.plain().items() if relations else ():
         print(relations_line(name, part, said))
     if relations and data is None and part == "test" and add_relations(run, relations, ids):
@@ -200,7 +199,7 @@ def save(path: Path, text: str) -> None:
 
 def print_result(run: Run) -> None:
     for name, result in run.metrics.networks.items():
-        print(line_of(name, "test", result.test))
+        print(line_of(run.recipe.task, name, "test", result.test))
     print(f"report: {run.report}")
 
 
@@ -222,11 +221,12 @@ def relations_line(network: str, part: str, relations: Mapping[str, Any]) -> str
     return f"{network}: {part} {said} ({', '.join([*means, str(relations['images']) + ' images'])})"
 
 
-def line_of(network: str, part: str, metrics: Mapping[str, Any]) -> str:
-    of_masks = "iou" in metrics
-    shown = ("iou_pooled", "dice_pooled", "iou", "dice") if of_masks else _OF_CLASSES
-    said = ", ".join(f"{key.replace('_', ' ')} {metrics[key]:.3f}" for key in shown if metrics[key] is not None)
-    return f"{network}: {part} {said} ({metrics['images' if of_masks else 'cases']} images)"
+def line_of(task_name: str, network: str, part: str, metrics: Mapping[str, Any]) -> str:
+    """The main metrics of a network on one part."""
+    task = TASKS[task_name]
+    known = [key for key in task.summary if metrics[key] is not None]
+    figures = ", ".join(f"{key.replace('_', ' ')} {metrics[key]:.{METRICS[key].digits}f}" for key in known)
+    return f"{network}: {part} {figures} ({metrics[task.cases]} images)"
 
 
 def only_options(overrides: list[str]) -> dict[str, object]:

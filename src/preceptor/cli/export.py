@@ -6,7 +6,7 @@ from pathlib import Path
 
 from preceptor.deploy.export.write import export as write_export
 from preceptor.deploy.manifest import Manifest, Quantised
-from preceptor.evaluation.names import MASK_METRICS, METRICS
+from preceptor.evaluation.metrics import METRICS
 from preceptor.utils.errors import PreceptorError
 
 
@@ -53,7 +53,7 @@ def summary(manifest: Manifest) -> list[str]:
 
 def int8_summary(record: Quantised) -> str:
     """Whether the int8 model was accepted, and the numbers for it."""
-    metric = {**METRICS, **MASK_METRICS}[record.metric]
+    metric = METRICS[record.metric].label
     low, high = (100 * value for value in record.loss_interval)
     verdict = "accepted" if record.accepted else "REFUSED, the float model stays"
     return (

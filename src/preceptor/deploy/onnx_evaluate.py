@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, read_mask, resize
 from preceptor.deploy.onnx_model import OnnxModel
+from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.masks import MaskMeter
-from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 EXPORTED = "exported"  # what the network is called in predictions.csv
@@ -46,8 +46,7 @@ def evaluate_export(
     Raises:
         PreceptorError: other classes than the network's, or an image that cannot be read.
     """
-    task = "segmentation" if model.draws_masks else "classification"
-    classes = target_classes(catalog, task)
+    classes = TASKS[model.manifest.task].classes(catalog)
     if classes != model.classes:
         raise PreceptorError(
             f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.deploy.manifest import Manifest, file_record, read_manifest
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require
 
@@ -38,7 +39,7 @@ class OnnxModel:
         folder = Path(folder)
         self.manifest = read_manifest(folder)
         self.classes = self.manifest.codes
-        self.draws_masks = self.manifest.task == "segmentation"
+        self.draws_masks = TASKS[self.manifest.task].needs_masks
         self.session = open_session(_model_file(folder, self.manifest, precision), threads)
         self.outputs = [output.name for output in self.session.get_outputs()]
 

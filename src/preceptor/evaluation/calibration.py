@@ -1,6 +1,6 @@
-"""Temperature scaling: one number that makes a classifier's probabilities as sure as it is right.
+"""Calibration of a classifier: its expected error, and temperature scaling, which lessens it.
 
-C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2.
+C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. (3) and section 4.2.
 """
 
 from __future__ import annotations
@@ -8,8 +8,42 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+BINS = 15  # equal intervals of confidence
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
+
+
+def calibration_error(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
+    """Return the expected calibration error of the predicted class, in [0, 1].
+
+    The cases are put into ``bins`` equal intervals (low, high] of confidence; the gaps between accuracy and mean
+    confidence are averaged, weighted by cases.
+
+    Args:
+        targets: (N,) class indices.
+        probabilities: (N, C), rows sum to one.
+
+    Raises:
+        ValueError: wrong shapes, no case, or fewer than one bin.
+
+    >>> calibration_error([0, 0, 0, 0], [[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.6, 0.4]])
+    0.4
+    """
+    surplus, interval = _surplus(targets, probabilities, bins)
+    return float(np.abs(np.bincount(interval, weights=surplus, minlength=bins)).sum() / len(surplus))
+
+
+def surplus_by_bin(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> NDArray[np.float64]:
+    """Return what each case adds to the calibration error: 1, then right (0 or 1) less confidence in its bin's column.
+
+    Returns:
+        (N, 1 + bins).
+    """
+    surplus, interval = _surplus(targets, probabilities, bins)
+    columns = np.zeros((len(surplus), 1 + bins))
+    columns[:, 0] = 1
+    columns[np.arange(len(surplus)), 1 + interval] = surplus
+    return columns
 
 
 def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
@@ -56,6 +90,18 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     scores = np.asarray(logits, dtype=np.float64)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _surplus(targets: ArrayLike, probabilities: ArrayLike, bins: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return right (0 or 1) less confidence of each case (N,), and the interval of its confidence (N,)."""
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; at least 1 was expected")
+    scores, true = _checked(probabilities, targets)
+    confidence = scores.max(axis=1)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    # Interior edges only: rounding may push a confidence a hair above one.
+    interval = np.digitize(confidence, edges[1:-1], right=True)
+    return (scores.argmax(axis=1) == true) - confidence, interval
 
 
 def _checked(logits: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

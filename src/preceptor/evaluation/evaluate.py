@@ -1,4 +1,4 @@
-"""Networks on labelled images: metrics and relations of each, and the rows of ``predictions.csv``."""
+"""Classifiers on labelled images: metrics and relations of each, and the rows of ``predictions.csv``."""
 
 from __future__ import annotations
 
@@ -6,58 +6,74 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from preceptor.data.batches import Loader
+from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.ensemble import with_ensembles
 from preceptor.evaluation.fidelity import fidelity
 from preceptor.evaluation.inference import predict_part
-from preceptor.evaluation.metrics import classification_metrics
+from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.predictions import prediction_rows
 from preceptor.evaluation.relations import PartRelations
-
-BATCH = 64  # images at a time; what is measured does not depend on it
+from preceptor.utils.errors import PreceptorError
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What networks made of some images: metrics by network, a frame of predictions for each, and their relations."""
+    """Networks measured on one part.
+
+    Attributes:
+        metrics: by network and ensemble, ready for ``metrics.json``.
+        predictions: rows of ``predictions.csv``, a frame for each network and ensemble.
+        relations: how alike images of one class are embedded; None where it was not measured.
+    """
 
     metrics: dict[str, dict[str, Any]]
     predictions: list[pd.DataFrame]
-    relations: PartRelations
+    relations: PartRelations | None = None
 
 
-def evaluate(
+def evaluate_classes(
     networks: Mapping[str, nn.Module],
     loader: Loader,
     ids: Sequence[str],
     classes: Sequence[str],
     part: str,
-    ensembles: Mapping[str, Sequence[str]] | None = None,
-    teacher: str | None = None,
+    metrics: Mapping[str, Metric],
+    ensembles: Mapping[str, Sequence[str]],
+    reference: str | None,
+    batch_size: int,
+    relations: bool,
 ) -> Evaluation:
-    """Metrics, predictions and relations of each network for the images of a loader.
+    """Return metrics, predictions and relations of classifiers; see :meth:`preceptor.tasks.Task.evaluate`.
 
     Args:
-        networks: by name, on the loader's device; all take images of the loader's size.
-        ids: of the loader's images, in its order.
-        classes: the class names in the order of the logits.
-        part: what these images are called in the predictions.
-        ensembles: members of each, whose joint predictions are evaluated too (see :func:`with_ensembles`).
-        teacher: the network that the others are compared with, for ``fidelity``.
+        metrics: what to compute, by key.
+        ensembles: members of each, whose class-wise largest probabilities are evaluated too.
     """
-    found = Evaluation({}, [], PartRelations(loader.labels, classes))
-    said = predict_part(networks, loader, BATCH, watch=found.relations.watch)
-    for name, probabilities in with_ensembles(said, ensembles or {}).items():
-        found.metrics[name] = classification_metrics(loader.labels, probabilities, classes)
-        if teacher in said and name != teacher:
-            found.metrics[name]["fidelity"] = {"to": teacher, **fidelity(probabilities, said[teacher])}
-        found.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
-    return found
+    similarities = PartRelations(loader.labels, classes) if relations else None
+    single = predict_part(networks, loader, batch_size, watch=similarities.watch if similarities else None)
+    refuse_unfinite(single)
+    result = Evaluation({}, [], similarities)
+    for name, probabilities in with_ensembles(single, ensembles).items():
+        result.metrics[name] = classification_metrics(loader.labels, probabilities, classes, metrics)
+        if reference in single and name != reference:
+            result.metrics[name]["fidelity"] = {"to": reference, **fidelity(probabilities, single[reference])}
+        result.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
+    return result
+
+
+def refuse_unfinite(predictions: Mapping[str, np.ndarray]) -> None:
+    """Raise a PreceptorError if the predictions of a network are NaN or infinite."""
+    for name, values in predictions.items():
+        if not np.isfinite(values).all():
+            raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
 
 
 def best_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -23,17 +23,18 @@ BATCH = 64
 
 @torch.no_grad()
 def compare_networks(
-    networks: Mapping[str, nn.Module], loader: Loader, teacher: str = "teacher"
+    networks: Mapping[str, nn.Module], loader: Loader, reference: str | None = None
 ) -> dict[tuple[str, str], LayerSimilarity]:
-    """CKA of the layers of every two networks, the teacher first, on a sample of a part; each image passes by once.
+    """Return the CKA of the layers of every two networks, the reference first, on a sample of a part.
 
     Args:
         networks: by name, on the loader's device.
+        reference: the network that the others are compared with, their teacher as a rule.
 
     Returns:
         By the names of rows and columns; empty for one network alone, or a part of fewer than four images.
     """
-    names = sorted(networks, key=lambda name: name != teacher)
+    names = sorted(networks, key=lambda name: name != reference)
     rows = np.unique(np.linspace(0, len(loader) - 1, min(SAMPLE, len(loader))).round().astype(np.int64))
     if len(names) < 2 or len(rows) < LEAST_IMAGES:
         return {}

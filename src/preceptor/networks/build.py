@@ -11,11 +11,11 @@ import torch
 
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network
-from preceptor.networks.kinds import Network
+from preceptor.networks.kinds import KINDS, Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.pretrained import load_pretrained, normalisation
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
-from preceptor.recipe import NetworkConfig, Task
+from preceptor.recipe import NetworkConfig
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
 
@@ -27,7 +27,7 @@ def build_networks(
     classes: tuple[str, ...],
     image_size: int,
     seed: int,
-    task: Task = "classification",
+    kind: str = "classifier",
 ) -> tuple[dict[str, AnyNetwork], dict[str, str]]:
     """Networks by name in the recipe's order, and the start of each in words.
 
@@ -36,7 +36,7 @@ def build_networks(
 
     Args:
         classes: what the networks tell apart; of masks the background first.
-        task: classifiers, or U-Nets.
+        kind: of the networks, see :data:`preceptor.networks.kinds.KINDS`.
 
     Raises:
         PreceptorError: an unknown backbone, weights that are missing or another network's, a run of other classes.
@@ -55,7 +55,7 @@ def build_networks(
                 teacher = networks[network.classifier_of]
                 built, starts[name] = _on_classifier_of(name, network, teacher, classes, image_size)
             else:
-                built, starts[name] = _build(name, network, classes, image_size, task)
+                built, starts[name] = _build(name, network, classes, image_size, kind)
         if network.frozen:
             built.requires_grad_(False)
         if network.frozen == "backbone" and built.projection is not None:
@@ -73,25 +73,33 @@ def build_networks(
 
 
 def _build(
-    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, task: Task
+    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, kind: str
 ) -> tuple[Network, str]:
     if network.run is not None:
-        return _from_run(name, network, classes, image_size, task)
+        return _from_run(name, network, classes, image_size, kind)
+    return _BUILDERS[kind](network, classes, image_size)
+
+
+def _segmenter(network: NetworkConfig, classes: tuple[str, ...], image_size: int) -> tuple[Network, str]:
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
-    if task == "segmentation":
-        unet = UNetArchitecture(
-            network.backbone,
-            classes,
-            image_size,
-            mean,
-            std,
-            projection=network.projection,
-            dropout=network.dropout,
-            map_channels=network.map_channels,
-        )
-        segmenter = Segmenter(unet)
-        return segmenter, segmenter.start_from(network.pretrained)
+    architecture = UNetArchitecture(
+        network.backbone,
+        classes,
+        image_size,
+        mean,
+        std,
+        projection=network.projection,
+        dropout=network.dropout,
+        map_channels=network.map_channels,
+    )
+    built = Segmenter(architecture)
+    return built, built.start_from(network.pretrained)
+
+
+def _classifier(network: NetworkConfig, classes: tuple[str, ...], image_size: int) -> tuple[Network, str]:
+    assert network.backbone is not None
+    mean, std = normalisation(network.backbone)
     architecture = Architecture(
         network.backbone,
         classes,
@@ -146,16 +154,20 @@ def _on_classifier_of(
     return built, f"{start}, classifier of {network.classifier_of}"
 
 
+_BUILDERS = {"classifier": _classifier, "segmenter": _segmenter}
+
+
 def _from_run(
-    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, task: Task
+    name: str, network: NetworkConfig, classes: tuple[str, ...], image_size: int, kind: str
 ) -> tuple[Network, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
     built, _ = load_network(path)
     has = built.architecture
-    if isinstance(built, Segmenter) != (task == "segmentation"):
-        kind = "masks" if isinstance(built, Segmenter) else "classes"
-        raise PreceptorError(f"{key}: {path} gives {kind}", expected=f"a network trained with --task {task}")
+    if not isinstance(built, KINDS[kind]):
+        raise PreceptorError(
+            f"{key}: {path} is a {type(built).__name__.lower()}", expected=f"a {kind}, as this task's networks are"
+        )
     if has.classes != classes:
         raise PreceptorError(
             f"{key}: {path} tells apart {', '.join(has.classes)}", expected=f"this data's classes: {', '.join(classes)}"
@@ -189,9 +201,7 @@ def _with_head(network: Network, wanted: NetworkConfig, where: str) -> Network:
 
 def _anew(network: Network, **changes: Any) -> Network:
     """A network of the same architecture but for the changes, with random weights."""
-    if isinstance(network, Segmenter):
-        return Segmenter(replace(network.architecture, **changes))
-    return Classifier(replace(network.architecture, **changes))
+    return type(network)(replace(network.architecture, **changes))  # type: ignore[arg-type, type-var]
 
 
 def _at_size(network: Network, image_size: int, key: str) -> Network:

@@ -6,7 +6,7 @@ Nothing here knows how a recipe is run.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,7 +47,6 @@ __all__ = [
     "Select",
     "Split",
     "Steps",
-    "Task",
     "TrainedBy",
     "View",
 ]
@@ -66,22 +65,18 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-OfClasses = Literal["balanced_accuracy", "accuracy", "macro_f1", "macro_auc", "macro_average_precision"]
-OfMasks = Literal["iou_pooled", "dice_pooled", "iou", "dice"]
-SelectMetric = OfClasses | OfMasks | Literal["last"]
-Task = Literal["classification", "segmentation"]
 Resample = Literal["none", "over", "under", "balanced"]
 
 
 class Select(Section):
     """Which network's validation metric chooses the epoch, and drives plateau and early stop; ``last`` chooses none.
 
-    Of several networks it is the mean. ``iou…`` and ``dice…`` are for masks, the others for classes; ``pooled`` counts
-    the pixels of all images together, where the mean over images would reward silence on empty masks.
+    ``metric`` is any metric of the recipe's task, in its own direction (the smallest calibration error is the best); of
+    several networks it is their mean.
     """
 
     network: str | Annotated[list[str], Field(min_length=1)] = "student"
-    metric: SelectMetric = "balanced_accuracy"
+    metric: str = "balanced_accuracy"
 
     @property
     def networks(self) -> list[str]:
@@ -95,7 +90,8 @@ class Recipe(Section):
     once. ``protocol: paper`` splits by image, has no validation part and reports the mean of the last ten epochs on
     the test part, as several papers did; its figures are optimistic and every report says so.
 
-    ``task: segmentation`` makes every network a U-Net on its backbone, and its classes those of the masks.
+    ``task`` names what networks predict (``preceptor.tasks``): ``segmentation`` makes every network a U-Net on its
+    backbone, and its classes those of the masks.
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
@@ -104,7 +100,7 @@ class Recipe(Section):
 
     name: str
     paper: str = ""
-    task: Task = "classification"
+    task: str = "classification"
     protocol: Literal["grouped", "paper"] = "grouped"
     image_size: Annotated[int, Field(ge=16)] = 224
     batch_size: Annotated[int, Field(ge=2)] = 32
@@ -161,7 +157,6 @@ class Recipe(Section):
             self._must_know("select.network", name, networks)
             if self.networks[name].gives_features:
                 raise ValueError(f"select.network: {name!r} has no classes, so that no metric can choose by it")
-        self._check_task()
         for name, members in self.ensembles.items():
             if not name.isidentifier() or name in networks:
                 raise ValueError(f"ensembles: {name!r} is not a name, or is a network's")
@@ -201,21 +196,15 @@ class Recipe(Section):
         if idle:
             raise ValueError(f"objectives: nothing trains {', '.join(sorted(idle))}; add an objective or freeze it")
 
-    def _check_task(self) -> None:
-        masks = self.task == "segmentation"
-        wrong = get_args(OfClasses if masks else OfMasks)
-        if self.select.metric in wrong:
-            right = get_args(OfMasks if masks else OfClasses)
-            raise ValueError(
-                f"select.metric: {self.select.metric} is not of {self.task}; one of {', '.join(right)}, last"
-            )
-        if not masks:
-            return
-        for name, network in self.networks.items():
-            if network.bottleneck is not None:
-                raise ValueError(f"networks.{name}.bottleneck: a U-Net has no layer before its classifier")
-        if self.resample != "none":
-            raise ValueError("resample: masks have no classes of images to balance; set it to none")
+    @property
+    def reference(self) -> str | None:
+        """The network whose predictions the others' are compared with: the first that teaches and is not taught.
+
+        None where nobody with classes teaches, or all who do are each other's pupils.
+        """
+        taught = {objective.learner for objective in self.objectives if objective.sources}
+        teachers = (name for objective in self.objectives for name in objective.sources)
+        return next((name for name in teachers if name not in taught and not self.networks[name].gives_features), None)
 
     def draw(self, network: str) -> str:
         """Whose draw of a view a network sees: its own, or that of another network."""

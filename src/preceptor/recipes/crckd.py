@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Ramp, Recipe, Select, Steps, Task, View
+from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Ramp, Recipe, Select, Steps, View
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import select_by, task_terms
+from preceptor.tasks import TASKS
 
 PAPER = "Xing et al., CRCKD, MICCAI 2021"
 Preset = Literal["ours", "paper", "official"]
@@ -29,7 +29,7 @@ _OFFICIAL_WARM_UP = 20  # epochs of weighted CE and CCD alone in the released co
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2; Tarvainen and Valpola 2017")
 def mean_teacher(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """CRCKD's B2: weighted CE + KL(mean teacher ‖ student), the KL ramped up over the first epochs.
 
@@ -74,19 +74,19 @@ def mt_crd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACK
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + SP; Tung and Mori 2019")
 def mt_sp(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """B2 + similarity preserving: row-normalised Gram matrices of the last maps, squared difference / B².
 
     The released code (preset=official) compares the 128-d embeddings.
     """
-    loss = "sp_embedding" if preset == "official" and task == "classification" else "sp"
+    loss = "sp_embedding" if preset == "official" and TASKS[task].network == "classifier" else "sp"
     return _recipe(preset, ramp_epochs, backbone, [{"loss": loss, "weight": _ramp(preset, ramp_epochs)}], task)
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + FitNet; Romero et al. 2015")
 def mt_fitnet(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: Task = "classification"
+    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """B2 + the authors' FitNet baseline: 0.1·Σ(f_s - f_t)² / B on embeddings."""
     fitnet = {"loss": "fitnet_embedding", "weight": _ramp(preset, ramp_epochs, to=0.1)}
@@ -98,7 +98,7 @@ def _recipe(
     ramp_epochs: int,
     backbone: str,
     terms: list[dict[str, Any]] | None = None,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> Recipe:
     """B2 and what is added to it. For masks both networks see one draw: they are compared place by place."""
     official, terms = preset == "official", terms or []
@@ -115,21 +115,21 @@ def _recipe(
                 backbone=backbone,
                 pretrained="imagenet",
                 projection=128 if with_banks else None,
-                bottleneck=128 if official and task == "classification" else None,
+                bottleneck=128 if official and TASKS[task].network == "classifier" else None,
             ),
             "teacher": NetworkConfig(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
         },
         views={
             "student": View(policy="crckd_official_student" if official else "crckd"),
-            "teacher": teachers_view if task == "classification" else View(same_as="student"),
+            "teacher": View(same_as="student") if TASKS[task].needs_masks else teachers_view,
         },
         objectives=[
-            *(Objective.model_validate(term) for term in task_terms(task, "student")),
+            *(Objective.model_validate(term) for term in TASKS[task].default_objectives("student")),
             *(Objective.model_validate({**term, "from": "teacher", "to": "student"}) for term in (kl, *terms)),
         ],
         optimiser=Adam(lr=3e-4, weight_decay=5e-4) if official else Adam(lr=1e-4, betas=[0.5, 0.999]),
         schedule=OneCycle(cycle_momentum=official),
-        select=Select(metric=select_by(task)),
+        select=Select(metric=TASKS[task].headline),
     )
 
 

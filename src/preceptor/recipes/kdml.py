@@ -18,9 +18,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Positive, Recipe, Select, Task, TrainedBy, View
+from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Positive, Recipe, Select, TrainedBy, View
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import select_by, task_terms
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 PAPER = "Niyaz et al., Computers in Biology and Medicine 2024"
@@ -71,7 +71,7 @@ def _variant(technique: str, style: str) -> None:
     said, role = TECHNIQUES[technique]
 
     def _recipe(
-        task: Task = "classification",
+        task: str = "classification",
         backbone: str = "mobilenetv2_050",
         pretrained: str = "none",
         teacher_backbone: str = "mobilenetv2_100",
@@ -88,9 +88,13 @@ def _variant(technique: str, style: str) -> None:
         if technique != "ml":
             start = NetworkConfig(backbone=teacher_backbone, pretrained=teacher_pretrained)
             networks["teacher"] = _teacher(start, teacher, online, _block(task, backbone, teacher, channels))
-        terms = [one for k, name in enumerate(STUDENTS) for one in task_terms(task, name, alpha[k], f"_{k + 1}")]
+        terms = [
+            term
+            for k, name in enumerate(STUDENTS)
+            for term in TASKS[task].default_objectives(name, alpha[k], f"_{k + 1}")
+        ]
         if online:
-            terms += task_terms(task, "teacher", called="_teacher")
+            terms += TASKS[task].default_objectives("teacher", suffix="_teacher")
         for source, student, kind in edges(technique, style):
             weight = (beta if source == "teacher" else gamma)[STUDENTS.index(student)]
             terms.append(_edge(source, student, kind, weight, temperature))
@@ -103,7 +107,7 @@ def _variant(technique: str, style: str) -> None:
             objectives=[Objective.model_validate(term) for term in terms],
             optimiser=Adam(lr=1e-3, weight_decay=1e-4),
             schedule=OneCycle(),
-            select=Select(network=list(STUDENTS), metric=select_by(task)),
+            select=Select(network=list(STUDENTS), metric=TASKS[task].headline),
             ensembles={"ensemble": list(STUDENTS)},
         )
 
@@ -129,13 +133,13 @@ def _teacher(start: NetworkConfig, run: str | None, online: bool, block: int | N
     return start.model_copy(update={"frozen": True, "trained_by": stage})
 
 
-def _block(task: Task, backbone: str, run: str | None, channels: int | None) -> int | None:
+def _block(task: str, backbone: str, run: str | None, channels: int | None) -> int | None:
     """Channels of the extra block of a teacher that is trained here; None where it has no such block.
 
     Raises:
         PreceptorError: channels are asked for where they change nothing.
     """
-    if task == "classification" and run is None:
+    if TASKS[task].network == "classifier" and run is None:
         return channels or _channels(backbone)
     if channels is not None:
         why = "teacher=… is as it was trained" if run is not None else "all U-Nets have as many at that point"

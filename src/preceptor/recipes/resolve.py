@@ -16,6 +16,7 @@ from preceptor.data.policy import POLICIES
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
 from preceptor.recipes.registry import RECIPES
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
 #: Sections that are one of several kinds: setting ``name`` to another kind starts from that kind's own defaults.
@@ -61,9 +62,14 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
     if not isinstance(data, dict):
         raise PreceptorError(f"{where}: is not a recipe", expected="a mapping with networks, views and objectives")
     try:
-        return Recipe.model_validate(data)
+        recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise explain(error, where, Recipe, data) from None
+    try:
+        TASKS[recipe.task].check_recipe(recipe)
+    except PreceptorError as error:
+        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from None
+    return recipe
 
 
 def to_yaml(recipe: Recipe) -> str:

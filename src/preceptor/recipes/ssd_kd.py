@@ -25,12 +25,11 @@ from preceptor.recipe import (
     Positive,
     Recipe,
     Select,
-    Task,
     TrainedBy,
     View,
 )
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import select_by, task_terms
+from preceptor.tasks import TASKS
 
 PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
 Preset = Literal["ours", "paper"]
@@ -47,7 +46,7 @@ def kd(
     balance: Fraction = 0.5,
     preset: Preset = "ours",
     teacher: str | None = None,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> Recipe:
     """Logit distillation from a frozen teacher: (1-λ)·weighted CE + λ·T²·KL(teacher ‖ student).
 
@@ -60,31 +59,31 @@ def kd(
 
 
 @register_recipe(paper=f"{PAPER}, Table 2; Romero et al. 2015")
-def fitnet(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
+def fitnet(preset: Preset = "ours", teacher: str | None = None, task: str = "classification") -> Recipe:
     """Weighted CE + 100 times the squared error of the last feature maps, through a 1×1 regressor."""
     return _distilled(preset, teacher, task, [{"loss": "fitnet", "weight": 100.0}])
 
 
 @register_recipe(paper=f"{PAPER}, eq. (5), Table 2; Park et al. 2019")
-def drkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
+def drkd(preset: Preset = "ours", teacher: str | None = None, task: str = "classification") -> Recipe:
     """Weighted CE + relations between images: 25·distances + 50·angles of their embeddings."""
     return _distilled(preset, teacher, task, [_DRKD])
 
 
 @register_recipe(paper=f"{PAPER}, Table 3 row BLKD + DRKD")
-def kd_drkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
+def kd_drkd(preset: Preset = "ours", teacher: str | None = None, task: str = "classification") -> Recipe:
     """Logit distillation + relations between images."""
     return _distilled(preset, teacher, task, [*_blkd(), _DRKD], 0.5)
 
 
 @register_recipe(paper=f"{PAPER}, Table 3 row BLKD + CRKD")
-def kd_crkd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
+def kd_crkd(preset: Preset = "ours", teacher: str | None = None, task: str = "classification") -> Recipe:
     """Logit distillation + relations between channels, whose weight 1000 belongs to the code's form of eq. (8)."""
     return _distilled(preset, teacher, task, [*_blkd(), _CRKD], 0.5)
 
 
 @register_recipe(paper=f"{PAPER}, eq. (9)")
-def d_kd(preset: Preset = "ours", teacher: str | None = None, task: Task = "classification") -> Recipe:
+def d_kd(preset: Preset = "ours", teacher: str | None = None, task: str = "classification") -> Recipe:
     """D-KD: logit distillation + relations between images + relations between channels, 1 : 1 : 1000."""
     return _distilled(preset, teacher, task, [*_blkd(), _DRKD, _CRKD], 0.5)
 
@@ -193,7 +192,7 @@ def _self_supervised(preset: Preset, teacher: str | None, head_epochs: int, term
 
 
 def _distilled(
-    preset: Preset, teacher: str | None, task: Task, terms: list[dict[str, Any]], alone: float = 1.0
+    preset: Preset, teacher: str | None, task: str, terms: list[dict[str, Any]], alone: float = 1.0
 ) -> Recipe:
     """A frozen teacher, a student, the same view of each image for both; ``alone`` times the loss of the task itself,
     and some terms."""
@@ -201,7 +200,10 @@ def _distilled(
     backbone, pretrained = _TEACHERS[preset]
     made = NetworkConfig(backbone=backbone, pretrained=pretrained, frozen=True, trained_by=TrainedBy(recipe="teacher"))
     student, start = _STUDENTS[preset]
-    sided = [*task_terms(task, "student", alone), *({**term, "from": "teacher", "to": "student"} for term in terms)]
+    sided = [
+        *TASKS[task].default_objectives("student", alone),
+        *({**term, "from": "teacher", "to": "student"} for term in terms),
+    ]
     return Recipe(
         name="kd",
         task=task,
@@ -216,6 +218,6 @@ def _distilled(
         objectives=[Objective.model_validate(term) for term in sided],
         optimiser=SGD(lr=1e-3, momentum=0.9, weight_decay=1e-3) if paper else Adam(lr=1e-3, weight_decay=1e-4),
         schedule=Plateau(factor=0.1, patience=10) if paper else OneCycle(),
-        select=Select(metric=select_by(task)),
+        select=Select(metric=TASKS[task].headline),
         early_stop=15 if paper else None,
     )

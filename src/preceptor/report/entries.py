@@ -12,10 +12,9 @@ import pandas as pd
 
 from preceptor.runs.directory import Run
 from preceptor.runs.schema import NetworkResult
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
-#: task -> the figure of the test part that a report is headed by; the epoch is chosen by the same, as a rule.
-HEADLINES = {"classification": "balanced_accuracy", "segmentation": "iou_pooled"}
 TEACHERS = {"frozen teacher": "teacher", "mean teacher": "mean teacher"}  # role in metrics.json -> kind
 
 
@@ -84,7 +83,7 @@ class Entry:
     @property
     def headline(self) -> float:
         """The figure that the report is headed by, of the test part."""
-        return float(self.test[HEADLINES[self.run.task]])
+        return float(self.test[TASKS[self.run.task].headline])
 
     @property
     def members(self) -> list[str]:
@@ -174,12 +173,13 @@ def _labels(places: Sequence[Path]) -> list[str]:
 
 def _check_headline(run: LabelledRun) -> None:
     path, task = run.path / "metrics.json", run.task
-    if task not in HEADLINES:
-        raise PreceptorError(f"{path}: the task is {task!r}", expected=" or ".join(HEADLINES))
-    lacking = [name for name, result in run.metrics.networks.items() if HEADLINES[task] not in result.test]
+    if task not in TASKS:
+        raise PreceptorError(f"{path}: the task is {task!r}", expected=" or ".join(TASKS))
+    headline = TASKS[task].headline
+    lacking = [name for name, result in run.metrics.networks.items() if headline not in result.test]
     if lacking:
         raise PreceptorError(
-            f"{path} lacks networks.{lacking[0]}.test.{HEADLINES[task]}",
+            f"{path} lacks networks.{lacking[0]}.test.{headline}",
             expected="the figures of a finished run",
             remedy=f"preceptor evaluate {run.path}",
         )

@@ -26,6 +26,7 @@ from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 PER_CLASS = 2
@@ -180,7 +181,7 @@ def _legend(network: Classifier) -> str:
 
 
 def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
-    if run.task != "classification":
+    if TASKS[run.task].target != "class":
         raise PreceptorError(
             f"{run.path}: its networks draw masks; Grad-CAM explains classes",
             expected="a run of classifiers",

@@ -12,10 +12,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.metrics import METRICS
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
-from preceptor.report.entries import HEADLINES, Entry, LabelledRun
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import scaled
+from preceptor.tasks import TASKS
 
 BINS = 15  # as in the calibration error beside it
 MOST_AREAS = 5  # AUC values written into one ROC panel
@@ -53,8 +54,7 @@ def reliability_diagrams(entries: Sequence[Entry]) -> list[Figure]:
 
 def headline_against_cost(entries: Sequence[Entry]) -> list[Figure]:
     """The headline metric over FLOPs and over latency, of the networks that were measured."""
-    task = entries[0].run.task
-    words = OF_TASK[task][HEADLINES[task]]
+    words = METRICS[TASKS[entries[0].run.task].headline].label
     title = words[0].upper() + words[1:]
     panels = {
         f"{title} against FLOPs": ("FLOPs of one image", lambda cost: cost.get("flops")),
@@ -91,12 +91,12 @@ def _curves(
 
 
 def _progress(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
-    metric = (run.metrics.selected_by or "").rpartition("/")[2] or HEADLINES[run.task]
+    metric = (run.metrics.selected_by or "").rpartition("/")[2] or TASKS[run.task].headline
     part = "test" if run.paper_protocol else "validation"
     drawn = [entry for entry in entries if f"{part}/{entry.name}/{metric}" in run.history.columns]
     if not drawn:
         return []
-    title = OF_TASK[run.task].get(metric, metric.replace("_", " "))
+    title = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
     title = title[0].upper() + title[1:]
     with sketch(f"{title} of {run.label} on the {part} part over the epochs", "epoch") as drawing:
         for entry in drawn:

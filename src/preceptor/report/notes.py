@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from preceptor.evaluation.resampling import Interval
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, ratio
-from preceptor.report.intervals import Interval
+from preceptor.tasks import TASKS
 
 EXAMPLES = 5  # ids that are named; the rest is folded
 
@@ -58,7 +59,7 @@ def useless_networks(entries: Sequence[Entry], intervals: Mapping[int, Interval]
 
 def _useless(entry: Entry, interval: Interval | None) -> str:
     rows = entry.predictions
-    if entry.run.task == "segmentation":
+    if TASKS[entry.run.task].needs_masks:
         targets, predicted = rows["target_pixels"].astype(float), rows["predicted_pixels"].astype(float)
         if targets.any() and not predicted.any():
             return f"{entry.label} predicts an empty mask for every test image."

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.resampling import SAMPLES
 from preceptor.report import figures, mask_tables, page, run_text, tables
-from preceptor.report.entries import HEADLINES, Entry, LabelledRun, entries_of, load_runs
+from preceptor.report.entries import Entry, LabelledRun, entries_of, load_runs
 from preceptor.report.errors import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
-from preceptor.report.intervals import SAMPLES
 from preceptor.report.layers import layer_sections
 from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.runs.directory import Run
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 
@@ -46,11 +47,11 @@ def render(runs: Sequence[LabelledRun]) -> str:
 
 def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict[str, Any]:
     entries, differences = tables.distinct(all_entries), tables.differences(all_entries)
-    task, intervals = runs[0].task, tables.intervals(entries)
+    task, intervals = TASKS[runs[0].task], tables.intervals(entries)
     return {
         "title": run_text.title(runs),
         "subject": run_text.subject(runs),
-        "of_masks": task == "segmentation",
+        "of_masks": task.needs_masks,
         "runs": runs,
         "all_entries": all_entries,
         "entries": entries,
@@ -59,9 +60,9 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "notes": data_notes(runs),
         "findings": run_text.findings(differences),
         "fidelities": run_text.fidelities(all_entries),
-        "headline": OF_TASK[task][HEADLINES[task]],
-        "metrics": OF_TASK[task],
-        "metrics_note": run_text.METRICS_NOTE[task],
+        "headline": METRICS[task.headline].label,
+        "metrics": {key: metric.label for key, metric in tables.metrics_shown(entries).items()},
+        "metrics_note": run_text.METRICS_NOTE[task.target],
         "intervals": intervals,
         "samples": SAMPLES,
         "differences": differences,
@@ -76,7 +77,7 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "curves": [(run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs],
         "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
         "parts": tables.PARTS,
-        **(_of_masks(runs, entries) if task == "segmentation" else _of_classes(runs, entries, differences)),
+        **(_of_masks(runs, entries) if task.needs_masks else _of_classes(runs, entries, differences)),
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from preceptor.report.entries import HEADLINES, Entry, LabelledRun
+from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import counted, listed, percent, points
 from preceptor.report.tables import Difference
 from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.tasks import TASKS
 
 PAPER_PROTOCOL = """\
 In {} the folds are drawn over images, as some papers do, so images of one lesion lie in the training and the test part.
@@ -21,9 +22,9 @@ DIFFERENT_SPLITS = """\
 These runs do not share one split. Their results are listed together, but only networks tested on the same images are
 subtracted from one another."""
 METRICS_NOTE = {
-    "classification": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
+    "class": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
     "calibration error.",
-    "segmentation": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
+    "mask": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
     "per-image metrics are means over images: without a target, 1 for an empty prediction and 0 for any other.",
 }
 _MOST_VALUES = 3  # named one by one under the title
@@ -42,7 +43,7 @@ def subject(runs: Sequence[LabelledRun]) -> list[str]:
         "data sets": [run.environment.data.name for run in runs],
         "numbers of images": [counted(run.environment.data.images, "image") for run in runs],
         "classes": [
-            f"masks of {listed(run.classes[1:])}" if run.task == "segmentation" else f"{len(run.classes)} classes"
+            f"masks of {listed(run.classes[1:])}" if TASKS[run.task].needs_masks else f"{len(run.classes)} classes"
             for run in runs
         ],
         "protocols": [f"{run.metrics.protocol} folds" for run in runs],
@@ -78,7 +79,7 @@ def findings(differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
     """One sentence for each difference in the headline metric, whatever its sign."""
     result = []
     for difference in differences:
-        value = difference.values[HEADLINES[difference.of.run.task]]
+        value = difference.values[TASKS[difference.of.run.task].headline]
         if value is None:
             continue
         if difference.less.kind == "alone":
@@ -96,7 +97,7 @@ def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
     result = []
     for entry in entries:
         if fidelity := entry.test.get("fidelity"):
-            cases = "pixels of the test images" if entry.run.task == "segmentation" else "test images"
+            cases = "pixels of the test images" if TASKS[entry.run.task].needs_masks else "test images"
             sentence = f"agrees with its {fidelity['to']} on {percent(fidelity['agreement'])} of the {cases}, right or "
             sentence += "wrong"
             if fidelity["kl"] is not None:  # a union of masks has none
@@ -108,7 +109,7 @@ def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
 def description(entry: Entry) -> str:
     """A network's backbone, its role in the run, and where its weights started."""
     if entry.kind == "ensemble":
-        how = "union of the masks" if entry.run.task == "segmentation" else "largest probabilities"
+        how = "union of the masks" if TASKS[entry.run.task].needs_masks else "largest probabilities"
         return f"ensemble: {how} of {listed(entry.members)}" if entry.members else "ensemble"
     kind = {"alone": "trained alone", "taught": "distilled"}.get(entry.kind, entry.kind)
     return f"{entry.result.backbone}, {kind}; start: {entry.result.start}"

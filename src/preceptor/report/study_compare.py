@@ -6,26 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.resampling import LEVEL, Interval, Resampling, Sampled, interval, resample
 from preceptor.evaluation.statistics import (
     ALPHA,
     FEW,
     PairedTest,
-    Resampling,
-    Sampled,
     Spread,
     corrected_t_test,
     holm,
     holm_levels,
-    resampled_classes,
-    resampled_masks,
     spread,
 )
 from preceptor.report.formatting import NONE, listed, signed, span
-from preceptor.report.intervals import LEVEL, Interval
 from preceptor.report.study_results import Key, Line, Study
-from preceptor.report.tables import LOWER_IS_BETTER
+from preceptor.tasks import TASKS
 
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference shown", "not testable"
 
@@ -56,7 +52,7 @@ class Versus:
             return UNTESTED
         if self.adjusted >= ALPHA:
             return SAME
-        return BETTER if (self.test.mean > 0) != (self.metric in LOWER_IS_BETTER) else WORSE
+        return BETTER if METRICS[self.metric].better(self.test.mean) else WORSE
 
     @property
     def words(self) -> str:
@@ -132,7 +128,7 @@ def compare(study: Study, samples: int | None = None) -> Comparison:
             for line in study.lines
         },
         pooled={
-            index: {metric: Pooled(one.value, _interval(one.samples, LEVEL)) for metric, one in of_line.items()}
+            index: {metric: Pooled(one.value, interval(one.samples, LEVEL)) for metric, one in of_line.items()}
             for index, of_line in sampled.items()
         },
         versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},
@@ -198,19 +194,17 @@ class _Draws:
         """Metrics of a line on the test parts of some cells together."""
         address = line.index, tuple(sorted(keys))
         if address not in self._known:
-            tables = line.tested(address[1])
-            sample = resampled_masks if self.study.task == "segmentation" else resampled_classes
-            sampled = sample(tables, self.study.classes, self.resampling)
-            self._known[address] = {name: one for name, one in sampled.items() if np.isfinite(one.samples).any()}
+            task, classes = TASKS[self.study.task], self.study.classes
+            tables = [(task.metric_cases(rows, classes), rows["group"]) for rows in line.tested(address[1]).values()]
+            metrics = {
+                key: metric for key, metric in task.metrics.items() if key in (task.headline, *self.study.layout)
+            }
+            sampled = resample(metrics, tables, self.resampling)
+            self._known[address] = {key: each for key, each in sampled.items() if np.isfinite(each.samples).any()}
         return self._known[address]
 
     def difference(self, line: Line, base: Line, metric: str, common: list[Key], level: float) -> Interval | None:
         """Interval of one line minus another on the cells that both have; None where there is no such metric."""
         if not common or not all(metric in self.of(one, common) for one in (line, base)):
             return None
-        return _interval(self.of(line, common)[metric].samples - self.of(base, common)[metric].samples, level)
-
-
-def _interval(samples: NDArray[np.float64], level: float) -> Interval:
-    low, high = np.quantile(samples[np.isfinite(samples)], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+        return interval(self.of(line, common)[metric].samples - self.of(base, common)[metric].samples, level)

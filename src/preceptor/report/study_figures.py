@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.statistics import FEW
 from preceptor.report.canvas import RULE, SERIES, Figure, sketch
 from preceptor.report.figures import plain_powers
 from preceptor.report.study_compare import Comparison, Versus
 from preceptor.report.study_results import Line
-from preceptor.report.tables import LOWER_IS_BETTER
 
 _HEIGHT, _WIDTH = 3.2, 4.4  # inches of the frontier: there are names to be told apart
 _CLEAR = 0.055, 0.06  # of the axes, between two labels
@@ -140,7 +140,7 @@ def _frontier(
         axes.set_xlim(min(costs) / 1.6, max(costs) * 1.9)
         axes.xaxis.grid(False)
         plain_powers(axes.xaxis)
-        best = pareto_front([(cost, -mean if metric in LOWER_IS_BETTER else mean) for cost, mean, *_ in points])
+        best = pareto_front([(cost, mean if METRICS[metric].higher_is_better else -mean) for cost, mean, *_ in points])
         axes.plot([points[i][0] for i in best], [points[i][1] for i in best], color=RULE, linewidth=1.2, zorder=1)
         for cost, mean, std, line in points:
             colour = SERIES[line.colour - 1]

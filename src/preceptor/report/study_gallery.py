@@ -6,6 +6,7 @@ from pathlib import Path
 
 from preceptor.report.gallery import read_gallery
 from preceptor.report.study_results import Line, Study, read_study
+from preceptor.tasks import TASKS
 
 
 def write_study_gallery(folder: Path) -> Path | None:
@@ -21,7 +22,7 @@ def write_study_gallery(folder: Path) -> Path | None:
         PreceptorError: the data or a teacher's run are gone.
     """
     study = read_study(folder)
-    pair = None if study.task == "segmentation" else _pair(study)
+    pair = None if TASKS[study.task].needs_masks else _pair(study)
     if pair is None:
         return None
     distilled, alone = pair

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from preceptor.evaluation.metrics import calibration_error
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.calibration import calibration_error
+from preceptor.evaluation.resampling import Interval
 from preceptor.evaluation.statistics import Spread, spread
 from preceptor.report import figures, page, study_tables, study_text, tables
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, counted, duration
 from preceptor.report.gallery import galleries
-from preceptor.report.intervals import Interval
 from preceptor.report.layers import layer_sections
 from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
@@ -28,6 +27,7 @@ from preceptor.report.relations import relation_section
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
 from preceptor.report.study_results import Key, Line, Study, read_study
+from preceptor.tasks import TASKS
 
 
 def write_study_report(folder: Path) -> Path:
@@ -62,11 +62,11 @@ def render(comparison: Comparison) -> str:
 
 def _contents(comparison: Comparison) -> dict[str, Any]:
     study = comparison.study
-    of_masks = study.task == "segmentation"
+    of_masks = TASKS[study.task].needs_masks
     pooled = [_pooled(study, line) for line in study.lines]
     forests = [shown for metric in study.layout if (shown := forest(comparison, metric)) is not None]
     costs = costs_of(study.lines)
-    labels = OF_TASK[study.task] | study.layout
+    labels = {key: metric.label for key, metric in TASKS[study.task].metrics.items()} | study.layout
     return {
         "title": study.title,
         "plan": study.plan,
@@ -145,7 +145,7 @@ def _pooled(study: Study, line: Line) -> Entry:
     """A line's predictions on the test parts of all folds and seeds, as if one run had made them."""
     table = pd.concat(line.tested().values(), ignore_index=True)
     test: dict[str, Any] = {}
-    if study.task != "segmentation":
+    if TASKS[study.task].target == "class":
         scores = table[[f"p_{name}" for name in study.classes]].to_numpy()
         targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
         recalls = (table["target"] == table["predicted"]).groupby(table["target"]).mean()

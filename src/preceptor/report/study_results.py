@@ -16,11 +16,9 @@ from preceptor.runs.schema import NetworkResult
 from preceptor.study.plan import Plan, Row, validate
 from preceptor.study.state import PLAN, TABLE
 from preceptor.study.validation import one_run
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
-#: The metric that verdicts are about: the first of these that a study's table has. Of masks the pixels of all images
-#: together, since the mean over images rewards silence on empty ones.
-FIRST = ("balanced_accuracy", "iou_pooled", "iou")
 _WORDS = {"id", "group", "part", "network", "target", "predicted"}  # of predictions.csv; all else is numbers
 Key = tuple[int, int]  # fold, seed
 
@@ -168,8 +166,9 @@ class Study:
 
     @property
     def first(self) -> str:
-        """The metric that verdicts are about."""
-        return next((name for name in FIRST if name in self.layout), next(iter(self.layout)))
+        """The metric that verdicts are about: the task's headline, or the table's first column without it."""
+        headline = TASKS[self.task].headline
+        return headline if headline in self.layout else next(iter(self.layout))
 
     @property
     def alike(self) -> list[list[str]]:

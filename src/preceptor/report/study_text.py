@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.resampling import SAMPLES
 from preceptor.evaluation.statistics import FEW
 from preceptor.report.formatting import MINUS, THIN, capitalised, count, counted, listed, points
-from preceptor.report.intervals import SAMPLES
 from preceptor.report.run_text import PAPER_PROTOCOL
 from preceptor.report.study_compare import BETTER, SAME, UNTESTED, WORSE, Comparison, Versus
-from preceptor.report.tables import LOWER_IS_BETTER
 from preceptor.runs.marks import NOT_EVIDENCE
 
 QUICK_STUDY = """\
@@ -88,8 +88,8 @@ def method(comparison: Comparison) -> list[str]:
             "There is one fold, so no difference can be tested: seeds share their images, and their spread says "
             "nothing about other images. The bootstrap intervals hold (level corrected by Bonferroni)."
         )
-    if any(metric in LOWER_IS_BETTER for metric in study.layout):
-        sentences.append("A lower calibration error is better.")
+    if lower := [METRICS[key].label for key in study.layout if not METRICS[key].higher_is_better]:
+        sentences.append(f"A lower {listed(lower)} is better.")
     for names in study.alike:
         sentences.append(f"{listed(names)} are one run under {len(names)} names: their settings do not differ.")
     return sentences

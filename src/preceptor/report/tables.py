@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.metrics import METRICS, Metric
+from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample
 from preceptor.evaluation.statistics import Spread
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.intervals import Interval, balanced_accuracy_samples, interval, pooled_iou_samples
+from preceptor.tasks import TASKS
 
-LOWER_IS_BETTER = ("calibration_error",)
 SHOWN = 0.0005  # a smaller difference is written as 0.000
 TEACHING = ("teacher", "online teacher")
 PARTS = ("train", "validation", "test")
@@ -44,14 +43,14 @@ class Difference:
     def better(self) -> dict[str, bool | None]:
         """Metric → whether the difference is an improvement; None where it rounds to zero."""
         return {
-            name: None if value is None or abs(value) < SHOWN else (value < 0) == (name in LOWER_IS_BETTER)
+            name: None if value is None or abs(value) < SHOWN else METRICS[name].better(value)
             for name, value in self.values.items()
         }
 
 
 def intervals(entries: Sequence[Entry]) -> dict[int, Interval]:
     """Entry index → bootstrap interval of its headline metric; none under ``protocol: paper``."""
-    return {entry.index: interval(_samples(entry)) for entry in entries if not entry.run.paper_protocol}
+    return {entry.index: interval(_sampled(entry).samples) for entry in entries if not entry.run.paper_protocol}
 
 
 def differences(entries: Sequence[Entry]) -> list[Difference]:
@@ -69,12 +68,18 @@ def differences(entries: Sequence[Entry]) -> list[Difference]:
     return result
 
 
+def metrics_shown(entries: Sequence[Entry]) -> dict[str, Metric]:
+    """Metrics of the task that any of the networks has, by key."""
+    metrics = TASKS[entries[0].run.task].metrics
+    return {key: metric for key, metric in metrics.items() if any(key in entry.test for entry in entries)}
+
+
 def split_table(run: LabelledRun) -> list[dict[str, Any]]:
     """Images and groups in each part: one row a label, then the sum."""
     counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
     whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
     rows: list[dict[str, Any]] = []
-    for name in run.classes if run.task == "classification" else sorted(set(run.split["label"]) - {""}):
+    for name in sorted(set(run.split["label"]) - {""}) if TASKS[run.task].needs_masks else run.classes:
         cells = {part: _pair(counts, (name, part)) for part in PARTS}
         images = sum(number for number, _ in cells.values())
         rows.append({"name": name, "cells": cells, "share": images / max(len(run.split), 1)})
@@ -130,12 +135,10 @@ def _same_predictions(one: Entry, other: Entry) -> bool:
     mine, theirs = (entry.predictions.drop(columns="network").set_index("id").sort_index() for entry in (one, other))
     if one.run.split_hash != other.run.split_hash or not mine.index.equals(theirs.index):
         return False
-    if one.run.task == "segmentation":
-        columns = ["iou", "dice", "predicted_pixels"]
-        return bool(np.allclose(mine[columns], theirs[columns], atol=1e-5))
-    scores = [f"p_{name}" for name in one.run.classes]
+    numbers = mine.select_dtypes("number").columns
+    words = [name for name in mine.columns if name not in numbers]
     # Not bit by bit: another batch size or machine rounds otherwise.
-    return bool(mine["predicted"].equals(theirs["predicted"]) and np.allclose(mine[scores], theirs[scores], atol=1e-5))
+    return bool(mine[words].equals(theirs[words]) and np.allclose(mine[numbers], theirs[numbers], atol=1e-5))
 
 
 def _pair(counts: pd.DataFrame, key: Any) -> tuple[int, int]:
@@ -144,19 +147,21 @@ def _pair(counts: pd.DataFrame, key: Any) -> tuple[int, int]:
 
 def _difference(of: Entry, less: Entry, *, unlike: list[str]) -> Difference:
     values = {}
-    for name in OF_TASK[of.run.task]:
+    for name in TASKS[of.run.task].metrics:
         mine, theirs = of.test.get(name), less.test.get(name)
         values[name] = None if mine is None or theirs is None else mine - theirs
     spread = None
     if not of.run.paper_protocol and set(of.predictions["id"]) == set(less.predictions["id"]):
-        spread = interval(_samples(of) - _samples(less))
+        spread = interval(_sampled(of).samples - _sampled(less).samples)
     return Difference(of, less, values, spread, unlike)
 
 
-def _samples(entry: Entry) -> NDArray[np.float64]:
-    if entry.run.task == "segmentation":
-        return pooled_iou_samples(entry.predictions, entry.run.split, entry.run.classes)
-    return balanced_accuracy_samples(entry.predictions, entry.run.split)
+def _sampled(entry: Entry) -> Sampled:
+    """The headline metric of a network's test part in resamplings of its patients or lesions."""
+    task, rows = TASKS[entry.run.task], entry.predictions
+    groups = rows["id"].map(entry.run.split.set_index("id")["group"])
+    cases = task.metric_cases(rows, entry.run.classes)
+    return resample({task.headline: METRICS[task.headline]}, [(cases, groups)], Resampling(groups))[task.headline]
 
 
 def _comparable(one: Entry, other: Entry) -> bool:

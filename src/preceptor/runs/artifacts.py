@@ -7,12 +7,12 @@ from pathlib import Path
 
 from preceptor.data.batches import Loader
 from preceptor.evaluation.evaluate import Evaluation
-from preceptor.evaluation.evaluate_masks import MaskEvaluation
 from preceptor.evaluation.examples import ids_to_keep
 from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
 from preceptor.evaluation.overlays import OVERLAYS, write_overlays
 from preceptor.networks.build import AnyNetwork
 from preceptor.recipe import Recipe
+from preceptor.tasks import TASKS
 
 
 def keep_pictures(
@@ -21,7 +21,7 @@ def keep_pictures(
     networks: Mapping[str, AnyNetwork],
     loader: Loader,
     ids: list[str],
-    found: Evaluation | MaskEvaluation,
+    found: Evaluation,
     *,
     missing: bool = False,
 ) -> list[str]:
@@ -39,10 +39,10 @@ def keep_pictures(
     """
     kept = [name for name in (LAYERS, OVERLAYS) if missing and (folder / name).is_file()]
     written = []
-    if LAYERS not in kept and (alike := compare_networks(networks, loader)):
+    if LAYERS not in kept and (alike := compare_networks(networks, loader, recipe.reference)):
         write_layers(alike, folder / LAYERS)
         written.append(LAYERS)
-    if isinstance(found, MaskEvaluation) and OVERLAYS not in kept:
+    if TASKS[recipe.task].needs_masks and OVERLAYS not in kept:
         write_overlays(folder / OVERLAYS, ids_to_keep(ids), networks, loader, ids, recipe.ensembles)
         written.append(OVERLAYS)
     return written

@@ -26,7 +26,7 @@ from preceptor.runs.directory import Run
 from preceptor.runs.leakage import refuse_leak
 from preceptor.runs.resolve_paths import absolute
 from preceptor.runs.schema import FORMAT, Environment
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.distributed import precision_of
 from preceptor.training.objectives import build_objectives
@@ -69,7 +69,7 @@ def prepare(
     recipe = absolute(recipe)
     check_objectives(recipe)
     catalog = data.catalog()
-    classes = target_classes(catalog, recipe.task)
+    classes = TASKS[recipe.task].classes(catalog)
     split = split_of(catalog, recipe, data.fold)
     for name, network in recipe.networks.items():
         if network.run is not None:
@@ -79,7 +79,7 @@ def prepare(
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
         data = replace(data, exclude=(*data.exclude, *unseen))
     expected = {name: _as_trained(recipe, name) for name in recipe.networks}  # what is wrong is better known now
-    networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, recipe.task)
+    networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
     rows = torch.from_numpy(catalog.labels[parts_of(split, catalog.table["id"]) == "train"])
     build_objectives(recipe, networks, rows, len(catalog.classes))

@@ -12,8 +12,7 @@ from preceptor.data.batches import Loader
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.evaluation.cost import cost_of, cost_of_all
-from preceptor.evaluation.evaluate import Evaluation, best_device, evaluate
-from preceptor.evaluation.evaluate_masks import MaskEvaluation, evaluate_masks
+from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
@@ -25,7 +24,7 @@ from preceptor.runs.artifacts import keep_pictures
 from preceptor.runs.directory import Run
 from preceptor.runs.schema import FORMAT, Metrics
 from preceptor.runs.worker import best_networks, load_parts
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import Progress
 from preceptor.training.loop import LAST_EPOCHS
 
@@ -41,11 +40,11 @@ def finish(run: Run, cache: Path | None) -> None:
     relations: dict[str, Any] = {}
     for part in [one for one in ("validation", "test") if one in loaders]:
         ids = catalog.table["id"].iloc[loaders[part].part].tolist()
-        found = evaluate_part(recipe, networks, loaders[part], ids, target_classes(catalog, recipe.task), part)
+        found = evaluate_part(recipe, networks, loaders[part], ids, TASKS[recipe.task].classes(catalog), part)
         frames += found.predictions
         for name, metrics in found.metrics.items():
             said[name][part] = metrics
-        if part == "test" and isinstance(found, Evaluation):
+        if part == "test" and found.relations is not None:
             relations = found.relations.plain()
             found.relations.write_matrices(ids, run.path / RELATIONS)
         if part == "test":
@@ -78,12 +77,11 @@ def evaluate_part(
     ids: list[str],
     classes: Sequence[str],
     part: str,
-) -> Evaluation | MaskEvaluation:
-    """What the networks and ensembles of a recipe make of a part, by its task."""
-    teacher = "teacher" if "teacher" in networks else None
-    if recipe.task == "segmentation":
-        return evaluate_masks(networks, loader, ids, classes, part, recipe.ensembles, teacher)
-    return evaluate(networks, loader, ids, classes, part, recipe.ensembles, teacher)
+) -> Evaluation:
+    """Return metrics and predictions of the networks and ensembles of a recipe on a part."""
+    return TASKS[recipe.task].evaluate(
+        networks, loader, ids, classes, part, ensembles=recipe.ensembles, reference=recipe.reference
+    )
 
 
 def role(network: NetworkConfig) -> str:
@@ -160,7 +158,7 @@ def _metrics(recipe: Recipe, catalog: Catalog, progress: Progress) -> dict[str, 
         "format": FORMAT,
         "task": recipe.task,
         "protocol": recipe.protocol,
-        "classes": list(target_classes(catalog, recipe.task)),
+        "classes": list(TASKS[recipe.task].classes(catalog)),
         "epochs": recipe.epochs,
         "epochs_run": progress.epoch,
         "selected_epoch": None if paper else progress.best_epoch,

@@ -10,6 +10,7 @@ from preceptor.networks.files import load_network
 from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.runs.directory import Run
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 
@@ -39,7 +40,9 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
             found[name] = load_network(run.network_file(name))[0]
             continue
         try:
-            built, _ = build_networks({name: settled[name]}, classes, recipe.image_size, recipe.seed, recipe.task)
+            built, _ = build_networks(
+                {name: settled[name]}, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network
+            )
         except PreceptorError as error:
             lost[name] = error.what
         else:

@@ -8,15 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from preceptor.runs.schema import Metrics
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 HISTORY = ("epoch", "lr", "loss")
 _KEYS = ("id", "part", "network")
-#: Columns of ``predictions.csv`` that hold numbers or names of every task; each class has columns of its own beside.
-PREDICTIONS = {
-    "classification": (*_KEYS, "target", "predicted"),
-    "segmentation": (*_KEYS, "iou", "dice", "target_pixels", "predicted_pixels"),
-}
 _TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
 
 
@@ -35,13 +31,7 @@ def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:
     Raises:
         PreceptorError: the file is missing or damaged, or lacks a column, or the test rows of a network.
     """
-    table = read_table(path, PREDICTIONS.get(metrics.task, _KEYS))
-    wanted = [f"p_{name}" for name in metrics.classes] if metrics.task == "classification" else []
-    if metrics.task == "segmentation":
-        kinds = ("iou", "target_pixels", "predicted_pixels") if len(metrics.classes) > 2 else ()
-        wanted = [f"{kind}_{name}" for name in metrics.classes[1:] for kind in kinds]
-    if missing := [name for name in wanted if name not in table.columns]:
-        raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected="one column for each class")
+    table = read_table(path, (*_KEYS, *TASKS[metrics.task].prediction_columns(metrics.classes)))
     tested = set(table.loc[table["part"] == "test", "network"])
     if silent := [name for name in metrics.networks if name not in tested]:
         raise PreceptorError(

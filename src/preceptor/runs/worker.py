@@ -18,7 +18,7 @@ from preceptor.data.split import parts_of
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import load_state
 from preceptor.training.logging import TensorBoardLogger
 from preceptor.training.loop import Parts, Training
@@ -48,7 +48,7 @@ def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
     recipe, catalog = run.recipe, run.catalog()
     monitored = "test" if recipe.protocol == "paper" else "validation"
     loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", monitored))
-    parts = Parts(loaders["train"], loaders[monitored], monitored, target_classes(catalog, recipe.task))
+    parts = Parts(loaders["train"], loaders[monitored], monitored, TASKS[recipe.task].classes(catalog))
     model = build_model(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
     training = Training(fabric, recipe, model, parts, run.checkpoints, logger)
@@ -103,7 +103,7 @@ def load_parts(
     names: Sequence[str] | None = None,
 ) -> dict[str, Loader]:
     """A loader for each part of the run's split, or for those named."""
-    pixels = open_pixels(catalog, recipe.image_size, masks=recipe.task == "segmentation", directory=cache)
+    pixels = open_pixels(catalog, recipe.image_size, masks=TASKS[recipe.task].needs_masks, directory=cache)
     part = parts_of(run.split, catalog.table["id"])
     names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
     return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
@@ -117,7 +117,7 @@ def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwor
             for name, network in wanted.items()
         }
     networks, _ = build_networks(
-        wanted, target_classes(catalog, recipe.task), recipe.image_size, recipe.seed, recipe.task
+        wanted, TASKS[recipe.task].classes(catalog), recipe.image_size, recipe.seed, TASKS[recipe.task].network
     )
     return networks
 

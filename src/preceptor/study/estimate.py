@@ -22,7 +22,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipe.optimisation import Constant
 from preceptor.runs.create import split_of
 from preceptor.study.matrix import Job
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.distributed import precision_of, warm_up
 from preceptor.training.loop import Parts, Training
 from preceptor.training.module import DistillationModel
@@ -103,19 +103,19 @@ def _pace(recipe: Recipe, catalog: Catalog, labels: np.ndarray) -> tuple[float, 
 def _training(recipe: Recipe, catalog: Catalog, labels: np.ndarray) -> Training:
     fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
     warm_up()
-    classes = target_classes(catalog, recipe.task)
+    classes = TASKS[recipe.task].classes(catalog)
     shapes = {
         name: one if one.run is not None or one.mean_of is not None else one.model_copy(update={"pretrained": "none"})
         for name, one in recipe.networks.items()
     }
-    networks, _ = build_networks(shapes, classes, recipe.image_size, recipe.seed, recipe.task)
+    networks, _ = build_networks(shapes, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
     rows, size = torch.from_numpy(labels), recipe.image_size
     objectives = build_objectives(recipe, networks, rows, len(catalog.classes))
     banks = build_banks(recipe, networks, objectives, rows, len(catalog.classes))
     image = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), dtype=np.uint8)
     images = np.broadcast_to(image, (len(labels), 3, size, size))  # one image in memory, whatever their number
     masks = np.broadcast_to(image[:, 0] % len(classes), (len(labels), size, size))
-    pixels = Pixels(images, masks if recipe.task == "segmentation" else None, "")
+    pixels = Pixels(images, masks if TASKS[recipe.task].needs_masks else None, "")
     loader = Loader(pixels, labels, np.arange(len(labels)), fabric.device)
     model = DistillationModel(recipe, networks, objectives, banks)
     recipe = recipe.model_copy(update={"schedule": Constant()})  # others end after as many steps as a run has

@@ -6,27 +6,22 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from preceptor.data.catalog import Catalog
-from preceptor.evaluation.names import OF_TASK
+from preceptor.evaluation.metrics import METRICS, metrics_of
 from preceptor.networks.pretrained import check_available
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.create import split_of
 from preceptor.study.plan import Layout, Plan
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
 
 if TYPE_CHECKING:
     from preceptor.study.matrix import Cell, Job
 
-#: Columns of a plan without a layout.
-_COLUMNS = {
-    "classification": ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc"),
-    "segmentation": ("iou_pooled", "iou", "dice"),
-}
-
 
 def default_columns(tasks: set[str]) -> Layout:
     """The main metrics of the rows' task."""
-    task = min(tasks)  # several are refused by check_comparable
-    return Layout(columns={name: OF_TASK[task][name] for name in _COLUMNS[task]})
+    task = TASKS[min(tasks)]  # several are refused by check_comparable
+    return Layout(columns={key: METRICS[key].label for key in dict.fromkeys((task.headline, *task.summary))})
 
 
 def check_columns(plan: Plan, tasks: set[str]) -> None:
@@ -35,14 +30,14 @@ def check_columns(plan: Plan, tasks: set[str]) -> None:
     Raises:
         PreceptorError: names the key and the nearest metric.
     """
-    known = [metric for task, metrics in OF_TASK.items() if task in tasks for metric in metrics]
+    known = [metric for task in sorted(tasks) for metric in metrics_of(task)]
     named = [("layout.columns", metric) for metric in (plan.layout.columns if plan.layout else ())]
     named += [
         (f"paper, {table.table}", metric) for table in plan.paper for row in table.rows.values() for metric in row
     ]
     for where, metric in named:
         if metric not in known:
-            kind = next((f" (it is of {task})" for task, metrics in OF_TASK.items() if metric in metrics), "")
+            kind = f" (it is of {' and '.join(METRICS[metric].tasks)})" if metric in METRICS else ""
             raise PreceptorError(
                 f"plan {plan.name}: {where}: {' and '.join(sorted(tasks))} has no metric {metric!r}{kind}."
                 + did_you_mean(metric, known),

@@ -12,6 +12,7 @@ from torch import Tensor
 from preceptor.data.batches import Batch, shard
 from preceptor.data.views import draw_again, render
 from preceptor.recipe import Recipe
+from preceptor.tasks import TASKS
 from preceptor.utils.randomness import generator, seed_of
 
 
@@ -56,7 +57,7 @@ def make_views(
         views = 1 + len(extra)
         if len(mine) < whole:
             drawn = drawn.select(np.concatenate([view * whole + mine for view in range(views)]))
-        wanted = None if recipe.task == "classification" or batch.masks is None else _again(batch.masks, views)
+        wanted = None if batch.masks is None or not TASKS[recipe.task].needs_masks else _again(batch.masks, views)
         images[name], warped = render(_again(batch.images, views), drawn, wanted)
         if warped is not None:
             masks[name] = warped.long()

@@ -9,6 +9,7 @@ from torch import nn
 
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.recipe import Objective, Recipe
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
 
@@ -122,11 +123,11 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place, wants = f"objectives.{objective.name}", {*spec.feeds.values(), *spec.facts.values()}
     has_bank = any(source.endswith(".bank") for source in wants)
     of_classes = bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or has_bank
-    if "masks" in wants and recipe.task == "classification":
+    if "masks" in wants and not TASKS[recipe.task].needs_masks:
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs masks", expected="a loss for classification, or --task segmentation"
         )
-    if of_classes and recipe.task == "segmentation":
+    if of_classes and TASKS[recipe.task].needs_masks:
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs one class an image, which masks do not give",
             expected="a recipe that has a form for masks, such as kd, fitnet, mean_teacher or kd_ml_v3; "
@@ -142,7 +143,7 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     """Raise if the networks of an objective see an image in views that its loss cannot compare."""
     place, learner = f"objectives.{objective.name}", objective.learner
-    by_place = spec.compares_places or recipe.task == "segmentation"  # a mask is predicted place by place
+    by_place = spec.compares_places or TASKS[recipe.task].needs_masks  # a mask is predicted place by place
     for source in objective.sources:
         if by_place and recipe.draw(source) != recipe.draw(learner):
             raise PreceptorError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,9 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, resampled, shard
-from preceptor.evaluation.ensemble import with_ensembles
-from preceptor.evaluation.evaluate_masks import evaluate_masks
-from preceptor.evaluation.inference import predict_part
-from preceptor.evaluation.metrics import classification_metrics
+from preceptor.evaluation.metrics import METRICS
 from preceptor.recipe import Recipe
+from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
 from preceptor.training.checkpoint import CheckpointStore, Progress
 from preceptor.training.logging import Logger
@@ -185,34 +183,36 @@ class Training:
     def _measure(self) -> dict[str, float]:
         changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
         loader = self.parts.monitored
-        measure = self._of_masks if self.recipe.task == "segmentation" else self._of_classes
+        evaluation = TASKS[self.recipe.task].evaluate(
+            changing,
+            loader,
+            [""] * len(loader),
+            self.parts.classes,
+            self.parts.monitored_name,
+            ensembles=self.recipe.ensembles,
+            batch_size=max(self.recipe.batch_size, 64),
+            relations=False,
+        )
         row = {}
-        for name, metrics in measure(changing, loader, max(self.recipe.batch_size, 64)).items():
+        for name, metrics in evaluation.metrics.items():
             scalars = {key: value for key, value in metrics.items() if isinstance(value, float)}
             row.update({f"{self.parts.monitored_name}/{name}/{key}": value for key, value in scalars.items()})
         return row
-
-    def _of_masks(self, networks: Mapping[str, nn.Module], loader: Loader, size: int) -> dict[str, dict[str, Any]]:
-        ids = [""] * len(loader)
-        ensembles = self.recipe.ensembles
-        return evaluate_masks(networks, loader, ids, self.parts.classes, "", ensembles, batch_size=size).metrics
-
-    def _of_classes(self, networks: Mapping[str, nn.Module], loader: Loader, size: int) -> dict[str, dict[str, Any]]:
-        found = predict_part(networks, loader, size)
-        for name, probabilities in found.items():
-            if not np.isfinite(probabilities).all():
-                raise PreceptorError(f"network {name}: its predictions became NaN", remedy="lower optimiser.lr")
-        return {
-            name: classification_metrics(loader.labels, probabilities, self.parts.classes)
-            for name, probabilities in with_ensembles(found, self.recipe.ensembles).items()
-        }
 
     def _value(self, row: dict[str, float], epoch: int) -> float:
         """What the epoch is judged by; the higher the better."""
         select = self.recipe.select
         if select.metric == "last":
             return float(epoch)
-        return float(np.mean([row[f"validation/{name}/{select.metric}"] for name in select.networks]))
+        columns = [f"validation/{name}/{select.metric}" for name in select.networks]
+        if undefined := [column for column in columns if column not in row]:
+            raise PreceptorError(
+                f"select.metric: {undefined[0]} is undefined in epoch {epoch + 1}",
+                expected="a metric that the validation part has",
+                remedy="choose another select.metric, or a larger split.validation",
+            )
+        value = float(np.mean([row[column] for column in columns]))
+        return value if METRICS[select.metric].higher_is_better else -value
 
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress

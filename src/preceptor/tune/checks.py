@@ -10,7 +10,7 @@ from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.runs.create import stage_recipe
 from preceptor.runs.resolve_paths import absolute
-from preceptor.tasks.classes import target_classes
+from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.tune.space import Dimension
 from preceptor.utils.errors import PreceptorError
@@ -82,8 +82,8 @@ def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
             if network.mean_of is None and network.trained_by is None:
                 key = (name, network, recipe.image_size, recipe.task)
                 if key not in built:
-                    classes = target_classes(catalog, recipe.task)
-                    build_networks({name: network}, classes, recipe.image_size, recipe.seed, recipe.task)
+                    classes = TASKS[recipe.task].classes(catalog)
+                    build_networks({name: network}, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
                     built.add(key)
 
 

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import Subject
 from preceptor.deploy.manifest import Calibration, CalibrationFigures
-from preceptor.evaluation.calibration import fit_temperature, mean_nll, softmax
-from preceptor.evaluation.metrics import calibration_error
+from preceptor.evaluation.calibration import calibration_error, fit_temperature, mean_nll, softmax
 from preceptor.evaluation.predictions import PREFIX
 
 _LEAST_PROBABILITY = 1e-300

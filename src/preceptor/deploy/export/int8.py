@@ -18,10 +18,11 @@ from preceptor.deploy.manifest import Quantised
 from preceptor.deploy.onnx_model import open_session
 from preceptor.deploy.quantise import VARIANTS, quantise
 from preceptor.evaluation.calibration import softmax
+from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.masks import MaskMeter
-from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.predictions import prediction_rows
-from preceptor.evaluation.statistics import Resampling, resampled_classes, resampled_masks
+from preceptor.evaluation.resampling import Resampling, interval, resample
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 CALIBRATION_IMAGES = 256
@@ -136,12 +137,14 @@ def _outcome(subject: Subject, network: onnx.ModelProto, part: PartPixels) -> _O
 def _loss_interval(subject: Subject, outcomes: list[_Outcome], groups: list[str]) -> tuple[float, float]:
     """95 % interval of the first outcome's headline figure less the second's, from resamplings of whole groups."""
     resampling = Resampling(groups)
-    resampled = resampled_masks if subject.masks else resampled_classes
+    task = TASKS[subject.run.recipe.task]
+    metrics = {task.headline: task.metrics[task.headline]}
     first, second = (
-        resampled({0: outcome.table}, subject.classes, resampling)[subject.headline].samples for outcome in outcomes
+        resample(metrics, [(task.metric_cases(outcome.table, subject.classes), outcome.table["group"])], resampling)
+        for outcome in outcomes
     )
-    low, high = np.nanquantile(first - second, [0.025, 0.975])
-    return float(low), float(high)
+    bounds = interval(first[task.headline].samples - second[task.headline].samples)
+    return bounds.low, bounds.high
 
 
 def _agreement(reference: _Outcome, outcome: _Outcome) -> float:

@@ -18,6 +18,7 @@ from preceptor.networks.kinds import Network
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.schema import NetworkResult
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, some_of
 
 _RANDOM_SIZES = ((61, 83), (96, 128), (150, 100), (224, 224))  # (height, width) of images made up for want of others
@@ -51,7 +52,7 @@ class Subject:
     @property
     def headline(self) -> str:
         """The figure that heads its report."""
-        return "iou_pooled" if self.masks else "balanced_accuracy"
+        return TASKS[self.run.recipe.task].headline
 
     def predictions(self, part: str) -> pd.DataFrame:
         """Its rows of ``predictions.csv`` for a part; none where the run has no such part."""
@@ -101,7 +102,7 @@ def load_subject(path: Path, name: str) -> Subject:
     sizes = {network.architecture.image_size for network in bare.values()}
     if len(sizes) > 1:
         raise PreceptorError(f"--network {name}: its members take images of {some_of(sorted(sizes))} px")
-    return Subject(run, name, bare, run.recipe.task == "segmentation", tuple(run.metrics.classes), sizes.pop())
+    return Subject(run, name, bare, TASKS[run.recipe.task].needs_masks, tuple(run.metrics.classes), sizes.pop())
 
 
 def part_pixels(subject: Subject, part: str, cache: Path | None = None) -> PartPixels:

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from preceptor.evaluation.examples import Case, choose_cases
 from preceptor.evaluation.masks import MaskMeter, union
-from preceptor.report import intervals
-from preceptor.report.intervals import SAMPLES, pooled_iou_samples
 from preceptor.report.outlines import outline, overlay, window
 from preceptor.utils.errors import PreceptorError
 
@@ -167,28 +165,6 @@ def test_union_of_unlike_shapes_is_refused() -> None:
         union([torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 4, 4)])
     with pytest.raises(PreceptorError, match="union"):
         union([])
-
-
-# --- intervals -----
-
-
-@pytest.mark.parametrize("classes", [TWO, THREE])
-def test_resampled_iou_is_that_of_the_pixels(classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once with every group drawn once, and once with one group alone."""
-    draw = torch.Generator().manual_seed(0)
-    said, truth = (torch.randint(len(classes), (6, 5, 5), generator=draw) for _ in range(2))
-    said[0], truth[0] = 0, 0
-    split = pd.DataFrame({"id": list("abcdef"), "group": list("xxyyzz")})
-    rows = measured(said, truth, classes).rows(list("abcdef"), part="test", network="s").sample(frac=1, random_state=0)
-    times = np.array([[1, 1, 1], [0, 2, 0]])
-    with monkeypatch.context() as patch:
-        patch.setattr(intervals, "_resamplings", lambda groups: [times])
-        samples = pooled_iou_samples(rows, split, classes)
-    whole, middle = (measured(said[part], truth[part], classes).result() for part in (slice(None), slice(2, 4)))
-    assert samples == pytest.approx([whole["iou_pooled"], middle["iou_pooled"]])
-    drawn = pooled_iou_samples(rows, split, classes)
-    assert drawn.shape == (SAMPLES,)
-    assert drawn.min() <= whole["iou_pooled"] <= drawn.max()
 
 
 # --- overlays -----

@@ -1,28 +1,18 @@
-"""The statistics of studies, against scipy, worked examples and a bootstrap written out."""
+"""The statistics of studies, against scipy and worked examples."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 from scipy import stats
 
-from preceptor.evaluation.masks import MaskMeter
-from preceptor.evaluation.metrics import classification_metrics
 from preceptor.evaluation.statistics import (
-    Resampling,
     corrected_t_test,
     holm,
-    holm_levels,
-    resampled_classes,
-    resampled_masks,
     spread,
 )
-
-CLASSES = ("bkl", "mel", "nv")
 
 
 def test_spread_is_of_a_sample() -> None:
@@ -133,99 +123,3 @@ def test_a_fold_counts_once_whatever_its_seeds() -> None:
     found = corrected_t_test([[0.00, 0.02], [0.04], [0.01, 0.02, 0.03]], 0.25)
     assert found == corrected_t_test([0.01, 0.04, 0.02], 0.25)
     assert found.folds == 3
-
-
-def _predictions(seed: int, images: int = 60) -> pd.DataFrame:
-    draw = np.random.default_rng(seed)
-    target = np.random.default_rng(7).integers(0, 3, images)
-    scores = draw.dirichlet([0.7] * 3, size=images) + 0.6 * np.eye(3)[target]
-    scores = np.round(scores / scores.sum(1, keepdims=True), 2)  # ties
-    names = np.array(CLASSES)
-    table = pd.DataFrame(scores, columns=[f"p_{name}" for name in CLASSES])
-    said = {"target": names[target], "predicted": names[scores.argmax(1)]}
-    return table.assign(group=[f"lesion {index // 2}" for index in range(images)], **said)
-
-
-def _literal(table: pd.DataFrame) -> dict[str, float]:
-    scores = table[[f"p_{name}" for name in CLASSES]].to_numpy()
-    target = table["target"].map({name: index for index, name in enumerate(CLASSES)}).to_numpy()
-    found = classification_metrics(target, scores / scores.sum(1, keepdims=True), CLASSES)
-    return {key: found[key] for key in ("balanced_accuracy", "accuracy", "macro_f1")}
-
-
-def test_samples_are_those_of_a_literal_bootstrap() -> None:
-    from sklearn.metrics import roc_auc_score
-
-    tables = {seed: _predictions(seed) for seed in (1, 2)}
-    resampling = Resampling(tables[1]["group"], samples=12)
-    found = resampled_classes(tables, CLASSES, resampling)
-    for index in range(-1, 12):  # -1: the figures themselves
-        of_seeds: dict[str, list[float]] = {}
-        for table in tables.values():
-            parts = [
-                rows
-                for name, rows in table.groupby("group")
-                for _ in range(1 if index < 0 else resampling.times[index][resampling.index([name])[0]])
-            ]
-            drawn = pd.concat(parts)
-            figures = _literal(drawn)
-            figures["macro_auc"] = float(
-                np.mean([roc_auc_score(drawn["target"] == name, drawn[f"p_{name}"]) for name in CLASSES])
-            )
-            for key, value in figures.items():
-                of_seeds.setdefault(key, []).append(value)
-        for key, values in of_seeds.items():
-            got = found[key].value if index < 0 else found[key].samples[index]
-            assert got == pytest.approx(np.mean(values), abs=1e-12), key
-
-
-def test_draws_are_paired_and_repeatable() -> None:
-    table = _predictions(1)
-    shuffled = table.sample(frac=1, random_state=0)
-    one, other = (resampled_classes({0: rows}, CLASSES, Resampling(rows["group"])) for rows in (table, shuffled))
-    assert np.abs(one["macro_auc"].samples - other["macro_auc"].samples).max() < 1e-12
-
-
-def test_a_class_that_a_resampling_misses_is_left_out() -> None:
-    table = _predictions(3, images=8)
-    table.loc[:, "target"] = ["bkl"] * 2 + ["nv"] * 6
-    found = resampled_classes({0: table}, CLASSES, Resampling(table["group"], samples=200))
-    assert np.isfinite(found["balanced_accuracy"].samples).all()
-    missed = np.isnan(found["macro_auc"].samples)
-    assert 0 < missed.sum() < 200  # only nv was drawn, or only bkl
-
-
-@pytest.mark.parametrize("classes", [("none", "lesion"), ("none", "disc", "cup")])
-def test_samples_of_masks_are_those_of_a_literal_bootstrap(classes: tuple[str, ...]) -> None:
-    draw = torch.Generator().manual_seed(0)
-    truth, said = (torch.randint(0, len(classes), (24, 3, 3), generator=draw) for _ in range(2))
-    truth[:6], said[:3] = 0, 0
-    meter = MaskMeter(classes)
-    meter.update(said, truth)
-    table = meter.rows([f"{index}" for index in range(24)], part="test", network="student")
-    table["group"] = [f"p{index // 4}" for index in range(24)]
-    resampling = Resampling(table["group"], samples=20)
-    found = resampled_masks({0: table}, classes, resampling)
-    for index in range(-1, 20):
-        times = resampling.times[index][resampling.index(table["group"])] if index >= 0 else np.ones(24, int)
-        drawn = MaskMeter(classes)
-        rows = torch.from_numpy(np.repeat(np.arange(24), times))
-        drawn.update(said[rows], truth[rows])
-        for metric in ("iou", "dice", "iou_pooled", "dice_pooled"):
-            got = found[metric].value if index < 0 else found[metric].samples[index]
-            assert got == pytest.approx(drawn.result()[metric], abs=1e-12), metric
-
-
-def test_holm_levels_agree_with_adjusted_p_values() -> None:
-    # 0.01 < .05/4, 0.016 < .05/3, 0.04 > .05/2: from there on .05/2 holds, for the largest too.
-    p_values = [0.04, 0.01, 0.049, None, 0.016]
-    assert holm_levels(p_values) == pytest.approx([1 - 0.05 / 2, 1 - 0.05 / 4, 1 - 0.05 / 2, None, 1 - 0.05 / 3])
-    for p, adjusted, level in zip(p_values, holm(p_values), holm_levels(p_values), strict=True):
-        assert p is None or (p < 1 - level) == (adjusted < 0.05)
-
-
-def test_interval_of_another_level() -> None:
-    differences = [0.01, 0.04, 0.02, 0.00, 0.03]
-    wanted = stats.ttest_1samp(differences, 0).confidence_interval(0.99)
-    test = corrected_t_test(differences, 0.0).at_level(0.99)
-    assert (test.low, test.high) == pytest.approx((wanted.low, wanted.high))

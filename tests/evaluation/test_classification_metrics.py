@@ -1,4 +1,4 @@
-"""The figures of merit, against scikit-learn, torchmetrics and values worked out by hand."""
+"""The metrics of classifiers, against scikit-learn, torchmetrics and values worked out by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from preceptor.evaluation.metrics import calibration_error, classification_metrics
+from preceptor.evaluation.calibration import calibration_error
+from preceptor.evaluation.classification import classification_metrics
 
 CLASSES = ["akiec", "bcc", "bkl", "df"]
 

@@ -1,0 +1,191 @@
+"""What a metric is, and the registry of all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.registry import Registry
+
+Floats = NDArray[np.float64]
+#: Values of a metric under resamplings: how often each group is drawn (S, G) -> (S,).
+Resampled = Callable[[Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Additive:
+    """A metric that is a function of sums over images, so that any resampling of them is one matrix product.
+
+    Attributes:
+        statistics: what each image adds: the cases of a task (see :class:`Metric`) -> (N, K). Metrics that share the
+            function share its sums.
+        value: (…, K) sums -> (…), NaN where the metric is undefined.
+    """
+
+    statistics: Callable[..., NDArray[Any]]
+    value: Callable[[NDArray[Any]], NDArray[Any]]
+
+    def __call__(self, *cases: Any) -> float:
+        """Return the value over all cases."""
+        columns = np.ascontiguousarray(self.statistics(*cases).T)  # numpy sums a contiguous row pairwise
+        return float(self.value(columns.sum(axis=1)))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of merit of a network on a part of the data.
+
+    Attributes:
+        key: its name in ``metrics.json``, ``history.csv``, study plans and ``select.metric``.
+        label: its name in reports, in the field's words.
+        tasks: names of the tasks that have it.
+        function: the value over all cases of a part, None or NaN where it is undefined. The cases are ``(targets,
+            predictions)``, class indices (N,) and probabilities (N, C), for tasks on whole images, and one
+            :class:`~preceptor.evaluation.pixel_counts.PixelCounts` for masks.
+        higher_is_better: the direction in which epochs are selected and differences are judged.
+        digits: decimals in reports.
+        additive: the metric as a function of sums over images; resampled by matrix products.
+        prepare: ``(*cases, group (N,), groups)`` -> :data:`Resampled`, a faster resampling than calling ``function``
+            on every draw.
+        resampled: whether reports give it an interval over patients or lesions.
+        per_image: ``(target (H, W), prediction (H, W))`` of class indices -> the value of one image, NaN where it is
+            undefined; ``function`` is then the mean over images.
+
+    A metric with neither ``additive`` nor ``prepare`` is resampled by calling ``function`` on each draw.
+    """
+
+    key: str
+    label: str
+    tasks: tuple[str, ...]
+    function: Callable[..., float | None]
+    higher_is_better: bool = True
+    digits: int = 3
+    additive: Additive | None = None
+    prepare: Callable[..., Resampled] | None = None
+    resampled: bool = True
+    per_image: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
+
+    def __call__(self, *cases: Any) -> float | None:
+        """Return the value over all cases, None where it is undefined."""
+        value = self.function(*cases)
+        return None if value is None or math.isnan(value) else float(value)
+
+    def better(self, difference: float) -> bool:
+        """Whether a difference of two values is an improvement.
+
+        >>> METRICS["calibration_error"].better(-0.02)
+        True
+        """
+        return difference > 0 if self.higher_is_better else difference < 0
+
+
+def _load_ours() -> None:
+    package = import_module("preceptor.evaluation.metrics")
+    for module in iter_modules(package.__path__):
+        import_module(f"preceptor.evaluation.metrics.{module.name}")
+
+
+#: All metrics by key; third parties add theirs through the entry point group ``preceptor.metrics``.
+METRICS: Registry[Metric] = Registry("metric", "preceptor.metrics", _load_ours)
+
+
+def add_metric(metric: Metric) -> None:
+    """Register a metric.
+
+    Raises:
+        PreceptorError: another metric has the key, the key is no identifier, or no task is named.
+    """
+    if not metric.key.isidentifier() or not metric.tasks:
+        raise PreceptorError(
+            f"metric {metric.key!r} of the tasks {metric.tasks}",
+            expected="a key of letters, digits and _, and at least one task",
+        )
+    METRICS.add(metric.key, metric)
+
+
+def register_metric(
+    key: str,
+    *,
+    label: str,
+    tasks: Iterable[str],
+    higher_is_better: bool = True,
+    digits: int = 3,
+    per_image: bool = False,
+    resampled: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: register a function of ``(targets, predictions)`` as a metric.
+
+    Args:
+        key: see :class:`Metric`, as all others.
+        per_image: for masks: the function takes class indices (H, W), true and predicted, of one image, and the metric
+            is its mean over images; images for which it is NaN are left out. ``predictions.csv`` then has a column
+            ``key`` with the value of each image.
+
+    >>> @register_metric("error_rate", label="error rate", tasks=["classification"], higher_is_better=False)
+    ... def error_rate(targets, probabilities):
+    ...     return float((probabilities.argmax(axis=1) != targets).mean())
+    >>> METRICS["error_rate"](np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    0.5
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        additive = Additive(lambda counts: _known(counts.values[key]), _mean_of_known) if per_image else None
+        metric = Metric(
+            key,
+            label,
+            tuple(tasks),
+            additive or function,
+            higher_is_better,
+            digits,
+            additive=additive,
+            resampled=resampled,
+            per_image=function if per_image else None,
+        )
+        add_metric(metric)
+        return function
+
+    return decorate
+
+
+def metrics_of(task: str) -> dict[str, Metric]:
+    """Return the metrics of a task by key, in the order in which reports show them."""
+    return {key: METRICS[key] for key in METRICS if task in METRICS[key].tasks}
+
+
+def metric_of(task: str, key: str) -> Metric:
+    """Return the metric ``key`` of a task.
+
+    Raises:
+        PreceptorError: the task has no such metric; names the nearest one.
+    """
+    known = metrics_of(task)
+    if key not in known:
+        elsewhere = f", it is of {' and '.join(METRICS[key].tasks)}" if key in METRICS else ""
+        raise PreceptorError(
+            f"{task} has no metric {key!r}{elsewhere}.{did_you_mean(key, known)}",
+            expected=f"one of {', '.join(known)}",
+        )
+    return known[key]
+
+
+def values_of(metrics: Mapping[str, Metric], *cases: Any) -> dict[str, float | None]:
+    """Return the value of each metric over all cases, None where it is undefined."""
+    return {key: metric(*cases) for key, metric in metrics.items()}
+
+
+def _known(values: Floats) -> Floats:
+    known = ~np.isnan(values)
+    return np.stack([known.astype(np.float64), np.where(known, values, 0.0)], axis=1)
+
+
+def _mean_of_known(sums: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        return sums[..., 1] / sums[..., 0]

@@ -1,0 +1,63 @@
+"""Areas under ROC and precision-recall curves in many resamplings of whole groups."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from preceptor.evaluation.metrics.registry import Floats, Resampled
+
+Group = NDArray[np.integer]
+
+
+def resampled_area(scores: Floats, is_case: NDArray[np.bool_], group: Group, groups: int) -> Resampled:
+    """Prepare the area under a ROC curve: the share of pairs (case, other) that the score puts in order.
+
+    Args:
+        scores: (N,), the higher the more likely a case; a tie is half a pair.
+        is_case: (N,).
+        group: (N,) index of each image's group in 0 … ``groups`` - 1.
+
+    Returns:
+        Draws (S, G), how often each group occurs -> areas (S,), NaN without a case or without another image.
+    """
+    order = np.argsort(scores[~is_case], kind="stable")
+    others = scores[~is_case][order]
+    below, not_above = (np.searchsorted(others, scores[is_case], side=side) for side in ("left", "right"))
+    # Others between two places where a case stands are only ever counted together.
+    places = np.unique(np.concatenate([below, not_above]))
+    stretch = np.searchsorted(places, np.arange(len(others)), side="right")
+    shape = (len(places) + 1, groups)
+    of_others = csr_array((np.ones(len(others)), (stretch, group[~is_case][order])), shape=shape)
+    ends = np.searchsorted(places, np.concatenate([below, not_above]))
+    of_cases = csr_array((np.full(len(ends), 0.5), (ends, np.tile(group[is_case], 2))), shape=shape)
+
+    def areas(times: Floats) -> Floats:
+        drawn = np.ascontiguousarray(times.T)
+        before, cases = of_others @ drawn, of_cases @ drawn
+        np.cumsum(before, axis=0, out=before)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.einsum("ks,ks->s", cases, before) / (cases.sum(0) * before[-1])
+
+    return areas
+
+
+def resampled_precision(scores: Floats, is_case: NDArray[np.bool_], group: Group, groups: int) -> Resampled:
+    """Prepare the average precision Σ (R_n − R_{n−1})·P_n over the thresholds n, from the highest score down.
+
+    Args and Returns: as :func:`resampled_area`; NaN without a case.
+    """
+    thresholds, place = np.unique(-scores, return_inverse=True)
+    shape = (len(thresholds), groups)
+    of_all = csr_array((np.ones(len(scores)), (place, group)), shape=shape)
+    of_cases = csr_array((is_case.astype(np.float64), (place, group)), shape=shape)
+
+    def precisions(times: Floats) -> Floats:
+        drawn = np.ascontiguousarray(times.T)
+        new = of_cases @ drawn
+        hits, called = np.cumsum(new, axis=0), np.cumsum(of_all @ drawn, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.einsum("ks,ks->s", new, hits / np.maximum(called, 1)) / hits[-1]
+
+    return precisions

@@ -1,0 +1,175 @@
+"""How far a figure would move with other patients: a paired bootstrap over groups (patients or lesions).
+
+Whole groups are drawn with replacement, since images of one lesion are not independent. Draws depend on the groups
+alone, so that two networks tested on the same images meet the same resamplings and their samples may be subtracted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from preceptor.evaluation.metrics.registry import Floats, Metric, Resampled
+from preceptor.evaluation.pixel_counts import PixelCounts
+
+SAMPLES = 2000
+SEED = 20_230_517  # fixed, so that the same runs give the same page
+LEVEL = 0.95
+_BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
+Cases = tuple[Any, ...]  # what the metrics of a task are called with
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval, in the unit of what was resampled."""
+
+    low: float
+    high: float
+
+    @property
+    def holds_zero(self) -> bool:
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A metric's value, and its values (S,) in every resampling, NaN where it is undefined."""
+
+    value: float
+    samples: Floats
+
+
+class Resampling:
+    """Draws of whole groups with replacement, the same for every network.
+
+    Args:
+        groups: of all images of a part or a study, in any order and with repeats.
+        samples: how many draws.
+        seed: fixed, so that the same runs give the same report.
+    """
+
+    def __init__(self, groups: ArrayLike, samples: int = SAMPLES, seed: int = SEED) -> None:
+        self.names = np.unique(np.asarray(groups, dtype=str))
+        draw = np.random.default_rng(seed)
+        even = np.full(len(self.names), 1 / len(self.names))
+        blocks = [min(_BLOCK, samples - start) for start in range(0, samples, _BLOCK)]
+        self.times = np.concatenate(
+            [draw.multinomial(len(self.names), even, size=size).astype(np.uint16) for size in blocks]
+        )
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def index(self, groups: ArrayLike) -> NDArray[np.intp]:
+        """Return the places of some groups in ``names``."""
+        return np.searchsorted(self.names, np.asarray(groups, dtype=str))
+
+    def blocks(self) -> Iterator[Floats]:
+        """Yield how often each group is drawn, (some, G): once each first, which gives the figures themselves."""
+        yield np.ones((1, len(self.names)))
+        for start in range(0, len(self.times), _BLOCK):
+            yield self.times[start : start + _BLOCK].astype(np.float64)
+
+
+def resample(
+    metrics: Mapping[str, Metric], tables: Sequence[tuple[Cases, ArrayLike]], resampling: Resampling
+) -> dict[str, Sampled]:
+    """Return metrics of some predictions, and what they are in every resampling.
+
+    Args:
+        metrics: by key; those that are not resampled are left out.
+        tables: cases and the group of each image, (N,); of several tables (seeds), each with predictions for the same
+            images, the figures are the means over tables.
+        resampling: of (at least) these groups.
+
+    >>> from preceptor.evaluation.metrics import metrics_of
+    >>> cases = np.array([0, 1, 1, 0]), np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    >>> groups = ["patient 1", "patient 2", "patient 3", "patient 3"]
+    >>> sampled = resample(metrics_of("classification"), [(cases, groups)], Resampling(groups))["accuracy"]
+    >>> sampled.value, interval(sampled.samples)
+    (0.75, Interval(low=0.5, high=1.0))
+    """
+    wanted = {key: metric for key, metric in metrics.items() if metric.resampled}
+    prepared = [_prepare(wanted.values(), cases, groups, resampling) for cases, groups in tables]
+    samples: dict[str, list[Floats]] = {key: [] for key in wanted}
+    for times in resampling.blocks():
+        for key in wanted if prepared else ():
+            samples[key].append(np.mean([each[key](times) for each in prepared], axis=0))
+    joined = {key: np.concatenate(values) for key, values in samples.items() if values}
+    return {key: Sampled(float(values[0]), values[1:]) for key, values in joined.items()}
+
+
+def interval(samples: Floats, level: float = LEVEL) -> Interval:
+    """Return the central part of the samples that are defined, 95 % of them unless another ``level`` is given.
+
+    Raises:
+        ValueError: none is.
+    """
+    defined = samples[np.isfinite(samples)]
+    if not len(defined):
+        raise ValueError("the metric is undefined in every resampling")
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def _prepare(
+    metrics: Iterable[Metric], cases: Cases, groups: ArrayLike, resampling: Resampling
+) -> dict[str, Resampled]:
+    group, size = resampling.index(groups), len(resampling.names)
+    sums: dict[Any, Floats] = {}
+    prepared: dict[str, Resampled] = {}
+    for metric in metrics:
+        if metric.additive is not None:
+            statistics = metric.additive.statistics
+            if statistics not in sums:
+                sums[statistics] = _group_sums(statistics(*cases), group, size)
+            prepared[metric.key] = _of_sums(metric, sums[statistics])
+        elif metric.prepare is not None:
+            prepared[metric.key] = metric.prepare(*cases, group, size)
+        else:
+            prepared[metric.key] = _case_by_case(metric, cases, group)
+    return prepared
+
+
+def _group_sums(statistics: Floats, group: NDArray[np.intp], size: int) -> Floats:
+    sums = np.zeros((size, statistics.shape[1]))
+    np.add.at(sums, group, statistics)
+    return sums
+
+
+def _of_sums(metric: Metric, sums: Floats) -> Resampled:
+    assert metric.additive is not None
+    value = metric.additive.value
+    return lambda times: np.asarray(value(times @ sums), dtype=np.float64)
+
+
+def _case_by_case(metric: Metric, cases: Cases, group: NDArray[np.intp]) -> Resampled:
+    """Call the metric on the drawn cases, each as often as its group is drawn."""
+
+    def values(times: Floats) -> Floats:
+        drawn = (np.repeat(np.arange(len(group)), row[group].astype(np.int64)) for row in times)
+        found = [metric(*(_taken(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
+        return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+
+    return values
+
+
+def _taken(cases: Any, rows: NDArray[np.intp]) -> Any:
+    if not isinstance(cases, PixelCounts):
+        return cases[rows]
+    optional = {
+        name: None if array is None else array[rows]
+        for name, array in (("correct", cases.correct), ("pixels", cases.pixels))
+    }
+    return replace(
+        cases,
+        truth=cases.truth[rows],
+        predicted=cases.predicted[rows],
+        both=cases.both[rows],
+        values={key: value[rows] for key, value in cases.values.items()},
+        **optional,
+    )

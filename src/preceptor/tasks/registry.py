@@ -1,0 +1,140 @@
+"""What a task is, and the registry of all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from preceptor.evaluation.metrics import Metric, metrics_of
+from preceptor.recipe import Recipe
+from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from preceptor.data.batches import Loader
+    from preceptor.data.catalog import Catalog
+    from preceptor.evaluation.evaluate import Evaluation
+
+
+class Task(ABC):
+    """What networks learn to predict of an image.
+
+    Attributes:
+        name: as in ``task:`` of a recipe.
+        label: in reports, in the field's words.
+        target: what an image has and ``predictions.csv`` holds: one ``class``, or a ``mask``.
+        network: which kind of network predicts it (a key of ``networks.kinds.KINDS``).
+        headline: key of the metric that heads reports and, unless a recipe names another, selects the epoch.
+        summary: keys of the metrics that the command line prints of a network.
+        cases: key in ``metrics.json`` of the number of images.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    target: ClassVar[Literal["class", "mask"]]
+    network: ClassVar[Literal["classifier", "segmenter"]] = "classifier"
+    headline: ClassVar[str]
+    summary: ClassVar[tuple[str, ...]]
+    cases: ClassVar[str] = "cases"
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Metrics of the task by key."""
+        return metrics_of(self.name)
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether images are decoded with their masks."""
+        return self.target == "mask"
+
+    @abstractmethod
+    def classes(self, catalog: Catalog) -> tuple[str, ...]:
+        """Return what networks tell apart, in the order of their outputs.
+
+        Raises:
+            PreceptorError: the data lack the targets of this task.
+        """
+
+    @abstractmethod
+    def default_objectives(self, network: str, weight: float = 1.0, suffix: str = "") -> list[dict[str, Any]]:
+        """Return the task's own loss for one network: objectives as a recipe's YAML writes them.
+
+        Args:
+            suffix: what the objectives' names end in, where several networks have such a loss.
+        """
+
+    @abstractmethod
+    def evaluate(
+        self,
+        networks: Mapping[str, nn.Module],
+        loader: Loader,
+        ids: Sequence[str],
+        classes: Sequence[str],
+        part: str,
+        *,
+        ensembles: Mapping[str, Sequence[str]] | None = None,
+        reference: str | None = None,
+        batch_size: int = 64,
+        relations: bool = True,
+    ) -> Evaluation:
+        """Return metrics and predictions of networks on the images of a loader.
+
+        Args:
+            networks: by name, on the loader's device; all take images of the loader's size.
+            ids: of the loader's images, in its order.
+            classes: what :meth:`classes` returned.
+            part: what these images are called in the predictions.
+            ensembles: members of each group of networks whose joint predictions are evaluated too.
+            reference: the network that the others' predictions are compared with (``fidelity``).
+            batch_size: images at a time; the result does not depend on it.
+            relations: whether similarities of embeddings are measured, where the task has them.
+
+        Raises:
+            PreceptorError: the predictions of a network are not finite.
+        """
+
+    @abstractmethod
+    def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:
+        """Return what the task's metrics are called with, from rows of ``predictions.csv`` of one network."""
+
+    @abstractmethod
+    def prediction_columns(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Return the columns that ``predictions.csv`` must have, besides ``id``, ``part`` and ``network``."""
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise a PreceptorError, which names the key, if a recipe cannot be run on this task."""
+        metric = recipe.select.metric
+        if metric != "last" and metric not in self.metrics:
+            known = (*self.metrics, "last")
+            raise PreceptorError(
+                f"select.metric: {metric} is not of {self.name}.{did_you_mean(metric, known)}",
+                expected=f"one of {', '.join(known)}",
+            )
+
+
+def _load_ours() -> None:
+    package = import_module("preceptor.tasks")
+    for module in iter_modules(package.__path__):
+        import_module(f"preceptor.tasks.{module.name}")
+
+
+#: All tasks by name; third parties add theirs through the entry point group ``preceptor.tasks``.
+TASKS: Registry[Task] = Registry("task", "preceptor.tasks", _load_ours)
+
+T = TypeVar("T", bound=type[Task])
+
+
+def register_task(task: T) -> T:
+    """Class decorator: register a task under its name.
+
+    Raises:
+        PreceptorError: another task has the name.
+    """
+    TASKS.add(task.name, task())
+    return task
