@@ -18,7 +18,7 @@ _COLUMNS = (
     "shifted", "shift_x", "shift_y", "coloured", "brightness", "contrast", "saturation", "hue", "blurred", "blur",
     "noisy", "noise", "holed",
 )  # fmt: skip
-# Drawn after all others: what a policy drew before there were these it draws still.
+# Drawn after them: the columns above are what they were before there were these.
 _LATER_COLUMNS = ("scale_y", "dropped", "dropout")
 
 #: The seven orientations of a square besides its own, as (h_flip, v_flip, transpose, counter-clockwise turns).
@@ -85,8 +85,8 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
     """
     columns = torch.rand(count, len(_COLUMNS), generator=generator, dtype=torch.float64).numpy().T
     seeds = torch.randint(2**62, (count,), generator=generator).numpy()
-    holes = torch.rand(count, policy.holes, 2, generator=generator, dtype=torch.float64).numpy()
     later = torch.rand(count, len(_LATER_COLUMNS), generator=generator, dtype=torch.float64).numpy().T
+    holes = torch.rand(count, policy.holes, 2, generator=generator, dtype=torch.float64).numpy()
     uniform = dict(zip((*_COLUMNS, *_LATER_COLUMNS), (*columns, *later), strict=True))
     matrices, warped = _draw_geometry(policy, uniform)
     colours, mean_weights, coloured = _draw_colours(policy, uniform)
