@@ -24,6 +24,7 @@ from preceptor.networks.features import (
     refuse_unknown,
     stage_indices,
 )
+from preceptor.networks.heads import MAP_BLOCKS, projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
@@ -61,25 +62,6 @@ class Architecture:
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
-
-
-class ProjectionHead(nn.Module):
-    """g = normalise(W·f + b), unit rows (CRCKD, section 2.2); with ``hidden``, W₂·ReLU(W₁·f) (SSKD, Xu et al. 2020)."""
-
-    def __init__(self, inputs: int, width: int, hidden: int | None = None) -> None:
-        super().__init__()
-        self.hidden = None if hidden is None else nn.Linear(inputs, hidden)
-        self.linear = nn.Linear(hidden or inputs, width)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        inner = embedding if self.hidden is None else F.relu(self.hidden(embedding))
-        return F.normalize(self.linear(inner), dim=1)
-
-    def reset_parameters(self) -> None:
-        """Fresh weights from torch's global generator."""
-        for layer in (self.hidden, self.linear):
-            if layer is not None:
-                layer.reset_parameters()
 
 
 class Classifier(nn.Module):
@@ -231,7 +213,7 @@ class Classifier(nn.Module):
         """The layers of our own between backbone and logits: on the map, on the embedding, and the classifier."""
         classes, wide = len(self.architecture.classes), self.backbone.num_features
         if (channels := self.architecture.map_channels) is not None:
-            block = _MAP_BLOCKS[self.architecture.map_block](wide, channels)
+            block = MAP_BLOCKS[self.architecture.map_block](wide, channels)
             return block, None, nn.Linear(channels, classes)
         if (width := self.architecture.bottleneck) is not None:
             return None, nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, classes)
@@ -279,20 +261,6 @@ class Classifier(nn.Module):
         return feature_map.shape[1], embedding.shape[1]
 
 
-def _conv(inputs: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
-
-
-def _projector(inputs: int, channels: int) -> nn.Sequential:
-    """Build SimKD's projector: 1×1 to half of the channels, 3×3, 1×1, each with batch norm and ReLU."""
-    middle = max(channels // 2, 1)
-    spatial = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
-    return nn.Sequential(_conv(inputs, middle), spatial, _conv(middle, channels))
-
-
-_MAP_BLOCKS = {"conv": _conv, "projector": _projector}
-
-
 def map_channels_of(backbone: str) -> int:
     """K of a backbone's last feature map (B, K, h, w).
 
@@ -300,13 +268,6 @@ def map_channels_of(backbone: str) -> int:
         PreceptorError: timm knows no such backbone.
     """
     return int(_create(Architecture(backbone, ("any",), 224, (0.5,) * 3, (0.5,) * 3)).num_features)  # type: ignore[arg-type]
-
-
-def projection_head(wanted: int | str | None, inputs: int) -> ProjectionHead | None:
-    """The head that an architecture's ``projection`` asks for, on embeddings (B, ``inputs``)."""
-    if wanted is None:
-        return None
-    return ProjectionHead(inputs, inputs, inputs) if isinstance(wanted, str) else ProjectionHead(inputs, wanted)
 
 
 def _create(architecture: Architecture) -> nn.Module:

@@ -16,8 +16,8 @@ from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEnc
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from preceptor.networks.classifier import projection_head
 from preceptor.networks.features import STAGES, refuse_unknown
+from preceptor.networks.heads import projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
