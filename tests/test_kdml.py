@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor.api import train
+from preceptor import train
 from preceptor.evaluation.ensemble import with_ensembles
 from preceptor.networks.classifier import map_channels_of
 from preceptor.networks.output import NetworkOutput

@@ -17,8 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from preceptor.api import load
-from preceptor.cli import commands
+from preceptor.api.prediction import load, predict
 from preceptor.networks.build import build_networks, find_network
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import INTENDED_USE, load_network, save_network
@@ -306,11 +305,11 @@ def test_a_network_is_chosen_in_the_callers_own_words(tmp_path: Path) -> None:
     pair = run_with(tmp_path / "pair", "student_1", "student_2")
     image = tmp_path / "image.png"
     Image.new("RGB", (32, 32)).save(image)
-    with pytest.raises(PreceptorError, match=r"MODEL: .*none called 'student'") as caught:
-        commands.predict(pair, [image], "student", None)
+    with pytest.raises(PreceptorError, match=r"has several networks\. Networks: student_1, student_2") as caught:
+        predict(pair, [image])
     assert caught.value.remedy == "name one of them: --network student_1 or --network student_2"
-    commands.predict(pair, [image], "student_1", tmp_path / "table.csv")
-    with pytest.raises(PreceptorError, match=r"load: .*none called 'student'") as caught:
+    predict(pair, [image], network="student_1", out=tmp_path / "table.csv")
+    with pytest.raises(PreceptorError, match="has several networks") as caught:
         load(pair)
     assert caught.value.remedy == "name one of them: network='student_1' or network='student_2'"
     assert load(pair, network="student_2").architecture.classes

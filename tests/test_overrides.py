@@ -8,7 +8,8 @@ import pytest
 
 from preceptor.data.policy import POLICIES
 from preceptor.recipe import Adam, NetworkConfig, Plateau, View
-from preceptor.recipes.resolve import parse_override, resolve, to_yaml, validate
+from preceptor.recipes.overrides import parse_override
+from preceptor.recipes.resolve import resolve, to_yaml, validate
 from small_recipe import plain, refused, written
 
 # --- overrides -----
@@ -26,7 +27,7 @@ def test_a_value_is_what_yaml_makes_of_it(override: str, value: object) -> None:
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[1", "epochs=${nothing}"])
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[1", "epochs=!python 3", "epochs=" + 30 * "9"])
 def test_what_is_no_override_is_refused(override: str) -> None:
     refused(lambda: parse_override(override), override.split("=")[0] or "=3", "expected")
 
@@ -147,9 +148,7 @@ WRONG_OVERRIDES = [
     ("select.metric=acc", ["'select.metric' is 'acc'", "balanced_accuracy"]),
     ("networks.student=3", ["'networks.student' is 3"]),
     ("networks.student.bakbone=x", ["'networks.student.bakbone'", "Did you mean 'backbone'"]),
-    ("networks.student.backbone=3", ["'networks.student.backbone' is 3", "string"]),
     ("networks.student.projection=0", ["'networks.student.projection' is 0"]),
-    ("networks.student.pretrained=null", ["'networks.student.pretrained'"]),
     ("networks.teacher.trained_by={recipe: teacher, sett: {}}", ["trained_by.sett", "Did you mean 'set'"]),
     ("networks.teacher.pretrained=none networks.teacher.trained_by=null", ["networks.teacher", "run=DIR"]),
     ("networks.teacher.frozen=false", ["nothing trains teacher"]),
@@ -160,7 +159,6 @@ WRONG_OVERRIDES = [
     ("views.student.policy={rotate: 1000}", ["'views.student.policy.rotate' is 1000", "180"]),
     ("views.student.same_as=teacher", ["views.student.same_as", "no draw of its own"]),
     ("objectives.kl=3", ["objectives.kl"]),
-    ("objectives.kl.loss=3", ["'objectives.kl.loss' is 3"]),
     ("objectives.kl.weight=heavy", ["'objectives.kl.weight' is 'heavy'", "number"]),
     ("objectives.kl.weight=.nan", ["'objectives.kl.weight' is nan"]),
     ("objectives.kl.weight={ramp: gausian, epochs: 3}", ["'objectives.kl.weight.ramp' is 'gausian'", "'gaussian'"]),

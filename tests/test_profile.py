@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from preceptor.cli import commands
+from preceptor.api.reporting import profile as profile_models
+from preceptor.cli.console import print_profiles
 from preceptor.deploy.profile import LEAST, profile
 from preceptor.evaluation.cost import cost_of
 from preceptor.networks.classifier import Architecture, Classifier
@@ -30,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_json_and_csv(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    commands.profile([file, file], [1, 2], 3, out / "cost.json", out / "cost.csv")
+    print_profiles(profile_models([file, file], batch=[1, 2], repeats=3, json=out / "cost.json", csv=out / "cost.csv"))
     (said,) = json.loads((out / "cost.json").read_text())  # a file given twice is measured once
     cost = cost_of(network(), 32, repeats=1)
     assert set(said) == {
@@ -60,10 +61,10 @@ def test_patience_ends_the_timing_but_not_before_enough_passes() -> None:
     assert found[0].bytes > 4 * found[0].parameters
 
 
-def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "runs" / "student.safetensors"
     save_network(network(48), other)
-    commands.profile([file, other], [1], 1, tmp_path / "cost.json", None)
+    profile_models([file, other], batch=[1], repeats=1, json=tmp_path / "cost.json")
     names = [one["name"] for one in json.loads((tmp_path / "cost.json").read_text())]
     assert names == ["runs/student", str(other)]
 
@@ -73,9 +74,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"has no recipe\.yaml"}
     for model, said in wrong.items():
         with pytest.raises(PreceptorError, match=said):
-            commands.profile([tmp_path / model], [1], 1, None, None)
+            profile_models([tmp_path / model], batch=[1], repeats=1)
 
 
 def test_unwritable_place_is_named(file: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="cannot be written"):
-        commands.profile([file], [1], 1, tmp_path, None)
+        profile_models([file], batch=[1], repeats=1, json=tmp_path)

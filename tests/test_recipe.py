@@ -79,7 +79,7 @@ def test_a_file_that_holds_no_recipe_is_named(text: str, tmp_path: Path) -> None
 def test_a_binary_file_is_no_recipe(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_bytes(b"\xff\xfe\x00\x01")
-    refused(lambda: resolve(str(file)), "mine.yaml", "not YAML")
+    refused(lambda: resolve(str(file)), "mine.yaml", "is not a recipe")
 
 
 WRONG_RECIPES = [

@@ -14,14 +14,15 @@ import yaml
 from typer.testing import CliRunner
 
 from conftest import TINY
-from preceptor.api import carry_on
+from preceptor.api.completion import carry_on
 from preceptor.cli import app
 from preceptor.data.cache import open_pixels
 from preceptor.data.readers import read
 from preceptor.data.split import make_split
 from preceptor.recipe import Recipe, Select
+from preceptor.recipes.overrides import parse_override
 from preceptor.recipes.registry import RECIPES, RecipeSpec
-from preceptor.recipes.resolve import parse_override, resolve
+from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data
 from preceptor.runs.directory import Run
 from preceptor.tune import checks, trial

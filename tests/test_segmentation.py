@@ -14,12 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+import preceptor
 from conftest import TINY
 from fake_run import ALONE, write_fake_run
 from page import Page
-from preceptor.api import train
-from preceptor.cli import commands
-from preceptor.cli.predict import predict
+from preceptor import train
 from preceptor.data.batches import Batch, Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
@@ -257,16 +256,11 @@ def test_an_online_teacher_is_called_so(pair: Run, tmp_path: Path) -> None:
 # --- other commands -----
 
 
-def test_evaluate_finds_the_same_and_gives_what_is_missing(
-    pair: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_finds_the_same_and_gives_what_is_missing(pair: Run, tmp_path: Path) -> None:
     run = shutil.copytree(pair.path, tmp_path / "run")
     for name in ("overlays.npz", "layers.npz"):
         (run / name).unlink()
-    commands.evaluate(run, "test", None, None, [], tmp_path / "out", None)
-    said = capsys.readouterr().out
-    assert "overlays.npz: added" in said
-    assert "layers.npz: added" in said
+    assert {"overlays.npz", "layers.npz"} <= set(preceptor.evaluate(run, out=tmp_path / "out").added)
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())
     for name, result in pair.metrics.networks.items():
         numbers = {key: value for key, value in result.test.items() if isinstance(value, float)}
@@ -274,8 +268,7 @@ def test_evaluate_finds_the_same_and_gives_what_is_missing(
         assert {key: again[name][key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
     with np.load(run / "overlays.npz") as held, np.load(pair.path / "overlays.npz") as first:
         assert all(np.array_equal(held[name], first[name]) for name in first.files)
-    commands.evaluate(run, "validation", None, None, [], None, None)
-    assert "added" not in capsys.readouterr().out
+    assert preceptor.evaluate(run, part="validation").added == ()
 
 
 def test_explain_refuses_masks(student: Run) -> None:
@@ -318,11 +311,11 @@ def test_predict_needs_a_folder_and_names_of_their_own(student: Run, tmp_path: P
     files = images_of(tmp_path / "images")
     for out in (None, tmp_path / "masks.csv"):
         with pytest.raises(PreceptorError, match="folder") as caught:
-            predict(student.path, files, "student", out)
+            preceptor.predict(student.path, files, out=out)
         assert caught.value.expected == "--out FOLDER"
     twin = shutil.copy(files[0], tmp_path / "wide.tif")
     with pytest.raises(PreceptorError, match="several images are called wide"):
-        predict(student.path, [*files, Path(twin)], "student", tmp_path / "out")
+        preceptor.predict(student.path, [*files, Path(twin)], out=tmp_path / "out")
     assert not (tmp_path / "out").exists(), "nothing was written over anything"
-    predict(student.path, files, "student", tmp_path / "out")
+    preceptor.predict(student.path, files, out=tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "masks.csv")) == 2

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import TINY
-from preceptor.api import train
+from preceptor import train
 from preceptor.data.batches import Batch
 from preceptor.data.policy import Policy
 from preceptor.data.views import ORIENTATIONS, draw, draw_again, render

@@ -1,22 +1,98 @@
-"""Preceptor: knowledge distillation for medical images."""
+"""Preceptor: knowledge distillation for medical images.
+
+The commands are functions of this package: ``preceptor.train("kd", data="ham10000", root="data")``. They are imported
+when they are first asked for, since torch takes seconds to import.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["PreceptorError", "__version__", "export", "load", "train"]
-
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.version import __version__
 
 if TYPE_CHECKING:
-    from preceptor.api import export, load, train
+    from preceptor.api.evaluation import evaluate
+    from preceptor.api.exporting import export
+    from preceptor.api.prediction import load, predict
+    from preceptor.api.reporting import explain, profile, report
+    from preceptor.api.studies import study
+    from preceptor.api.training import resume, train
+    from preceptor.api.tuning import tune
+
+__all__ = [
+    "PreceptorError",
+    "PreceptorWarning",
+    "__version__",
+    "evaluate",
+    "explain",
+    "export",
+    "load",
+    "predict",
+    "profile",
+    "report",
+    "resume",
+    "study",
+    "train",
+    "tune",
+]
+
+#: function → the module of ``preceptor.api`` that it is in
+_FUNCTIONS = {
+    "evaluate": "evaluation",
+    "explain": "reporting",
+    "export": "exporting",
+    "load": "prediction",
+    "predict": "prediction",
+    "profile": "reporting",
+    "report": "reporting",
+    "resume": "training",
+    "study": "studies",
+    "train": "training",
+    "tune": "tuning",
+}
+_ROOMS = ("report", "study", "tune")  # functions that are called as a subpackage is
+
+
+def _function(name: str) -> Callable[..., Any]:
+    return getattr(import_module(f"preceptor.api.{_FUNCTIONS[name]}"), name)  # type: ignore[no-any-return]
+
+
+class _Room(ModuleType):
+    """A subpackage with a command's name: ``preceptor.study(...)`` runs one, ``preceptor.study.plan`` is a module."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _function(self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The function, whose signature and help are shown."""
+        return _function(self.__name__.rpartition(".")[2])
+
+
+class _Preceptor(ModuleType):
+    """This package. The import system binds a subpackage to its name here, whoever imports it first."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ROOMS and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Preceptor
 
 
 def __getattr__(name: str) -> Any:
-    """``preceptor.train`` and the like, imported when asked for: torch takes seconds to import."""
-    if name in __all__:
-        from preceptor import api
-
-        return getattr(api, name)
+    if name in _ROOMS:
+        return import_module(f"preceptor.{name}")
+    if name in _FUNCTIONS:
+        return _function(name)
     raise AttributeError(f"module 'preceptor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

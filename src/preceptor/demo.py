@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from preceptor.api import carry_on
+from preceptor.api.completion import carry_on
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from preceptor.api import train
+from preceptor import train
 from preceptor.data.mask_edges import further_classes, may_be_cut
 from preceptor.data.mask_images import read_mask
 from preceptor.utils.errors import PreceptorError

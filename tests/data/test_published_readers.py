@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from preceptor.cli import _READERS
+from preceptor.cli.options import READERS as NAMED
 from preceptor.data.catalog import Catalog
 from preceptor.data.layout import count_notes
 from preceptor.data.readers import READERS, read
@@ -258,7 +258,7 @@ def test_numbers_in_ids_are_ordered_by_their_value(tmp_path: Path) -> None:
 
 def test_help_and_readme_name_every_reader_of_ours() -> None:
     ours = {name for name in READERS if READERS[name].function.__module__.startswith("preceptor.")}
-    assert {*_READERS.split(", ")} == {*ours, "or one of a plug-in"}
+    assert {*NAMED.split(", ")} == {*ours, "or one of a plug-in"}
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert [name for name in ours if f"\n| `{name}` |" not in readme] == []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from preceptor.api import export, train
+from preceptor import export, train
 from preceptor.runs.directory import Run
 
 TINY = {"image_size": 32, "batch_size": 32, "epochs": 1}

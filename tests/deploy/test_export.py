@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from preceptor.api import export, load
+from preceptor import export, load
 from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights, class_map
 from preceptor.deploy.export.graph import resize_graph

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from preceptor.api import export
+from preceptor import export
 from preceptor.cli.export import int8_summary
 from preceptor.deploy import quantise
 from preceptor.deploy.export import int8

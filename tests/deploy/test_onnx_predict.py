@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from preceptor.cli.predict import predict
+from preceptor.api.prediction import predict
+from preceptor.cli.console import print_predictions
 from preceptor.deploy.manifest import read_manifest
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
@@ -19,9 +20,8 @@ from preceptor.utils.errors import PreceptorError
 _WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # importing it raises
-from pathlib import Path
-from preceptor.cli.predict import predict
-predict(Path(sys.argv[1]), [Path(sys.argv[2])], "student", Path(sys.argv[3]))
+import preceptor
+preceptor.predict(sys.argv[1], sys.argv[2], out=sys.argv[3])
 """
 
 
@@ -39,8 +39,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_probabilities_are_those_of_the_run_at_the_temperature(
     pair: Run, exported: Path, photos: Path, tmp_path: Path
 ) -> None:
-    predict(exported, [photos], "student", tmp_path / "onnx.csv")
-    predict(pair.path, [photos], "student_1", tmp_path / "torch.csv")
+    predict(exported, photos, out=tmp_path / "onnx.csv")
+    predict(pair.path, photos, network="student_1", out=tmp_path / "torch.csv")
     ours, theirs = (pd.read_csv(tmp_path / name) for name in ("onnx.csv", "torch.csv"))
     assert ours["file"].tolist() == theirs["file"].tolist()
     assert ours["predicted"].tolist() == theirs["predicted"].tolist()
@@ -51,7 +51,7 @@ def test_probabilities_are_those_of_the_run_at_the_temperature(
 
 def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Path, tmp_path: Path) -> None:
     for source, out in ((exported_masks, "onnx"), (unet.path, "torch")):
-        predict(source, [photos], "student", tmp_path / out)
+        predict(source, photos, out=tmp_path / out)
     for index in range(3):
         ours, theirs = (np.asarray(Image.open(tmp_path / out / f"{index}.png")) for out in ("onnx", "torch"))
         assert (ours == theirs).mean() > 0.999
@@ -66,11 +66,13 @@ def test_torch_is_not_needed(exported: Path, photos: Path, tmp_path: Path) -> No
 def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, photos: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes((photos / "0.png").read_bytes()[:100])
+    result = predict(exported, [photos, broken], out=tmp_path / "out.csv")
+    assert list(result.unreadable) == [broken]
     with pytest.raises(PreceptorError, match="1 of 4 files could not be read"):
-        predict(exported, [photos, broken], "student", tmp_path / "out.csv")
+        print_predictions(result)
     assert len(pd.read_csv(tmp_path / "out.csv")) == 3
 
 
 def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:
     with pytest.raises(PreceptorError, match="is not an export"):
-        predict(pair.path, [photos], "student_1", None, "int8")
+        predict(pair.path, photos, network="student_1", precision="int8")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import preceptor
 from conftest import TINY
-from preceptor.api import train
-from preceptor.cli import commands
+from preceptor import train
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import load_network, save_network
 from preceptor.report.entries import Entry, entries_of, load_run
@@ -39,7 +39,7 @@ def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     alone = {**settings, "backbone": BACKBONE}
     taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
     with pytest.MonkeyPatch.context() as patch:  # reports take longer than such trainings
-        patch.setattr("preceptor.api.training.write_report", lambda runs, out: None)
+        patch.setattr("preceptor.api.completion.write_report", lambda runs, out: None)
         train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
         train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
     return base / "runs"
@@ -92,13 +92,13 @@ def test_picks_what_distillation_mended(runs: Path) -> None:
     assert len(picked.ids) == test["target"].nunique()
 
 
-def test_gallery_of_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gallery_of_runs(runs: Path) -> None:
     test = entries(runs)[0].predictions
     predict(runs / "kd", "student", set(test["id"]))
     predict(runs / "kd", "teacher", set(test["id"]))
     predict(runs / "alone", "student", set())
-    commands.explain(runs / "kd", None, None, 1, None)
-    assert f"{len(test)} test images right that the student alone gets wrong" in capsys.readouterr().out
+    gallery = preceptor.explain(runs / "kd", per_class=1)
+    assert f"{len(test)} test images right that the student alone gets wrong" in gallery.story[0]
     found = read_gallery(runs / "kd")
     assert found is not None
     assert [one.title for one in found.networks] == ["teacher", "student alone", "distilled"]
@@ -146,7 +146,7 @@ def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
         explain(runs / "kd", other)
 
 
-def test_runs_have_relations_and_old_ones_get_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
     run = Run(runs / "kd")
     before = run.metrics
     figures = {name: result.relations for name, result in before.networks.items()}
@@ -159,13 +159,14 @@ def test_runs_have_relations_and_old_ones_get_them(runs: Path, capsys: pytest.Ca
     for said in old["networks"].values():
         del said["relations"]
     run.write_metrics(Metrics.model_validate(old))
-    commands.evaluate(run.path, "test", None, None, [], None, None)
-    assert f"student: test R_d {figures['student']['r_d']:.3f}" in capsys.readouterr().out
+    result = preceptor.evaluate(run.path)
+    assert "relations" in result.added
+    assert result.relations["student"]["r_d"] == pytest.approx(figures["student"]["r_d"])
     again = Run(run.path).metrics
     for name, one in figures.items():
         assert again.networks[name].relations == pytest.approx(one)
     assert (run.path / "relations.npz").is_file()
-    commands.evaluate(run.path, "validation", None, None, [], None, None)
+    preceptor.evaluate(run.path, part="validation")
     assert Run(run.path).metrics == again, "another part's relations are printed, not written"
 
 

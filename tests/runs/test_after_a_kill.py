@@ -9,7 +9,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import TINY
-from preceptor.api import carry_on, train
+from preceptor import train
+from preceptor.api.completion import carry_on
 from preceptor.runs.directory import Run
 from preceptor.training.logging import TensorBoardLogger
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor.api import carry_on, train
+from preceptor import train
+from preceptor.api.completion import carry_on
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.directory import Run
 from preceptor.training.checkpoint import Progress, load_state, save_state

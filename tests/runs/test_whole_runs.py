@@ -13,7 +13,8 @@ import torch
 
 import preceptor
 from conftest import TINY
-from preceptor.api import carry_on, train
+from preceptor import train
+from preceptor.api.completion import carry_on
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare

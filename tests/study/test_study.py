@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from fake_run import write_fake_run
-from preceptor.api import train
+from preceptor import train
 from preceptor.cli.study_console import estimate, matrix_table, result_table
 from preceptor.runs.create import Data
 from preceptor.runs.directory import Run

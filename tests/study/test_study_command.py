@@ -51,9 +51,7 @@ class Unlucky:
 def command(root: Path, folder: Path, *, dry_run: bool = False, **changes: Any) -> None:
     said = plan(rows=ROWS, **changes).plain()
     (folder / "plan.yaml").write_text(yaml.safe_dump(said))
-    study(
-        str(folder / "plan.yaml"), None, [], root, folder / "study", 1, "local", None, False, dry_run, None, None,
-    )  # fmt: skip
+    study(str(folder / "plan.yaml"), root=root, out=folder / "study", workers=1, dry_run=dry_run)
 
 
 def states(out: Path) -> list[tuple[str, str]]:
@@ -82,19 +80,20 @@ def test_failures_stay_known_until_they_have_been_tried_again(
     assert "left: about" in said
 
 
-@pytest.mark.parametrize("where", ["print_matrix", "_conduct", "result_table", "_report"])
+@pytest.mark.parametrize(
+    "where", ["cli.study_console.print_matrix", "api.studies.run_study", "cli.study_console.result_table"]
+)
 def test_an_interruption_at_any_time_says_how_to_go_on(
-    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("preceptor.cli.study._conduct", lambda *_: None)
-    monkeypatch.setattr(f"preceptor.cli.study.{where}", stop)
-    with pytest.raises(SystemExit) as ended:
-        command(phantom_root, tmp_path, dry_run=where == "print_matrix")
-    assert ended.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr("preceptor.api.studies.run_study", lambda *_, **__: None)
+    monkeypatch.setattr(f"preceptor.{where}", stop)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        command(phantom_root, tmp_path, dry_run="matrix" in where)
+    assert interrupt.value.__notes__ == ["the same command goes on from the last finished epochs"]
 
 
 def test_a_gallery_that_fails_does_not_cost_the_report(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.api import train
+from preceptor import train
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import conduct, open_study

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor.api import carry_on, train
+from preceptor import train
+from preceptor.api.completion import carry_on
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.files import save_network
 from preceptor.recipes.resolve import resolve

@@ -1,118 +1,141 @@
-"""``preceptor.train`` and ``preceptor.load``: the commands as functions."""
+"""``train`` and ``resume``. What can be wrong with names, keys and folders is found before torch is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from preceptor.data.cache import open_pixels
-from preceptor.data.catalog import Catalog
-from preceptor.networks.build import find_network
-from preceptor.networks.files import load_network
-from preceptor.networks.kinds import Network
+from preceptor.api.inputs import (
+    ExcludeLike,
+    OverridesLike,
+    PathLike,
+    announce,
+    excluded_ids,
+    optional_path,
+    resumable,
+    shows_progress,
+)
 from preceptor.recipe import Recipe
+from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
-from preceptor.report.run_report import write_report
-from preceptor.runs.create import Data, default_path, prepare, prepare_stages
-from preceptor.runs.directory import Run
-from preceptor.runs.evaluate_run import finish
-from preceptor.runs.worker import fit
-from preceptor.tasks import TASKS
-from preceptor.training.distributed import launch
-from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.imports import import_files
+
+if TYPE_CHECKING:
+    from preceptor.runs.directory import Run
 
 
 def train(
     recipe: str | Recipe,
+    overrides: OverridesLike = (),
     *,
     data: str,
-    root: str | Path | None = None,
-    options: Mapping[str, Any] | None = None,
-    exclude: Iterable[str] = (),
+    root: PathLike | None = None,
     fold: int = 0,
-    out: str | Path | None = None,
+    seed: int | None = None,
+    out: PathLike | None = None,
+    task: str | None = None,
     devices: int = 1,
-    cache: str | Path | None = None,
-    quiet: bool = True,
-    overrides: Iterable[str] | Mapping[str, Any] = (),
+    exclude: ExcludeLike = (),
+    cache: PathLike | None = None,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
 ) -> Run:
-    """Trains a recipe on a data set, evaluates it and writes the report; what ``preceptor train`` does.
+    """Train a recipe on a data set, evaluate it and write its report.
 
     Args:
         recipe: a shipped recipe's name, the path of a YAML file, or a :class:`preceptor.recipe.Recipe`.
+        overrides: ``key=value`` texts as on the command line, or a mapping; ``data.key`` are options of the reader.
         data: a reader's name, such as ``ham10000``.
-        root: the data set's folder.
-        options: the reader's options.
-        exclude: ids of images to leave out.
+        root: the data set's folder (or table).
         fold: which fold is the test part, from 0.
-        out: the run's folder; ``runs/DATA/RECIPE-foldK-seedS`` unless given.
+        seed: of weights, order and views.
+        out: the run's folder; ``runs/DATA/RECIPE-foldK-seedS`` unless given, with a hash of the overrides and excluded
+            ids where there are some.
+        task: ``classification`` or ``segmentation``, for recipes of both.
         devices: processes (GPUs, where there are some).
+        exclude: ids of images to leave out, or a file with one a line.
         cache: where decoded images are kept.
-        overrides: ``key=value`` texts or a mapping, as on the command line. For a ``Recipe`` leave it empty.
+        imports: Python files that register what the recipe names.
+        progress: whether to show progress; in a terminal or notebook unless given.
 
     Returns:
-        The finished run; ``run.metrics`` holds its figures.
+        The finished run; ``run.metrics`` holds its metrics.
 
     Raises:
         PreceptorError: whatever is wrong with recipe, data, weights or folder, by key or file.
     """
+    import_files(imports)
+    shown = shows_progress(progress)
+    settings, options = split_overrides(overrides, data)
+    settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
     if isinstance(recipe, str):
-        overrides = overrides if isinstance(overrides, Mapping) else list(overrides)
-        recipe = resolve(recipe, overrides)
-    elif overrides:
-        raise PreceptorError("overrides go with a recipe's name or file", remedy="change the Recipe itself")
-    where = Data(data, Path(root) if root else None, dict(options or {}), tuple(exclude), fold)
-    folder, kept = Path(out) if out else default_path(recipe, where), Path(cache) if cache else None
-    run = prepare(recipe, where, folder, devices, decoder(kept, quiet))
-    return carry_on(run, devices=devices, cache=kept, quiet=quiet)
+        recipe = resolve(recipe, settings)
+    elif settings:
+        raise PreceptorError(
+            f"{next(iter(settings))}: settings go with a recipe's name or file", remedy="change the Recipe itself"
+        )
+    ids, folder = excluded_ids(exclude), optional_path(root)
+    place = optional_path(out) or default_folder(recipe, data, fold, {**settings, **_of_reader(options)}, ids)
+    announce(f"reading {folder or data}", shown)
+    from preceptor.api.completion import carry_on, decoder
+    from preceptor.runs.create import prepare
+    from preceptor.runs.data import Data
+
+    source = Data(data, folder, options, ids, fold)
+    run = prepare(recipe, source, place, devices, decoder(optional_path(cache), not shown))
+    with resumable(f"go on with: preceptor resume {place}"):
+        return carry_on(run, devices=devices, cache=optional_path(cache), quiet=not shown)
 
 
-def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None, quiet: bool = True) -> Run:
-    """Takes a run from wherever it stands to its end: stages, epochs, evaluation, report.
-
-    A prepared run is one that was stopped before its first epoch, so this is both ``train`` and ``resume``.
-    """
-    devices = devices or run.environment.processes
-    if not run.finished:
-        if "test" not in set(run.split["part"]):
-            raise PreceptorError(
-                f"{run.path}: is a trial of a search, and has no test part",
-                remedy="train the search's best.yaml, or go on with the search",
-            )
-        for stage in prepare_stages(run, devices):
-            carry_on(stage, devices=devices, cache=cache, quiet=quiet)
-        recipe = run.recipe
-        decoder(cache, quiet)(run.catalog(), recipe)
-        launch(fit, recipe, devices, run.path, cache, quiet)
-        finish(run, cache)
-    if not run.report.is_file():
-        write_report([run.path], run.report)
-    return run
-
-
-def load(run: str | Path, network: str = "student") -> Network:
-    """A finished run's network in evaluation mode: images (B, 3, S, S) in [0, 1] to ``NetworkOutput``.
+def resume(
+    run: PathLike,
+    *,
+    devices: int | None = None,
+    cache: PathLike | None = None,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+) -> Run:
+    """Continue a run that was stopped, as if it had never stopped; a finished one is returned as it is.
 
     Args:
-        run: a run's folder, or one of its ``.safetensors`` files.
-        network: which one, where the run has several.
+        run: the run's folder.
+        devices: processes; as many as the run was started with unless given.
+        cache: where decoded images are kept.
+        imports: Python files that register what the recipe names, if they have moved since.
+        progress: whether to show progress; in a terminal or notebook unless given.
+
+    Raises:
+        PreceptorError: no run, or one whose files or data have changed.
     """
-    return load_network(find_network(Path(run), network, "load", choose="network={!r}"))[0]
+    import_files(imports)
+    shown, place = shows_progress(progress), Path(run).expanduser()
+    announce(f"reading {place}", shown)
+    from preceptor.api.completion import carry_on
+    from preceptor.runs.directory import Run as Directory
+
+    directory = Directory(place)
+    if directory.finished:
+        announce(f"{place} is finished already", shown)
+    with resumable(f"go on with: preceptor resume {place}"):
+        return carry_on(directory, devices=devices, cache=optional_path(cache), quiet=not shown)
 
 
-def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], None]:
-    """Fills the cache with what a recipe needs of a catalog, showing a bar; in one process, before others start."""
+def default_folder(
+    recipe: Recipe, data: str, fold: int, changes: Mapping[str, Any] | None = None, exclude: Iterable[str] = ()
+) -> Path:
+    """``runs/DATA/RECIPE-foldK-seedS``, with six digits of a hash of what was changed, but for seed and name."""
+    changed = {key: value for key, value in (changes or {}).items() if key not in ("seed", "name")}
+    excluded = sorted(exclude)
+    suffix = ""
+    if changed or excluded:
+        text = json.dumps([changed, excluded], sort_keys=True, default=str)
+        suffix = f"-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return Path("runs") / data / f"{recipe.name}-fold{fold}-seed{recipe.seed}{suffix}"
 
-    def decode(catalog: Catalog, recipe: Recipe) -> None:
-        with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
-            open_pixels(
-                catalog,
-                recipe.image_size,
-                masks=TASKS[recipe.task].needs_masks,
-                directory=cache,
-                progress=lambda done, total: move(1),
-            )
 
-    return decode
+def _of_reader(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"data.{key}": value for key, value in options.items()}

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from preceptor.deploy.export.write import export as write_export
-from preceptor.deploy.manifest import Manifest, Quantised
-from preceptor.evaluation.metrics import METRICS
-from preceptor.utils.errors import PreceptorError
+import typer
+
+from preceptor.cli.options import Cache, Imports
+
+if TYPE_CHECKING:
+    from preceptor.deploy.manifest import Manifest, Quantised
 
 
 def export(
-    run: Path, out: Path, network: str, int8: bool, bound: float, class_names: list[str], cache: Path | None,
-    overwrite: bool,
-) -> None:  # fmt: skip
-    """Export a network, and print what was written and how far it is from PyTorch."""
-    manifest = write_export(
-        run, out=out, network=network, int8=int8, bound=bound / 100, class_names=dict(map(_class_name, class_names)),
-        cache=cache, overwrite=overwrite,
-        progress=lambda text: print(f"{text} …"),
-    )  # fmt: skip
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, new or empty.")],
+    network: Annotated[str, typer.Option(help="Which network or ensemble of the run.")] = "student",
+    int8: Annotated[bool, typer.Option("--int8", help="Also write 8-bit models, unless they lose too much.")] = False,
+    bound: Annotated[
+        float, typer.Option(help="Points (of 100) of the headline figure that int8 may lose on the test part.")
+    ] = 0.5,
+    class_names: Annotated[
+        list[str] | None, typer.Option("--class-name", help="CODE=full words, for a class of the data.")
+    ] = None,
+    cache: Cache = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older export in that folder.")] = False,
+    imports: Imports = None,
+) -> None:
+    """Write a network as ONNX files that take photos as they are and need no torch."""
+    import preceptor
+
+    manifest = preceptor.export(
+        run,
+        out=out,
+        network=network,
+        int8=int8,
+        bound=bound,
+        class_names=class_names or (),
+        cache=cache,
+        overwrite=overwrite,
+        imports=imports or (),
+        progress=True,
+    )
     for line in summary(manifest):
         print(line)
     print(f"written: {out}; predict with: preceptor predict {out} PHOTOS")
@@ -53,6 +76,8 @@ def summary(manifest: Manifest) -> list[str]:
 
 def int8_summary(record: Quantised) -> str:
     """Whether the int8 model was accepted, and the numbers for it."""
+    from preceptor.evaluation.metrics import METRICS
+
     metric = METRICS[record.metric].label
     low, high = (100 * value for value in record.loss_interval)
     verdict = "accepted" if record.accepted else "REFUSED, the float model stays"
@@ -63,10 +88,3 @@ def int8_summary(record: Quantised) -> str:
         f"{record.agreement:.1%} predicted alike; {record.latency_ms['int8']:.2f} ms against "
         f"{record.latency_ms['float']:.2f} ms an image on one thread"
     )
-
-
-def _class_name(text: str) -> tuple[str, str]:
-    code, separator, name = text.partition("=")
-    if not separator or not code or not name:
-        raise PreceptorError(f"--class-name {text}", expected="CODE=full words, as in mel=melanoma")
-    return code, name

@@ -3,58 +3,93 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from preceptor.cli.commands import goes_on, read_ids, split_overrides, wide_console
-from preceptor.cli.study_console import Watcher, print_failures, print_matrix, result_table
-from preceptor.report.study_results import Study as Reported
-from preceptor.report.study_results import read_study
-from preceptor.study.engines import Engine
-from preceptor.study.engines.local import LocalEngine, bearable, cores
-from preceptor.study.matrix import Cell
-from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.plan import read_plan
-from preceptor.study.scheduler import LOGS, Study, conduct, open_study
-from preceptor.study.state import TABLE, threads_before
-from preceptor.utils.errors import PreceptorError
+from preceptor.cli.options import Cache, Exclude, Imports, OtherReader, Root
+
+if TYPE_CHECKING:
+    from preceptor.study.scheduler import Study
 
 
-@goes_on()
 def study(
-    plan: str, data: str | None, overrides: list[str], root: Path | None, out: Path | None, workers: int | None,
-    engine: str, address: str | None, quick: bool, dry_run: bool, exclude: Path | None, cache: Path | None,
-) -> None:  # fmt: skip
-    """Runs what a plan asks for and is not done yet, then prints the table and writes the report.
+    plan: Annotated[str, typer.Argument(help="A shipped plan's name, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="key=value for all rows; also folds=[0,1], seeds=3, threads=2, baseline=… of the plan",
+        ),
+    ] = None,
+    data: OtherReader = None,
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; studies/PLAN unless given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Cells at once; as many as the machine bears.")] = None,
+    engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; Ray is started here unless given.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The plan's small form: a trial, not evidence.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what there is to do; do nothing.")] = False,
+    exclude: Exclude = None,
+    cache: Cache = None,
+    imports: Imports = None,
+) -> None:
+    """Methods × folds × seeds in one table. The same command again goes on where it was stopped."""
+    from preceptor.api.inputs import resumable
+    from preceptor.api.studies import prepare_study, run_study
+    from preceptor.cli.console import wide_console
+    from preceptor.cli.study_console import Watcher, print_failures, print_matrix, result_table
 
-    Exits with 1 where cells failed, with 130 when it is interrupted.
+    with resumable("the same command goes on from the last finished epochs"):
+        prepared = prepare_study(
+            plan,
+            overrides or (),
+            data=data,
+            root=root,
+            out=out,
+            workers=workers,
+            engine=engine,
+            address=address,
+            quick=quick,
+            exclude=exclude or (),
+            cache=cache,
+            imports=imports or (),
+            progress=True,
+        )
+        opened, console = prepared.study, wide_console()
+        if dry_run:
+            print_matrix(opened, console, prepared.workers, prepared.threads)
+            return
+        left = sum(outcome.state != "done" for outcome in opened.outcomes.values())
+        console.print(
+            f"{opened.folder}: {left} of {len(opened.matrix.jobs)} runs to do, {prepared.threads} thread(s) each",
+            markup=False,
+            soft_wrap=True,
+        )
+        print_failures(opened, console)
+        with Watcher(console) as watch:
+            run_study(prepared, watch=watch, progress=True)
+        console.print(result_table(opened))
+        complete = _report(opened)
+    if not complete:
+        sys.exit(1)
 
-    Raises:
-        PreceptorError: a wrong plan, override, option or data set, before anything is trained.
-    """
-    if engine not in ("local", "ray"):
-        raise PreceptorError(f"--engine {engine}", expected="local or ray")
-    if address is not None and engine != "ray":
-        raise PreceptorError(f"--address {address}: belongs to --engine ray")
-    settings, options = split_overrides(overrides)
-    settled = resolve_plan(read_plan(plan), CommandLine(quick, data, root, options, read_ids(exclude), settings))
-    folder = out or Path("studies") / (settled.name + ("-quick" if settled.is_quick else ""))
-    opened = open_study(settled, folder)
-    threads = threads_before(opened.folder, settled)
-    if engine == "ray":  # whose cores are not this machine's: one thread a cell, unless told
-        at_once, each = workers or 1, threads or 1
-    else:
-        at_once = workers or bearable(len(opened.matrix.jobs), threads, settled.devices)
-        each = threads or max(1, cores() // at_once)
-    console = wide_console()
-    if dry_run:
-        print_matrix(opened, console, at_once, each)
-        return
-    _conduct(opened, _engine(opened, engine, address, workers, at_once, each), each, cache, console)
-    console.print(result_table(opened))
-    unread = _report(opened)
+
+def _report(opened: Study) -> bool:
+    """Write and print the report; False where cells failed or are missing from it."""
+    from preceptor.api.studies import report_study
+    from preceptor.study.scheduler import LOGS
+    from preceptor.study.state import TABLE
+
+    print("writing the report", flush=True)
+    written = report_study(opened)
+    if written.no_gallery:
+        print(f"no Grad-CAM gallery: {written.no_gallery}", file=sys.stderr)
+    if written.page is not None:
+        print(f"report: {written.page}")
+    for cell, why in written.unread.items():
+        print(f"not in the report: {cell}: {why}", file=sys.stderr)
     failed = opened.count("failed")
     if failed:
         print(
@@ -62,61 +97,4 @@ def study(
             f"{opened.folder / LOGS} how; the same command tries them again",
             file=sys.stderr,
         )
-    if failed or unread:
-        sys.exit(1)
-
-
-def _conduct(opened: Study, engine: Callable[[], Engine], threads: int, cache: Path | None, console: Console) -> None:
-    left = sum(outcome.state != "done" for outcome in opened.outcomes.values())
-    console.print(f"{opened.folder}: {left} of {len(opened.matrix.jobs)} runs to do, {threads} thread(s) each")
-    print_failures(opened, console)
-    with Watcher(console) as watch:
-        conduct(opened, engine, threads, cache=cache, quiet=False, watch=watch)
-
-
-def _engine(
-    opened: Study, engine: str, address: str | None, workers: int | None, at_once: int, threads: int
-) -> Callable[[], Engine]:
-    devices = opened.plan.devices
-
-    def local() -> Engine:
-        return LocalEngine(at_once, threads, devices)
-
-    def on_ray() -> Engine:
-        from preceptor.study.engines.ray import RayEngine
-
-        return RayEngine(address, workers, threads, devices)
-
-    return on_ray if engine == "ray" else local
-
-
-def _report(opened: Study) -> int:
-    """Writes the report of what is done, with a gallery where one can be made.
-
-    Returns:
-        How many cells are done but not in it, since their runs' files are damaged; each is said.
-    """
-    if not opened.count("done"):
-        return 0
-    from preceptor.report.study_gallery import write_study_gallery
-    from preceptor.report.study_report import write_report_of
-
-    try:
-        write_study_gallery(opened.folder)
-    except Exception as error:  # the report stands without pictures of what networks looked at
-        said = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
-        print(f"no Grad-CAM gallery: {said}", file=sys.stderr)
-    reported = read_study(opened.folder)
-    print(f"report: {write_report_of(reported)}")
-    unread = _unread(opened, reported)
-    for cell, why in unread:
-        print(f"not in the report: {cell.row.name}, fold {cell.fold}, seed {cell.seed}: {why}", file=sys.stderr)
-    return len(unread)
-
-
-def _unread(opened: Study, reported: Reported) -> list[tuple[Cell, str]]:
-    """Cells that are done, but that the report counts as failed, and why."""
-    errors = {(cell.row, cell.fold, cell.seed): cell.error for cell in reported.of("failed")}
-    done = [cell for cell in opened.matrix.cells if opened.outcome(cell).state == "done"]
-    keys = {(cell.row.name, cell.fold, cell.seed): cell for cell in done}
-    return [(cell, errors[key]) for key, cell in keys.items() if key in errors]
+    return not failed and not written.unread

@@ -4,60 +4,91 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
+import typer
 
-from preceptor.cli.commands import goes_on, read_ids, split_overrides, wide_console
-from preceptor.runs.create import Data
-from preceptor.tune.record import BEST, TABLE, Search, Trial
-from preceptor.tune.search import tune as run_search
-from preceptor.tune.space import split_space
+from preceptor.cli.options import Cache, Devices, Exclude, Imports, ReaderName, RecipeName, Root, TaskName
 
-_SHOWN = 10
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from preceptor.api.tuning import TuningResult
+
+_SHOWN = 10  # trials in the table
 
 
-@goes_on()
 def tune(
-    recipe: str, data: str, overrides: list[str], root: Path | None, trials: int, fold: int, seed: int | None,
-    out: Path | None, devices: int, exclude: Path | None, cache: Path | None,
-) -> None:  # fmt: skip
-    """Searches, and prints the best trials. Exits with 130 when it is interrupted."""
-    space, rest = split_space(overrides)
-    settings, options = split_overrides(rest)
-    if seed is not None:
-        settings["seed"] = seed
+    recipe: RecipeName,
+    data: ReaderName,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="What to search, in quotes: 'objectives.kl.weight=log(0.01,10)', 'key=uniform(a,b)', 'key=int(a,b)', "
+            "'key=choice(a,b,c)'; and key=value as for train",
+        ),
+    ] = None,
+    root: Root = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier calls counted.")] = 20,
+    fold: Annotated[int, typer.Option(min=0, help="Whose test part stays out of sight.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of every trial.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
+    task: TaskName = None,
+    devices: Devices = None,
+    exclude: Exclude = None,
+    cache: Cache = None,
+    imports: Imports = None,
+) -> None:
+    """Search for weights on the validation part; the test part is not read. The same command again goes on."""
+    import preceptor
+    from preceptor.cli.console import wide_console
+
     console = wide_console()
-    search = Search(
-        recipe, settings, space, Data(data, root, options, read_ids(exclude), fold),
-        out or Path("tunes") / data / Path(recipe).stem, seed or 0, devices, cache,
-        say=lambda text: console.print(text, markup=False, soft_wrap=True),
-    )  # fmt: skip
-    ranked = run_search(search, trials)
-    console.print(_table(search, ranked))
-    console.print(f"best: {search.out / BEST} (all: {search.out / TABLE}); the test part was not read")
-    given = [one for one in rest if one.startswith("data.")]
-    said = f"train it: {_train_command(search, given, exclude)}"
-    console.print(said, markup=False, emoji=False, soft_wrap=True)
+    result = preceptor.tune(
+        recipe,
+        overrides or (),
+        data=data,
+        root=root,
+        trials=trials,
+        fold=fold,
+        seed=seed,
+        out=out,
+        task=task,
+        devices=devices or 1,
+        exclude=exclude or (),
+        cache=cache,
+        imports=imports or (),
+        progress=True,
+    )
+    console.print(_table(result))
+    print(f"best: {result.best} (all: {result.table}); the test part was not read")
+    print(
+        f"train it: {_train_command(result, [text for text in overrides or [] if text.startswith('data.')], exclude)}"
+    )
 
 
-def _train_command(search: Search, options: list[str], exclude: Path | None) -> str:
-    """What trains the best recipe on the search's own data and fold, whose test part alone was not searched on."""
-    data = search.data
-    words = ["preceptor", "train", str(search.out / BEST), "--data", data.name, "--fold", str(data.fold)]
-    for name, value in (("--root", data.root), ("--exclude", exclude), ("--cache", search.cache)):
+def _train_command(result: TuningResult, options: list[str], exclude: Path | None) -> str:
+    """The command that trains the best recipe on the search's own data and fold, whose test part alone is unread."""
+    search = result.search
+    words = ["preceptor", "train", str(result.best), "--data", search.data.name, "--fold", str(search.data.fold)]
+    for name, value in (("--root", search.data.root), ("--exclude", exclude), ("--cache", search.cache)):
         words += [name, str(value)] if value is not None else []
     words += ["--devices", str(search.devices)] if search.devices > 1 else []
     return shlex.join([*words, *options])
 
 
-def _table(search: Search, ranked: list[Trial]) -> Table:
-    select = search.resolved({}).select
+def _table(result: TuningResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    search, select = result.search, result.search.resolved({}).select
     table = Table(title=f"validation {select.metric.replace('_', ' ')} of {' and '.join(select.networks)}", box=None)
-    for heading in ("trial", "value", "epoch", *(one.key for one in search.space)):
-        table.add_column(heading, justify="right")
-    for one in ranked[:_SHOWN]:
-        values = (one.values.get(dimension.key) for dimension in search.space)
-        said = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
-        value = "failed" if one.value is None else f"{one.value:.4f}"
-        table.add_row(str(one.number), value, str(one.epoch or "–"), *said)
+    for heading in ("trial", "value", "epoch", *(dimension.key for dimension in search.space)):
+        table.add_column(Text(heading), justify="right")
+    for trial in result.trials[:_SHOWN]:
+        values = (trial.values.get(dimension.key) for dimension in search.space)
+        cells = (f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)
+        score = "failed" if trial.value is None else f"{trial.value:.4f}"
+        table.add_row(str(trial.number), score, str(trial.epoch or "–"), *map(Text, cells))
     return table

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.policy import Policy
 from preceptor.data.views import draw, render
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.files import write_bytes
+from preceptor.utils.files import SHEET_MARK, write_bytes
 from preceptor.utils.randomness import generator, seed_of
 
 _TILE = 144  # pixels of the sheet for one image
@@ -59,7 +60,9 @@ def contact_sheet(
     sheet = _lay_out(columns, [("image", 1), *((name, views) for name in policies)])
     _write_names(sheet, catalog, rows)
     buffer = BytesIO()
-    sheet.save(buffer, "PNG")
+    info = PngInfo()
+    info.add_text("Software", SHEET_MARK.decode())
+    sheet.save(buffer, "PNG", pnginfo=info)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from preceptor.data.images import SUFFIXES, read_image
 from preceptor.utils.errors import PreceptorError, some_of
-from preceptor.utils.files import write_bytes, write_text
+from preceptor.utils.files import MASK_MARK, write_bytes, write_text
 
 Progress = Callable[[int], None]
 
@@ -103,13 +104,19 @@ def write_masks(
     for file, mask in _predictions(predictor, files, batch_size, failures, progress):
         place = folder / f"{file.stem}.png"
         png = io.BytesIO()
-        Image.fromarray((mask * 255 if len(classes) == 2 else mask).astype(np.uint8)).save(png, "PNG")
+        Image.fromarray((mask * 255 if len(classes) == 2 else mask).astype(np.uint8)).save(png, "PNG", pnginfo=_mark())
         write_bytes(place, png.getvalue())
         shares = {name: float((mask == index).mean()) for index, name in enumerate(classes) if index}
         rows.append({"file": str(file), "mask": place.name, **shares})
     table = pd.DataFrame(rows, columns=["file", "mask", *classes[1:]])
     write_text(folder / "masks.csv", table.to_csv(index=False, float_format="%.6f"))
     return table, failures
+
+
+def _mark() -> PngInfo:
+    info = PngInfo()
+    info.add_text("Software", MASK_MARK.decode())
+    return info
 
 
 def refuse_failures(failures: dict[Path, str], done: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ def profile(
         )
         for name, network in networks.items()
     ]
+
+
+def as_json(profiles: Sequence[Profile]) -> str:
+    """A list with one object a network."""
+    return json.dumps([profile.plain() for profile in profiles], indent=2, ensure_ascii=False) + "\n"
 
 
 def as_csv(profiles: Sequence[Profile]) -> str:

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from preceptor.data.policy import POLICIES
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
+from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.registry import RECIPES
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.plain_yaml import dump_yaml, load_yaml
+from preceptor.utils.text_files import read_text
 
 #: Sections that are one of several kinds: setting ``name`` to another kind starts from that kind's own defaults.
 _KINDS = ("optimiser", "critic_optimiser", "schedule")
@@ -35,7 +34,7 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
     Raises:
         PreceptorError: names the key that is unknown or wrong, what was expected, and the nearest known key.
     """
-    pairs = dict(overrides) if isinstance(overrides, Mapping) else dict(map(parse_override, overrides))
+    pairs, _ = split_overrides(overrides)
     if source.endswith((".yaml", ".yml")) or "/" in source:
         return validate(_merge(_read_yaml(Path(source)), pairs, source), source)
     where, spec = f"recipe {source}", RECIPES[source]
@@ -86,21 +85,7 @@ def to_yaml(recipe: Recipe) -> str:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def parse_override(override: str) -> tuple[str, Any]:
-    """``key=value`` as the key and the value that YAML makes of it."""
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise PreceptorError(f"{override!r} is not an override", expected="key=value, as in epochs=30")
-    if not value.strip():
-        raise PreceptorError(f"{key}: has no value", expected="key=value; key=null takes a setting away")
-    try:
-        return key, OmegaConf.to_object(OmegaConf.create(f"value: {value}"))["value"]  # type: ignore[index, call-overload]
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise PreceptorError(f"{key}: cannot read the value {value!r} ({error})", expected="a YAML value") from None
+    return dump_yaml(value, flow=True, width=10_000).removesuffix("\n").removesuffix("\n...")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -108,13 +93,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise PreceptorError(
             f"{path}: no such recipe file", remedy="preceptor recipes lists the shipped ones; show NAME prints one"
         )
-    try:
-        loaded = OmegaConf.to_object(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise PreceptorError(
-            f"{path}: is not YAML: {error}", expected="a recipe as preceptor recipes show prints"
-        ) from None
-    return loaded  # type: ignore[return-value]
+    expected = "a recipe as preceptor recipes show prints"
+    return load_yaml(read_text(path, expected), str(path), expected)  # type: ignore[no-any-return]
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -39,11 +39,6 @@ _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protoc
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
 
-def default_path(recipe: Recipe, data: Data) -> Path:
-    """``runs/DATA/RECIPE-foldK-seedS``."""
-    return Path("runs") / data.name / f"{recipe.name}-fold{data.fold}-seed{recipe.seed}"
-
-
 def prepare(
     recipe: Recipe,
     data: Data,

@@ -11,7 +11,7 @@ from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, did_you_mean
 
 
 def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
@@ -26,11 +26,7 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
         PreceptorError: the run is unfinished, or a file of its own is missing or damaged.
     """
     if not run.finished:
-        raise PreceptorError(
-            f"{run.path}: is not a finished run",
-            expected="a folder that preceptor train wrote",
-            remedy=f"if it was stopped, finish it: preceptor resume {run.path}",
-        )
+        raise not_finished(run)
     recipe, settled = run.recipe, run.settled_networks()
     classes = tuple(run.metrics.classes)
     found: dict[str, Network] = {}
@@ -50,6 +46,61 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
             assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
             found[name] = one.for_inference()
     return found, lost
+
+
+def load_named(model: Path, name: str | None = None, *, choose: str = "network={!r}") -> Network:
+    """One network of a finished run in evaluation mode, or the one in a ``.safetensors`` file.
+
+    A frozen network is read from the run that trained it, at this run's image size.
+
+    Args:
+        model: the run's folder, or the file.
+        name: which network; the student, or the only one with a file, unless given.
+        choose: how another network is asked for, with ``{}`` for its name, for messages.
+
+    Raises:
+        PreceptorError: no such run or file, or no network of that name in it.
+    """
+    if model.is_file():
+        network, header = load_network(model)
+        if name is not None and name != header.get("network", model.stem):
+            raise PreceptorError(
+                f"{model}: holds the network {header.get('network', model.stem)!r}, not {name!r}",
+                remedy="leave the name out, or give the run's folder",
+            )
+        return network
+    run = Run(model)
+    files = sorted(file.stem for file in model.glob("*.safetensors"))
+    if name is None and (run.network_file("student").is_file() or len(files) == 1):
+        return load_network(run.network_file("student" if "student" in files else files[0]))[0]
+    if not run.finished and not files:
+        raise not_finished(run)
+    known = list(run.recipe.networks) if run.finished else files
+    if name is None or name not in known:
+        wrong = f"has no network {name!r}.{did_you_mean(name, known)}" if name else "has several networks."
+        raise PreceptorError(
+            f"{model}: {wrong} Networks: {', '.join(known)}",
+            remedy=f"name one of them: {' or '.join(choose.format(known_name) for known_name in known)}",
+        )
+    if run.network_file(name).is_file():
+        return load_network(run.network_file(name))[0]
+    networks, unavailable = finished_networks(run)
+    if name in unavailable:
+        raise PreceptorError(f"{model}: {name}: {unavailable[name]}", remedy="put the run that trained it back")
+    return networks[name]
+
+
+def not_finished(run: Run) -> PreceptorError:
+    """The error for a folder that is no finished run."""
+    if not run.path.is_dir():
+        return PreceptorError(
+            f"{run.path}: there is no such run", expected="a finished run's folder, or a .safetensors file"
+        )
+    return PreceptorError(
+        f"{run.path}: is not a finished run",
+        expected="a folder that preceptor train wrote",
+        remedy=f"if it was stopped, finish it: preceptor resume {run.path}",
+    )
 
 
 def networks_at(model: Path) -> dict[str, tuple[Network, Path]]:

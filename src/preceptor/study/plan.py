@@ -11,15 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
-from yaml import YAMLError
 
 from preceptor.recipe.section import Positive, Section
 from preceptor.recipes.messages import explain
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.plain_yaml import dump_yaml, load_yaml
+from preceptor.utils.text_files import read_text
 
 Seed = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -250,11 +248,8 @@ def read_plan(source: str) -> Plan:
                 expected="a YAML file (PLAN.yaml), or one of " + ", ".join(known),
             )
         path, where = known[source], f"plan {source}"
-    try:
-        data = OmegaConf.to_object(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise PreceptorError(f"{where}: is not YAML: {error}") from None
-    return _beside(validate(data, where), path)
+    expected = "a study's plan in YAML"
+    return _beside(validate(load_yaml(read_text(path, expected), where, expected), where), path)
 
 
 def validate(data: Any, where: str) -> Plan:
@@ -268,7 +263,7 @@ def validate(data: Any, where: str) -> Plan:
 
 
 def to_yaml(plan: Plan, more: Mapping[str, Any] | None = None) -> str:
-    return yaml.safe_dump({**plan.plain(), **(more or {})}, sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml({**plan.plain(), **(more or {})})
 
 
 def _beside(plan: Plan, path: Path) -> Plan:

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from preceptor.api import decoder
+from preceptor.api.completion import decoder
 from preceptor.data.catalog import Catalog
 from preceptor.runs.create import Data, command_line
 from preceptor.runs.marks import NOT_EVIDENCE

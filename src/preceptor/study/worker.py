@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from filelock import FileLock
 
-from preceptor.api import carry_on
+from preceptor.api.completion import carry_on
 from preceptor.recipes.resolve import validate
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run

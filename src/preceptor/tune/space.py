@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preceptor.recipes.resolve import parse_override
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.plain_yaml import load_yaml
 
 KINDS = {
     "log": "log(a,b): numbers from a to b, evenly over their logarithms",
@@ -79,7 +79,7 @@ def _dimension(key: str, kind: str, inside: str) -> Dimension:
             f"{said}: there is no {kind}.{did_you_mean(kind, KINDS)}", expected="; ".join(KINDS.values())
         )
     try:
-        values = tuple(parse_override(f"{key}=[{inside}]")[1])  # as overrides are read: 1e-3 is a number
+        values = tuple(load_yaml(f"[{inside}]", key))  # as recipes are read: 1e-3 is a number
     except PreceptorError:
         raise PreceptorError(f"{said}: cannot be read", expected=KINDS[kind]) from None
     if kind == "choice":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preceptor.api import decoder
+from preceptor.api.completion import decoder
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.create import prepare, stage_recipe

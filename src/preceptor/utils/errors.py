@@ -1,4 +1,4 @@
-"""The one kind of error a user is meant to read."""
+"""The one kind of error, and of warning, that a user is meant to read."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class PreceptorError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:  # keeps the three parts across process borders
         return _rebuild, (type(self), self.what, self.expected, self.remedy)
+
+
+class PreceptorWarning(UserWarning):
+    """Something that a user should know and that does not stop the work; the command line prints it as a note."""
 
 
 def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:

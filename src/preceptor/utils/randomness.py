@@ -6,8 +6,10 @@ So a run that was killed and resumed draws what it would have drawn, without any
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_of(*address: int | str) -> int:
@@ -18,4 +20,6 @@ def seed_of(*address: int | str) -> int:
 
 def generator(*address: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A fresh generator for one address, as in ``generator(seed, epoch, step, "views/student")``."""
+    import torch  # here: readers draw seeds, and are asked for before torch is needed
+
     return torch.Generator(device=device).manual_seed(seed_of(*address))

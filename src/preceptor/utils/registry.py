@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.imports import import_inherited
 
 T = TypeVar("T")
 
@@ -15,7 +16,7 @@ class Registry(Generic[T]):
     """Names to things. Our own are registered on import of ``home``; plug-ins through an entry point group.
 
     A plug-in package declares, in its ``pyproject.toml``, an entry point in ``group`` that names a module; importing
-    the module runs its decorators, and that is all there is to it.
+    the module runs its decorators, and that is all there is to it. A single file is imported with ``--import FILE``.
 
     Args:
         kind: what one entry is called in messages, such as ``loss``.
@@ -57,3 +58,4 @@ class Registry(Generic[T]):
         self._load()
         for point in entry_points(group=self.group):
             point.load()
+        import_inherited()

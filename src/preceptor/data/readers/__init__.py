@@ -85,15 +85,23 @@ class ReaderSpec:
         """
         return {key: self._converted(key, value) for key, value in options.items()}
 
-    def _converted(self, key: str, value: object) -> Any:
+    def type_of(self, key: str) -> Any:
+        """The type of an option.
+
+        Raises:
+            PreceptorError: the reader has no such option.
+        """
         if key not in self.options:
             takes = f"one of {', '.join(sorted([*self.options, GROUPS_OPTION]))}"
             raise PreceptorError(
                 f"data.{key}: the reader {self.name!r} has no such option.{did_you_mean(key, self.options)}",
                 expected=takes,
             )
+        return self.options[key]
+
+    def _converted(self, key: str, value: object) -> Any:
         try:
-            return TypeAdapter(self.options[key], config=_LENIENT).validate_python(value)
+            return TypeAdapter(self.type_of(key), config=_LENIENT).validate_python(value)
         except ValidationError as error:
             reason = ", or: ".join(part["msg"] for part in error.errors())  # one for each type that it could be
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None

@@ -1,0 +1,76 @@
+"""``export``: a network of a finished run as a folder of ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import refuse_unwritable
+from preceptor.utils.imports import import_files
+
+if TYPE_CHECKING:
+    from preceptor.deploy.manifest import Manifest
+
+
+def export(
+    run: PathLike,
+    *,
+    out: PathLike,
+    network: str = "student",
+    int8: bool = False,
+    bound: float = 0.5,
+    class_names: Iterable[str] | Mapping[str, str] = (),
+    cache: PathLike | None = None,
+    overwrite: bool = False,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+) -> Manifest:
+    """Export a trained network or ensemble: ``model.onnx``, ``network.onnx`` and ``export.json``.
+
+    Args:
+        run: a finished run's folder.
+        out: the folder to write, new or empty.
+        network: which network or ensemble of the run.
+        int8: whether to write 8-bit models too, unless they lose more than ``bound``.
+        bound: points (of 100) of the headline metric that int8 may lose on the test part.
+        class_names: class code → full words (or ``CODE=full words`` texts), where the data set's own are not known.
+        cache: where decoded images are kept.
+        overwrite: whether ``out`` may hold an older export, which is replaced.
+        imports: Python files that register what the run needs.
+        progress: whether to show progress; in a terminal or notebook unless given.
+
+    Returns:
+        The contents of ``export.json``.
+
+    Raises:
+        PreceptorError: an unfinished run, no such network, a folder that holds something else, or a package that is
+            missing.
+    """
+    import_files(imports)
+    shown, folder = shows_progress(progress), Path(out).expanduser()
+    names = dict(class_names) if isinstance(class_names, Mapping) else dict(map(_class_name, class_names))
+    refuse_unwritable(folder)
+    announce(f"exporting {network} of {run}", shown)
+    from preceptor.deploy.export.write import export as write_export
+
+    return write_export(
+        Path(run).expanduser(),
+        out=folder,
+        network=network,
+        int8=int8,
+        bound=bound / 100,
+        class_names=names,
+        cache=optional_path(cache),
+        overwrite=overwrite,
+        progress=lambda text: announce(f"{text} …", shown),
+    )
+
+
+def _class_name(text: str) -> tuple[str, str]:
+    code, separator, name = text.partition("=")
+    if not separator or not code or not name:
+        raise PreceptorError(f"--class-name {text}", expected="CODE=full words, as in mel=melanoma")
+    return code, name

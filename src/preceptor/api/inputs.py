@@ -1,0 +1,81 @@
+"""What callers may give in several forms, brought into one: paths, overrides, ids to leave out, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from preceptor.recipes.overrides import split_overrides
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.text_files import read_ids
+
+PathLike = str | Path
+#: ``key=value`` texts as on the command line, or keys with their values; ``data.key`` are options of the reader.
+OverridesLike = Iterable[str] | Mapping[str, Any]
+#: Ids, or the path of a text file with one id a line.
+ExcludeLike = Iterable[str] | PathLike
+
+
+def optional_path(path: PathLike | None) -> Path | None:
+    """The path with ``~`` expanded, or None."""
+    return None if path is None else Path(path).expanduser()
+
+
+def excluded_ids(exclude: ExcludeLike) -> tuple[str, ...]:
+    """Ids to leave out: as given, or read from the file at that path.
+
+    Raises:
+        PreceptorError: no such file, or one that is not text.
+    """
+    return read_ids(Path(exclude).expanduser()) if isinstance(exclude, str | Path) else tuple(exclude)
+
+
+def reader_options(overrides: OverridesLike, reader: str | None) -> dict[str, Any]:
+    """Overrides of a command that sets nothing but options of a reader.
+
+    Raises:
+        PreceptorError: an override that is not ``data.key=value``, or one without a reader.
+    """
+    settings, options = split_overrides(overrides, reader)
+    if settings:
+        raise PreceptorError(
+            f"{next(iter(settings))!r} cannot be set here", expected="options of the reader, data.key=value"
+        )
+    return options
+
+
+def shows_progress(progress: bool | None) -> bool:
+    """Whether to show progress: as asked for, or else in a terminal or notebook."""
+    return progress if progress is not None else sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def announce(text: str, progress: bool) -> None:
+    """Print what is about to be done, before what takes long (importing torch, reading a large folder)."""
+    if progress:
+        print(text, flush=True)
+
+
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Context manager for work that can be continued: adds ``how`` to a KeyboardInterrupt as its note."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if not getattr(interrupt, "__notes__", None):  # an inner one knows better
+            interrupt.add_note(how)
+        raise
+
+
+@contextmanager
+def counting(what: str, total: int, progress: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal for ``total`` things; yields the function that moves it by some. Needs no torch."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console()
+    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda done: bars.advance(task, done)

@@ -1,0 +1,149 @@
+"""``load`` and ``predict``: a finished network, and its predictions for image files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from preceptor.api.inputs import PathLike, announce, counting, optional_path, shows_progress
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import MASK_MARK, has_mark, refuse_foreign, refuse_unwritable, write_output
+from preceptor.utils.imports import import_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from preceptor.deploy.predict import Predictor
+    from preceptor.networks.kinds import Network
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of one network.
+
+    Attributes:
+        table: one row a readable image: ``file``, then of a classifier ``predicted`` and ``p_<class>``, of a segmenter
+            ``mask`` (a file below ``out``) and the share of pixels of each foreground class.
+        unreadable: image files that could not be read → why.
+        out: the CSV, or the folder of masks, that was written.
+        masks: whether they are masks.
+    """
+
+    table: pd.DataFrame
+    unreadable: dict[Path, str]
+    out: Path | None
+    masks: bool
+
+
+def load(run: PathLike, network: str | None = None) -> Network:
+    """A finished run's network in evaluation mode: images (B, 3, S, S) in [0, 1] to ``NetworkOutput``.
+
+    Args:
+        run: a run's folder, or one of its ``.safetensors`` files.
+        network: which one; the run's student, or its only network, unless given.
+
+    Raises:
+        PreceptorError: no finished run, or no network of that name.
+    """
+    from preceptor.runs.load_networks import load_named
+
+    return load_named(Path(run).expanduser(), network, choose="network={!r}")
+
+
+def predict(
+    model: PathLike,
+    images: PathLike | Iterable[PathLike],
+    *,
+    network: str | None = None,
+    out: PathLike | None = None,
+    precision: Literal["float", "int8"] = "float",
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+) -> Predictions:
+    """Predict the class of image files, or draw their masks where the network is a segmenter.
+
+    Args:
+        model: a run's folder, one of its ``.safetensors`` files, or an export.
+        images: image files, or folders of them.
+        network: which network of the run; its student, or its only one, unless given.
+        out: a CSV file to write; of a segmenter the folder of its masks, which it needs.
+        precision: which model of an export.
+        imports: Python files that register what the run needs.
+        progress: whether to show progress; in a terminal or notebook unless given.
+
+    Raises:
+        PreceptorError: no such run, network or image, or an ``out`` that this command would not have written.
+    """
+    from preceptor.deploy.predict import image_files
+
+    import_files(imports)
+    shown, place = shows_progress(progress), optional_path(out)
+    paths = [images] if isinstance(images, str | Path) else images
+    files = image_files([Path(path).expanduser() for path in paths])
+    if place is not None and place.suffix:
+        refuse_foreign(place, [b"file,predicted,"])
+    elif place is not None:
+        _refuse_foreign_masks(place, files)
+    announce(f"predicting {len(files)} image files", shown)
+    from preceptor.deploy.predict import predict_files, write_masks
+
+    predictor = _predictor(Path(model).expanduser(), network, precision)
+    if predictor.draws_masks and (place is None or (place.suffix and not place.is_dir())):
+        raise PreceptorError(
+            "--out: this network draws masks, which need a folder" if place is None else f"--out {place}: is no folder",
+            expected="--out FOLDER",
+        )
+    with counting("predicting", len(files), shown) as move:
+        if predictor.draws_masks and place is not None:
+            table, unreadable = write_masks(predictor, files, place, progress=move)
+        else:
+            table, unreadable = predict_files(predictor, files, progress=move)
+    if place is not None and not predictor.draws_masks:
+        write_output(place, table.to_csv(index=False, float_format="%.6f"))
+    return Predictions(table, unreadable, place, predictor.draws_masks)
+
+
+def _predictor(model: Path, network: str | None, precision: Literal["float", "int8"]) -> Predictor:
+    """What predicts: an export without torch, else the network in PyTorch."""
+    from preceptor.deploy.manifest import is_export
+
+    if is_export(model):
+        from preceptor.deploy.onnx_model import OnnxModel
+
+        return OnnxModel(model, precision)
+    if precision != "float":
+        raise PreceptorError(
+            f"--precision {precision}: {model} is not an export", expected="a folder that preceptor export wrote"
+        )
+    from preceptor.deploy.torch_predictor import TorchPredictor
+    from preceptor.evaluation.evaluate import best_device
+    from preceptor.runs.load_networks import load_named
+
+    return TorchPredictor(load_named(model, network, choose="--network {}").to(best_device()))
+
+
+def _refuse_foreign_masks(folder: Path, files: list[Path]) -> None:
+    """Raise if a mask would stand beside the images, or replace a file that is not a mask of an earlier prediction."""
+    refuse_unwritable(folder)
+    for file in files:
+        if folder.exists() and folder.resolve() in file.resolve().parents:
+            raise PreceptorError(
+                f"--out {folder}: holds the image {file}", expected="a folder of its own for the masks"
+            )
+    listed = folder / "masks.csv"
+    own: set[str] = set()
+    if listed.exists():
+        refuse_foreign(listed, [b"file,mask,"])
+        with listed.open(encoding="utf-8", newline="") as lines:
+            own = {row["mask"] for row in csv.DictReader(lines)}
+    for file in files:
+        mask = folder / f"{file.stem}.png"
+        if mask.exists() and mask.name not in own and not has_mark(mask, [MASK_MARK]):
+            raise PreceptorError(
+                f"--out {folder}: holds {mask.name}, which is no mask of an earlier prediction",
+                expected="a folder that is new, or holds earlier masks",
+                remedy="name another folder",
+            )

@@ -1,0 +1,218 @@
+"""``study``: methods × folds × seeds in one table, and the parts of it that the command line shows one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preceptor.api.inputs import (
+    ExcludeLike,
+    OverridesLike,
+    PathLike,
+    announce,
+    excluded_ids,
+    optional_path,
+    resumable,
+    shows_progress,
+)
+from preceptor.recipes.overrides import split_overrides
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.imports import import_files
+
+if TYPE_CHECKING:
+    from preceptor.study.engines import Engine
+    from preceptor.study.scheduler import Study
+    from preceptor.study.worker import Outcome
+
+Watch = Callable[["Study", "Engine", "list[Outcome]"], None]
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that has been checked and laid out, of which nothing has been trained by this call.
+
+    Attributes:
+        study: the study in its folder.
+        workers: cells at once.
+        threads: CPU threads of each.
+        engine: makes the engine.
+        cache: where decoded images are kept.
+    """
+
+    study: Study
+    workers: int
+    threads: int
+    engine: Callable[[], Engine]
+    cache: Path | None
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """The report of a study's finished cells.
+
+    Attributes:
+        page: the page, or None where no cell is finished.
+        no_gallery: why it has no Grad-CAM gallery, or an empty string.
+        unread: finished cells that are not in it, since their runs' files are damaged → why.
+    """
+
+    page: Path | None
+    no_gallery: str = ""
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+def study(
+    plan: str,
+    overrides: OverridesLike = (),
+    *,
+    data: str | None = None,
+    root: PathLike | None = None,
+    out: PathLike | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    quick: bool = False,
+    dry_run: bool = False,
+    exclude: ExcludeLike = (),
+    cache: PathLike | None = None,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+) -> Study:
+    """Run the cells of a plan that are not finished yet, and write the study's report.
+
+    Args:
+        plan: a shipped plan's name, or a YAML file.
+        overrides: ``key=value`` for all rows, the plan's own ``folds``, ``seeds``, ``threads``, ``devices``,
+            ``baseline``, and options of the reader (``data.key=value``).
+        data: another reader than the plan's.
+        root: the data set's folder (or table).
+        out: the study's folder; ``studies/PLAN`` unless given.
+        workers: cells at once; as many as the machine bears unless given.
+        engine: ``local`` (processes of this machine) or ``ray``.
+        address: of a Ray cluster; Ray is started here unless given.
+        quick: the plan's small form: a trial, not evidence.
+        dry_run: lay the study out and train nothing.
+        exclude: ids to leave out, or a file with one a line.
+        cache: where decoded images are kept.
+        imports: Python files that register what the plan names.
+        progress: whether to show progress; in a terminal or notebook unless given.
+
+    Raises:
+        PreceptorError: a wrong plan, override, option or data set, before anything is trained.
+    """
+    prepared = prepare_study(
+        plan,
+        overrides,
+        data=data,
+        root=root,
+        out=out,
+        workers=workers,
+        engine=engine,
+        address=address,
+        quick=quick,
+        exclude=exclude,
+        cache=cache,
+        imports=imports,
+        progress=progress,
+    )
+    if not dry_run:
+        run_study(prepared, progress=progress)
+        report_study(prepared.study)
+    return prepared.study
+
+
+def prepare_study(
+    plan: str,
+    overrides: OverridesLike = (),
+    *,
+    data: str | None = None,
+    root: PathLike | None = None,
+    out: PathLike | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    quick: bool = False,
+    exclude: ExcludeLike = (),
+    cache: PathLike | None = None,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+) -> PreparedStudy:
+    """Check a plan and lay out its cells; the arguments are those of :func:`study`."""
+    import_files(imports)
+    if engine not in ("local", "ray"):
+        raise PreceptorError(f"--engine {engine}: no such engine", expected="local or ray")
+    if address is not None and engine != "ray":
+        raise PreceptorError(f"--address {address}: belongs to --engine ray")
+    from preceptor.study.plan import read_plan
+
+    asked = read_plan(plan)
+    settings, options = split_overrides(overrides, data or asked.data.reader)
+    ids = excluded_ids(exclude)
+    announce(f"reading {plan} and its data", shows_progress(progress))
+    from preceptor.study.engines.local import LocalEngine, bearable, cores
+    from preceptor.study.overrides import CommandLine, resolve_plan
+    from preceptor.study.scheduler import open_study
+    from preceptor.study.state import threads_before
+
+    settled = resolve_plan(asked, CommandLine(quick, data, optional_path(root), options, ids, settings))
+    folder = optional_path(out) or Path("studies") / (settled.name + ("-quick" if settled.is_quick else ""))
+    opened = open_study(settled, folder)
+    threads = threads_before(opened.folder, settled)
+    if engine == "ray":  # whose cores are not this machine's: one thread a cell unless the plan gives a number
+        at_once, each = workers or 1, threads or 1
+    else:
+        at_once = workers or bearable(len(opened.matrix.jobs), threads, settled.devices)
+        each = threads or max(1, cores() // at_once)
+
+    def local() -> Engine:
+        return LocalEngine(at_once, each, settled.devices)
+
+    def on_ray() -> Engine:
+        from preceptor.study.engines.ray import RayEngine
+
+        return RayEngine(address, workers, each, settled.devices)
+
+    return PreparedStudy(opened, at_once, each, on_ray if engine == "ray" else local, optional_path(cache))
+
+
+def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:
+    """Run the cells that are not finished; ``watch`` is called once a second with the study and what just ended."""
+    from preceptor.study.scheduler import conduct
+
+    with resumable("the same command goes on from the last finished epochs"):
+        conduct(
+            prepared.study,
+            prepared.engine,
+            prepared.threads,
+            cache=prepared.cache,
+            quiet=not shows_progress(progress),
+            watch=watch,
+        )
+
+
+def report_study(opened: Study) -> StudyReport:
+    """Write the report of what is finished, with a Grad-CAM gallery where one can be made."""
+    if not opened.count("done"):
+        return StudyReport(None)
+    import preceptor.report.study_gallery as gallery
+    from preceptor.report.study_report import write_report_of
+    from preceptor.report.study_results import read_study
+
+    no_gallery = ""
+    try:
+        gallery.write_study_gallery(opened.folder)
+    except Exception as error:  # the report stands without a gallery
+        no_gallery = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
+    results = read_study(opened.folder)
+    page = write_report_of(results)
+    return StudyReport(page, no_gallery, _unread(opened, results))
+
+
+def _unread(opened: Study, results: Any) -> dict[str, str]:
+    """Cells that are done, but that the report counts as failed → why."""
+    errors = {(cell.row, cell.fold, cell.seed): cell.error for cell in results.of("failed")}
+    done = [cell for cell in opened.matrix.cells if opened.outcome(cell).state == "done"]
+    keys = {(cell.row.name, cell.fold, cell.seed) for cell in done}
+    return {f"{row}, fold {fold}, seed {seed}": errors[row, fold, seed] for row, fold, seed in keys & errors.keys()}

@@ -1,0 +1,110 @@
+"""``tune``: a search for loss weights and other settings on the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preceptor.api.inputs import (
+    ExcludeLike,
+    PathLike,
+    announce,
+    excluded_ids,
+    optional_path,
+    resumable,
+    shows_progress,
+)
+from preceptor.recipes.overrides import split_overrides
+from preceptor.utils.imports import import_files
+
+if TYPE_CHECKING:
+    from preceptor.tune.record import Search, Trial
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """A search and its trials.
+
+    Attributes:
+        search: what was searched, and where.
+        trials: all trials, the best first.
+        best: the YAML file of the best recipe.
+        table: the CSV of all trials.
+    """
+
+    search: Search
+    trials: list[Trial]
+    best: Path
+    table: Path
+
+
+def tune(
+    recipe: str,
+    overrides: Iterable[str] = (),
+    *,
+    data: str,
+    root: PathLike | None = None,
+    trials: int = 20,
+    fold: int = 0,
+    seed: int | None = None,
+    out: PathLike | None = None,
+    task: str | None = None,
+    devices: int = 1,
+    exclude: ExcludeLike = (),
+    cache: PathLike | None = None,
+    imports: Iterable[PathLike] = (),
+    progress: bool | None = None,
+    say: Callable[[str], None] | None = None,
+) -> TuningResult:
+    """Search for settings on the validation part; the test part is not read. The same call again continues.
+
+    Args:
+        recipe: a recipe's name, or a YAML file.
+        overrides: what to search (``objectives.kl.weight=log(0.01,10)``, ``key=uniform(a,b)``, ``key=int(a,b)``,
+            ``key=choice(a,b,c)``), and ``key=value`` as for :func:`preceptor.train`.
+        data: a reader's name.
+        root: the data set's folder (or table).
+        trials: how many in all, those of earlier calls counted.
+        fold: the fold whose test part is never read.
+        seed: of the search and of every trial.
+        out: the search's folder; ``tunes/DATA/RECIPE`` unless given.
+        task: ``classification`` or ``segmentation``, for recipes of both.
+        devices: processes (GPUs, where there are some).
+        exclude: ids to leave out, or a file with one a line.
+        cache: where decoded images are kept.
+        imports: Python files that register what the recipe names.
+        progress: whether to show progress; in a terminal or notebook unless given.
+        say: called with a line on each trial; it is printed unless given.
+
+    Raises:
+        PreceptorError: wrong keys or ranges, before anything is trained; a folder of another search.
+    """
+    import_files(imports)
+    from preceptor.tune.space import split_space
+
+    space, rest = split_space(list(overrides))
+    settings, options = split_overrides(rest, data)
+    settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
+    ids, shown = excluded_ids(exclude), shows_progress(progress)
+    announce(f"reading {root or data}", shown)
+    from preceptor.runs.data import Data
+    from preceptor.tune.record import BEST, TABLE, Search
+    from preceptor.tune.search import tune as run_search
+
+    folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
+    search = Search(
+        recipe,
+        settings,
+        space,
+        Data(data, optional_path(root), options, ids, fold),
+        folder,
+        seed or 0,
+        devices,
+        optional_path(cache),
+        say=say or (lambda text: announce(text, shown)),
+    )
+    with resumable("the same command goes on from the last finished epochs"):
+        ranked = run_search(search, trials)
+    return TuningResult(search, ranked, folder / BEST, folder / TABLE)

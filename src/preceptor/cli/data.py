@@ -1,0 +1,53 @@
+"""``preceptor data check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from preceptor.cli.options import READERS, Cache, Exclude, Imports, ReaderOptions
+
+app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``check`` a command of its own while it is the only one."""
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(metavar="READER", help=f"Reader: {READERS}.")],
+    root: Annotated[Path | None, typer.Argument(help="The data set's folder (or table).")] = None,
+    overrides: ReaderOptions = None,
+    exclude: Exclude = None,
+    preview: Annotated[Path | None, typer.Option("--preview", help="Write a contact sheet of views (PNG).")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", help="View policies to show; all unless given.")
+    ] = None,
+    image_size: Annotated[int, typer.Option("--image-size", min=1, help="Side of the previewed views, px.")] = 112,
+    cache: Cache = None,
+    imports: Imports = None,
+) -> None:
+    """Layout, counts per class, unreadable files, groups."""
+    from preceptor.api.data_sets import check_data
+    from preceptor.cli.console import print_data_report
+
+    print_data_report(
+        check_data(
+            data,
+            root,
+            overrides or (),
+            exclude=exclude or (),
+            preview=preview,
+            policy=policy or (),
+            image_size=image_size,
+            cache=cache,
+            imports=imports or (),
+            progress=True,
+        )
+    )
+    if preview is not None:
+        print(f"preview: {preview}")

@@ -1,0 +1,124 @@
+"""Commands on finished runs: ``evaluate``, ``predict``, ``report``, ``explain`` and ``profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from preceptor.cli.options import Cache, Exclude, Imports, ReaderOptions, Root
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    overrides: ReaderOptions = None,
+    part: Annotated[str, typer.Option(help="Which part of the run's own data: test or validation.")] = "test",
+    data: Annotated[str | None, typer.Option("--data", help="Other data instead: a reader's name.")] = None,
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,
+    exclude: Exclude = None,
+    cache: Cache = None,
+    imports: Imports = None,
+) -> None:
+    """Measure a finished run's networks again, on its own data or on other data with the same classes."""
+    import preceptor
+    from preceptor.cli.console import print_evaluation
+
+    result = preceptor.evaluate(
+        run,
+        part=part,
+        data=data,
+        root=root,
+        overrides=overrides or (),
+        out=out,
+        exclude=exclude or (),
+        cache=cache,
+        imports=imports or (),
+        progress=True,
+    )
+    print_evaluation(result)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A run's folder, one of its .safetensors files, or an export.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them (searched with sub-folders).")],
+    network: Annotated[
+        str | None, typer.Option(help="Which network of the run; its student, or its only one, unless given.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Classifier: the CSV to write, or standard output unless given. Segmenter: the folder of its masks."
+        ),
+    ] = None,
+    precision: Annotated[Literal["float", "int8"], typer.Option(help="Which model of an export.")] = "float",
+    imports: Imports = None,
+) -> None:
+    """Class probabilities for image files, or their masks where the network is a segmenter."""
+    import preceptor
+    from preceptor.cli.console import print_predictions
+
+    print_predictions(
+        preceptor.predict(
+            model,
+            images,
+            network=network,
+            out=out,
+            precision=precision,
+            imports=imports or (),
+            progress=out is not None,
+        )
+    )
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    imports: Imports = None,
+) -> None:
+    """One self-contained page on one or several runs."""
+    import preceptor
+
+    print(f"report: {preceptor.report(runs, out=out, imports=imports or (), progress=True)}")
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="The finished run of a distilled student.")],
+    alone: Annotated[
+        Path | None, typer.Option(help="The run of the student alone; looked for beside RUN unless given.")
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="Which network of RUN is the student.")] = None,
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class, at most.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN unless given.")] = None,
+    imports: Imports = None,
+) -> None:
+    """Where teacher, student alone and distilled student look (Grad-CAM), on images that distillation mended."""
+    import preceptor
+
+    gallery = preceptor.explain(
+        run, alone=alone, network=network, per_class=per_class, out=out, imports=imports or (), progress=True
+    )
+    print("\n".join(gallery.story))
+    print(f"gallery: {(out or run) / 'explain'}.html and .png; a report on {run} shows it too")
+
+
+def profile(
+    models: Annotated[list[Path], typer.Argument(help="Finished runs, or .safetensors files.")],
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Images in a pass; 1 and 32.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes (fewer where they take long).")] = 100,
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table here.")] = None,
+    imports: Imports = None,
+) -> None:
+    """Parameters, file size, FLOPs and latency of networks, on this machine."""
+    import preceptor
+    from preceptor.cli.console import print_profiles
+
+    profiles = preceptor.profile(
+        models, batch=batch or (1, 32), repeats=repeats, json=json, csv=csv, imports=imports or (), progress=True
+    )
+    print_profiles(profiles)
+    for path in (json, csv):
+        if path is not None:
+            print(f"written: {path}")

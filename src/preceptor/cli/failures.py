@@ -1,0 +1,153 @@
+"""How a command ends that does not succeed: one message, and the traceback in a log file where none was expected."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
+
+#: Set to 1, tracebacks are shown.
+DEBUG = "PRECEPTOR_DEBUG"
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer has no public name for it
+
+
+class Commands(TyperGroup):
+    """The commands. An interruption, and an option that is a setting of a recipe, are answered in our own words."""
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as interrupt:  # here, since typer ends the process without a word
+            raise SystemExit(_interrupted(interrupt)) from None
+        except _UsageError as error:
+            raise _with_hint(error) from None
+
+
+def run(app: typer.Typer) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 2 refused with one message, 130 interrupted, 1 anything else.
+    """
+    _survive_odd_names()
+    warnings.showwarning = _note(warnings.showwarning)
+    try:
+        app()
+    except PreceptorError as error:
+        _end(str(error), 2)
+    except KeyboardInterrupt as interrupt:
+        sys.exit(_interrupted(interrupt))
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        _end(_in_words(error), 1)
+
+
+def _end(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    print("\n".join(["stopped", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
+    return 130
+
+
+def _in_words(error: Exception) -> str:
+    """An unexpected error in a line or two, its traceback written to a log file."""
+    log = f"details: {_log(error)}; with {DEBUG}=1 they are shown here"
+    if _out_of_memory(error):
+        return str(
+            PreceptorError(
+                f"out of memory ({_first_line(error)})",
+                remedy=f"set a smaller batch_size or image_size, or end other programs; {log}",
+            )
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename2 or error.filename
+        named = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes | os.PathLike) else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = f"make room on the disk, or write elsewhere; {log}" if full else log
+        return str(PreceptorError(f"{named}{error.strerror}", remedy=remedy))
+    return str(PreceptorError(f"unexpected {type(error).__name__}: {_first_line(error)}", remedy=f"report it; {log}"))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]
+
+
+def _log(error: Exception) -> str:
+    """The path of a file with the traceback, in the user's log folder or else among temporary files."""
+    from platformdirs import user_log_path
+
+    text = f"{sys.argv}\n{''.join(traceback.format_exception(error))}"
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    for folder in (user_log_path("preceptor"), Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return str(folder / name)
+    return "nowhere (no folder can be written to)"
+
+
+def _survive_odd_names() -> None:
+    """File names need not be UTF-8, and terminals need not show it: print what cannot be printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _note(show: Any) -> Any:
+    """``warnings.showwarning`` that prints our own warnings as notes."""
+
+    def shown(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, PreceptorWarning):
+            print(f"note: {message}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **more)
+
+    return shown
+
+
+def _with_hint(error: Exception) -> Exception:
+    """``--epochs 3``, where ``epochs`` is a setting: how it is written."""
+    option = str(getattr(error, "option_name", "")).lstrip("-").partition("=")[0]
+    if not option or type(error).__name__ != "NoSuchOption":
+        return error
+    from preceptor.recipes.overrides import is_setting
+
+    key = option if option.startswith("data.") or is_setting(option) else option.replace("-", "_")
+    if not (key.startswith("data.") or is_setting(key)):
+        return error
+    return PreceptorError(f"there is no option --{option}", expected=f"write {key}={_value_after(option)}")
+
+
+def _value_after(option: str) -> str:
+    for word, following in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        if word.startswith(f"--{option}="):
+            return word.partition("=")[2]
+        if word == f"--{option}" and following and not following.startswith("-"):
+            return following
+    return "VALUE"

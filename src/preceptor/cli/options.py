@@ -1,0 +1,33 @@
+"""Options and arguments that several commands share, with their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+READERS = "aptos2019, folder, ham10000, histopathologic, isic2019, lgg, phantom, table, or one of a plug-in"
+
+RecipeName = Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")]
+ReaderName = Annotated[str, typer.Option("--data", help=f"Reader: {READERS}.")]
+OtherReader = Annotated[str | None, typer.Option("--data", help="Another reader than the plan's.")]
+Root = Annotated[Path | None, typer.Option("--root", help="The data set's folder (or table).")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As in epochs=30 or data.label=dx.")]
+ReaderOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="data.KEY=VALUE", help="Options of the reader, data.key=value.")
+]
+Fold = Annotated[int, typer.Option("--fold", min=0, help="Which fold is the test part.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of weights, order and views.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="classification (of images) or segmentation (masks).")]
+Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one a line.")]
+Cache = Annotated[Path | None, typer.Option("--cache", help="Where decoded images are kept.")]
+Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Processes (one GPU each).")]
+Imports = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE",
+        help="Python file that registers a loss, recipe, reader, metric or task.",
+    ),
+]
