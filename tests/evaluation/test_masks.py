@@ -191,7 +191,7 @@ def test_cases_are_chosen_by_the_mean_over_networks() -> None:
         Case("b", "median"),
         Case("c", "worst"),
         Case("d", "small"),
-        Case("f", "false alarm"),
+        Case("f", "false positive"),
     ]
 
 

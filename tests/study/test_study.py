@@ -20,13 +20,14 @@ from rich.console import Console
 
 from fake_run import write_fake_run
 from preceptor import train
-from preceptor.cli.study_console import estimate, matrix_table, result_table
+from preceptor.cli.study_console import describe, matrix_table, result_table
 from preceptor.runs.create import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
-from preceptor.study import estimate as timing
+from preceptor.study import timing
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
+from preceptor.study.estimate import remaining
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import to_yaml
 from preceptor.study.scheduler import Study, conduct, open_study
@@ -100,7 +101,7 @@ def test_each_run_once(once: tuple[Path, InThisProcess], phantom_root: Path) -> 
     assert [cell["run"].rsplit("-", 1)[0] for cell in table(out)] == [
         "cells/alone-fold0-seed0", "cells/KD-fold0-seed0"
     ]  # fmt: skip
-    assert (study.count("done"), estimate(study).said(2)) == (2, "nothing is left to do")
+    assert (study.count("done"), describe(remaining(study), 2)) == (2, "nothing is left to do")
     assert yaml.safe_load((out / "study.yaml").read_text())["threads"] == 1
     rendered = result_table(study)
     assert [column.header for column in rendered.columns] == ["row", "network", "cells", "ACC"]
@@ -324,6 +325,6 @@ def test_command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     said = capsys.readouterr().out
     assert "4 cells, 0 done; 6 runs in all, 2 of them shared" in said
     assert re.search(
-        r"left: about .* of work.* \(from 3 timed steps of each recipe on this machine, one at a time", said
+        r"left: about .* of work.* \(from a few timed steps of each recipe on this machine, one at a time", said
     )
     assert not out.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from preceptor.study import estimate
+from preceptor.study import timing
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study
 from small_study import SETTINGS, plan
@@ -18,16 +18,16 @@ def test_an_epoch_is_as_long_as_what_it_draws(
     how: str, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where an image takes a second of training, and looks take no time."""
-    monkeypatch.setattr(estimate, "_pace", lambda *_: (1.0, 0.0))
+    monkeypatch.setattr(timing, "_pace", lambda *_: (1.0, 0.0))
 
     def seconds(resample: str) -> tuple[float, np.ndarray]:
         rows = [{"name": "alone", "recipe": "student"}]
         asked = plan(rows=rows, set={**SETTINGS, "epochs": 3, "resample": resample})
         study = open_study(resolve_plan(asked, CommandLine(root=phantom_root)), tmp_path / "study")
         (job,) = study.matrix.jobs.values()
-        split = estimate.split_of(study.catalog, job.recipe, job.fold)
+        split = timing.split_of(study.catalog, job.recipe, job.fold)
         train = split.loc[split["part"] == "train", "label"]
-        (found,) = estimate.time_jobs([job], study.catalog, 1).values()
+        (found,) = timing.time_jobs([job], study.catalog, 1).values()
         return found, train.value_counts().to_numpy()
 
     plain, counts = seconds("none")

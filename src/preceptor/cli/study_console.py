@@ -1,11 +1,8 @@
-"""What a study shows of itself: the matrix before, a live table (or plain lines) meanwhile, figures afterwards."""
+"""Print a study: its matrix before, a live table (or plain lines) meanwhile, its results afterwards."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,76 +11,27 @@ from rich.table import Table
 from rich.text import Text
 
 from preceptor.evaluation.statistics import spread
-from preceptor.report.formatting import duration, listed, mean_std, ratio
+from preceptor.report.formatting import counted, duration, listed, mean_std, ratio
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
-from preceptor.study.estimate import STEPS, time_jobs
+from preceptor.study.estimate import Remaining, remaining
 from preceptor.study.matrix import Cell, Job
 from preceptor.study.scheduler import Study, tried_again
-from preceptor.study.worker import Outcome, epochs_done, seconds_so_far
+from preceptor.study.timing import time_jobs
+from preceptor.study.worker import Outcome, epochs_done
 
-TIMED = f"{STEPS} timed steps of each recipe on this machine, one at a time"
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
 _MOST = 5  # errors below the live table, which must fit on a screen
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """How much work is left.
-
-    Attributes:
-        seconds: of what can be estimated, one after another.
-        unknown: jobs of which nothing is known yet.
-        grounds: what it rests on, in words.
-    """
-
-    seconds: float
-    unknown: int
-    grounds: str
-
-    def said(self, workers: int) -> str:
-        if not self.seconds:
-            return "unknown until the first cell is done" if self.unknown else "nothing is left to do"
-        shared = f", {duration(self.seconds / workers)} with {workers} workers" if workers > 1 else ""
-        rest = f"; besides, {self.unknown} runs of unknown length" if self.unknown else ""
-        return f"about {duration(self.seconds)} of work{shared} ({self.grounds}){rest}"
-
-
-def estimate(study: Study, timed: Mapping[str, float] | None = None) -> Estimate:
-    """Of each job that is left: the mean of finished ones of its row, else its own epochs so far, else other rows',
-    else what was ``timed`` (identity → seconds)."""
-    finished: dict[str, list[float]] = {}
-    for key, job in study.matrix.jobs.items():
-        if study.outcomes[key].state == "done":
-            finished.setdefault(_kind(study, job), []).append(study.outcomes[key].seconds)
-    seconds, unknown, grounds = 0.0, 0, set()
-    for key, job in study.matrix.jobs.items():
-        if study.outcomes[key].state != "pending":
-            continue
-        path, alike = study.matrix.paths[key], finished.get(_kind(study, job))
-        done = epochs_done(path)
-        if alike:
-            seconds += max(0.0, statistics.fmean(alike) - seconds_so_far(path))
-            grounds.add("finished cells of the same rows")
-        elif done:
-            seconds += seconds_so_far(path) / done * max(0, job.recipe.epochs - done)
-            grounds.add("epochs so far")
-        elif finished:
-            seconds += statistics.fmean(one for some in finished.values() for one in some)
-            grounds.add("finished cells of other rows")
-        elif timed and key in timed:
-            seconds += timed[key]
-            grounds.add(TIMED)
-        else:
-            unknown += 1
-    return Estimate(seconds, unknown, "from " + " and ".join(sorted(grounds)))
-
-
-def _kind(study: Study, job: Job) -> str:
-    """Jobs of one kind take about as long: those of a row, or of a shared recipe."""
-    rows = [cell.row.name for cell in study.matrix.cells if cell.job.identity == job.identity]
-    return f"row {rows[0]}" if rows else f"part {job.recipe.name}"
+def describe(left: Remaining, workers: int) -> str:
+    """A sentence on the work that is left."""
+    if not left.seconds:
+        return "unknown until the first cell is done" if left.unknown else "nothing is left to do"
+    shared = f", {duration(left.seconds / workers)} with {workers} workers" if workers > 1 else ""
+    rest = f"; and {counted(left.unknown, 'run')} of unknown length" if left.unknown else ""
+    return f"about {duration(left.seconds)} of work{shared} ({left.basis}){rest}"
 
 
 def heading(study: Study) -> str:
@@ -93,7 +41,7 @@ def heading(study: Study) -> str:
 
 
 def matrix_table(study: Study) -> Table:
-    """Rows × (fold, seed), and how each cell stands."""
+    """Rows × (fold, seed) with the state of each cell."""
     columns = list(dict.fromkeys((cell.fold, cell.seed) for cell in study.matrix.cells))
     cells = {(cell.row.name, cell.fold, cell.seed): cell for cell in study.matrix.cells}
     table = Table(title=heading(study), title_justify="left")
@@ -102,15 +50,14 @@ def matrix_table(study: Study) -> Table:
     for fold, seed in columns:
         table.add_column(f"fold {fold}" + (f"\nseed {seed}" if len(study.plan.seeds) > 1 else ""), justify="center")
     for row in study.plan.rows:
-        found = [cells.get((row.name, *column)) for column in columns]
-        recipe = next(cell.recipe for cell in found if cell is not None)
-        table.add_row(
-            escape(row.name), escape(recipe), *("" if cell is None else _standing(study, cell.job) for cell in found)
-        )
+        of_row = [cells.get((row.name, *column)) for column in columns]
+        recipe = next(cell.recipe for cell in of_row if cell is not None)
+        states = ["" if cell is None else _state(study, cell.job) for cell in of_row]
+        table.add_row(escape(row.name), escape(recipe), *states)
     return table
 
 
-def _standing(study: Study, job: Job) -> str:
+def _state(study: Study, job: Job) -> str:
     outcome = study.outcomes[job.identity]
     done = epochs_done(study.matrix.paths[job.identity])
     if outcome.state == "pending" and done:
@@ -119,10 +66,10 @@ def _standing(study: Study, job: Job) -> str:
 
 
 def _failures(study: Study) -> list[str]:
-    """A line for each run that has failed: with what, and whether it is tried again."""
-    said = {"failed": "failed", "pending": "failed before, is tried again"}
+    """A line for each run that has failed: its error, and whether it is tried again."""
+    states = {"failed": "failed", "pending": "failed before, is tried again"}
     return [
-        f"{said[outcome.state]}: {_run_of(study, outcome)}: {' '.join(outcome.error.split())}"
+        f"{states[outcome.state]}: {_run_of(study, outcome)}: {' '.join(outcome.error.split())}"
         for outcome in study.outcomes.values()
         if outcome.error
     ]
@@ -133,14 +80,14 @@ def _run_of(study: Study, outcome: Outcome) -> str:
 
 
 def print_matrix(study: Study, console: Console, workers: int, threads: int) -> None:
-    """What ``--dry-run`` says."""
+    """Print the matrix and an estimate of the time, for ``--dry-run``."""
     console.print(matrix_table(study))
     for job in study.parts():
         names = list(dict.fromkeys(cell.row.name for cell in study.users(job)))
         run = study.matrix.paths[job.identity].relative_to(study.folder)
-        _line(console, f"shared: {run} ({_standing(study, job)}) by {', '.join(names)}")
+        _line(console, f"shared: {run} ({_state(study, job)}) by {', '.join(names)}")
     for names in study.matrix.alike():
-        _line(console, f"one run under {len(names)} names: {listed(names)}; nothing that decides on results differs")
+        _line(console, f"one run under {len(names)} names: {listed(names)}; their settings do not differ")
     cells, jobs = study.matrix.cells, study.matrix.jobs
     print_failures(study, console)
     failed = f", {study.count('failed')} failed" if study.count("failed") else ""
@@ -150,15 +97,16 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
         f"{len(jobs)} runs in all, {len(study.parts())} of them shared",
     )
     _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
-    left = estimate(tried_again(study))
+    again = tried_again(study)
+    left = remaining(again)
     if left.unknown:
         todo = [job for key, job in jobs.items() if study.outcomes[key].state != "done"]
-        left = estimate(tried_again(study), time_jobs(todo, study.catalog, threads))
-    _line(console, f"left: {left.said(workers)}")
+        left = remaining(again, time_jobs(todo, study.catalog, threads))
+    _line(console, f"left: {describe(left, workers)}")
 
 
 def print_failures(study: Study, console: Console) -> None:
-    """What failed before, of a study that is about to try it again."""
+    """Print what failed before and is about to be tried again."""
     for failure in _failures(tried_again(study)):
         _line(console, failure)
 
@@ -180,27 +128,27 @@ class Watcher:
 
     def __call__(self, study: Study, engine: Engine, ended: list[Outcome]) -> None:
         for outcome in ended:
-            self._say(study, outcome)
+            self._print(study, outcome)
         if self._console.is_terminal:
             if self._live is None:
                 self._live = Live(console=self._console, auto_refresh=False, transient=True)
                 self._live.start()
-            left = estimate(study)
             running = [study.matrix.jobs[key] for key in engine.running()]
             at_work = ", ".join(f"{study.matrix.paths[job.identity].name} {_progress(study, job)}" for job in running)
-            said = Text(
+            summary = Text(
                 f"{study.count('done')}/{len(study.matrix.cells)} done, {study.count('failed')} failed, "
-                f"{duration(time.perf_counter() - self._began)} so far\nleft: {left.said(engine.workers)}\n"
+                f"{duration(time.perf_counter() - self._began)} so far\n"
+                f"left: {describe(remaining(study), engine.workers)}\n"
                 f"at work: {at_work or 'nothing'}"
             )
             failures = _failures(study)
-            shown = [Text(one, no_wrap=True, overflow="ellipsis") for one in failures[:_MOST]]
+            shown = [Text(line, no_wrap=True, overflow="ellipsis") for line in failures[:_MOST]]
             more = [Text(f"and {len(failures) - _MOST} more")] if len(failures) > _MOST else []
-            self._live.update(Group(matrix_table(study), said, *shown, *more), refresh=True)
+            self._live.update(Group(matrix_table(study), summary, *shown, *more), refresh=True)
         elif ended and study.count("pending"):
-            _line(self._console, f"left: {estimate(study).said(engine.workers)}")
+            _line(self._console, f"left: {describe(remaining(study), engine.workers)}")
 
-    def _say(self, study: Study, outcome: Outcome) -> None:
+    def _print(self, study: Study, outcome: Outcome) -> None:
         run = _run_of(study, outcome)
         count = f"{study.count('done')}/{len(study.matrix.cells)} cells done"
         if outcome.state == "done":
@@ -214,7 +162,7 @@ def _progress(study: Study, job: Job) -> str:
 
 
 def result_table(study: Study) -> Table:
-    """Mean ± standard deviation over the finished cells of each row, the published figures beside it."""
+    """Mean ± standard deviation over the finished cells of each row, with published results below."""
     plan, decimals = study.plan, study.plan.decimals
     published = plan.published
     table = Table(title=heading(study), title_justify="left", caption_justify="left")
@@ -227,24 +175,24 @@ def result_table(study: Study) -> Table:
         cells = [cell for cell in study.matrix.cells if cell.row.name == row.name]
         done = [cell for cell in cells if study.outcome(cell).state == "done"]
         for index, network in enumerate(row.networks or []):
-            figures = [_mean(study, done, network, metric, decimals) for metric in plan.columns]
+            values = [_mean(study, done, network, metric, decimals) for metric in plan.columns]
             name = row.name + (" (baseline)" if row.name == plan.baseline else "")
-            table.add_row(escape(name) if not index else "", network, f"{len(done)}/{len(cells)}", *figures)
+            table.add_row(escape(name) if not index else "", escape(network), f"{len(done)}/{len(cells)}", *values)
         if published is not None and row.name in published.rows:
-            told = published.rows[row.name]
-            shown = [ratio(told[metric], decimals) if metric in told else "" for metric in plan.columns]
-            table.add_row("", "as published", "", *shown, style="dim")
-    said = [f"published: {escape(published.table)}"] if published is not None else []
-    said += [NOT_EVIDENCE] if plan.is_quick else []
-    table.caption = "\n".join(["mean ± standard deviation over folds and seeds", *said])
+            paper = published.rows[row.name]
+            values = [ratio(paper[metric], decimals) if metric in paper else "" for metric in plan.columns]
+            table.add_row("", "as published", "", *values, style="dim")
+    remarks = [f"published: {escape(published.table)}"] if published is not None else []
+    remarks += [NOT_EVIDENCE] if plan.is_quick else []
+    table.caption = "\n".join(["mean ± standard deviation over folds and seeds", *remarks])
     return table
 
 
 def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
     tested = [Run(study.matrix.paths[cell.job.identity]).metrics.networks[network].test for cell in cells]
-    return mean_std(spread([one[metric] for one in tested if one.get(metric) is not None]), decimals)
+    return mean_std(spread([test[metric] for test in tested if test.get(metric) is not None]), decimals)
 
 
 def _line(console: Console, text: str) -> None:
-    """A line as it is; only a file's may be longer than the terminal (a live table would take on the setting)."""
+    """Print a line without markup; longer than the terminal only in a file (a live table would take on the setting)."""
     console.print(Text(text), soft_wrap=not console.is_terminal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,8 @@ def cost_of(module: nn.Module, image_size: int, *, repeats: int = 30) -> dict[st
         ``image_size``; ``parameters``; ``trainable_parameters``; ``bytes`` (weights and buffers as float32 safetensors,
         header included); ``flops`` (a multiply-add counts as two; convolutions, matrix products and attention only, as
         ``torch.utils.flop_counter`` does); ``latency_ms`` with ``median``, ``p10`` and ``p90`` in milliseconds and the
-        conditions: ``batch`` (1), ``repeats``, ``threads`` and ``device``.
+        conditions: ``batch`` (1), ``repeats``, ``threads``, ``device``, and where the system tells them ``load`` (mean
+        number of runnable threads of the last minute) and ``cores``.
 
     Raises:
         ValueError: when ``repeats`` or ``image_size`` is less than one.
@@ -58,8 +60,16 @@ def cost_of(module: nn.Module, image_size: int, *, repeats: int = 30) -> dict[st
             "repeats": repeats,
             "threads": torch.get_num_threads(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            **_machine_load(),
         },
     }
+
+
+def _machine_load() -> dict[str, float]:
+    try:
+        return {"load": round(os.getloadavg()[0], 2), "cores": os.cpu_count() or 1}
+    except (OSError, AttributeError):
+        return {}
 
 
 def cost_of_all(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ MOST = 500  # images that a run keeps the masks of
 
 @dataclass(frozen=True)
 class Case:
-    """An image to show, and why: ``best``, ``median``, ``worst``, ``small``, ``drawn by lot`` or ``false alarm``."""
+    """An image to show, and why: ``best``, ``median``, ``worst``, ``small``, ``random`` or ``false positive``."""
 
     id: str
     why: str
@@ -32,7 +32,7 @@ def choose_cases(
 ) -> list[Case]:
     """Which images to show, the same for all networks: chosen by the mean of their IoU.
 
-    All but false alarms are taken among images whose truth is not empty, as many as there are: first the worst, best
+    All but false positives are taken among images whose truth is not empty, as many as there are: first the worst, best
     and median, then of the others the small ones (the fewest pixels of truth), then of the rest some by a lot that
     depends on their ids alone. False alarms are taken among images without truth, by the most pixels predicted. No
     image comes twice; among equals the one with more truth, then the first id, is taken.
@@ -53,14 +53,14 @@ def choose_cases(
         "best": (best, large_first.sort_values("iou", ascending=False, kind="stable").index.tolist()),
         "median": (median, ranked[middle:]),
         "small": (small, filled.sort_values("target_pixels", kind="stable").index.tolist()),
-        "drawn by lot": (drawn, sorted(filled.index, key=_lot)),
-        "false alarm": (false_alarms, alarms),
+        "random": (drawn, sorted(filled.index, key=_lot)),
+        "false positive": (false_alarms, alarms),
     }
     taken: dict[str, str] = {}
     for why, (count, candidates) in wishes.items():
         free = [name for name in candidates if name not in taken]
         taken |= dict.fromkeys(free[:count], why)
-    order = ["best", "median", "worst", "small", "drawn by lot", "false alarm"]
+    order = ["best", "median", "worst", "small", "random", "false positive"]
     return [Case(name, why) for wanted in order for name, why in taken.items() if why == wanted]
 
 

@@ -18,7 +18,7 @@ from preceptor.evaluation.examples import Case, choose_cases, ids_to_keep
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.formatting import count, listed
+from preceptor.report.formatting import capitalised, count, listed
 from preceptor.report.outlines import COLUMNS, overlay
 from preceptor.utils.errors import PreceptorError
 
@@ -88,7 +88,7 @@ def _open(run: LabelledRun) -> _File | None:
 
 
 def _section(files: Sequence[_File], of_page: Sequence[Entry]) -> OverlaySection | None:
-    """None where there is nothing to show: no target, no false alarm."""
+    """None where there is nothing to show: no target, no false positive."""
     runs = [file.run for file in files]
     entries = [entry for entry in of_page if entry.run.label in {run.label for run in runs}]
     kept = files[0].ids  # one test part, one choice
@@ -108,10 +108,10 @@ def _about(chosen: Sequence[Case], networks: int) -> str:
     choices = [f"the {listed(ranked)} by {measure}"] if ranked else []
     if times["small"]:
         choices.append(f"the {_several(times['small'], 'smallest')} of the other targets")
-    if times["drawn by lot"]:
-        choices.append(f"{times['drawn by lot']} of the rest at random")
-    if times["false alarm"]:
-        choices.append(f"the {_several(times['false alarm'], 'largest')} false positive")
+    if times["random"]:
+        choices.append(f"{times['random']} of the rest at random")
+    if times["false positive"]:
+        choices.append(f"the {_several(times['false positive'], 'largest')} false positive")
     return f"Chosen: {listed(choices)}"
 
 
@@ -137,7 +137,7 @@ def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[C
                 masks[entry.index] = found["masks"][file.networks.index(entry.name)][rows]
     return [
         overlay(
-            f"{case.why[0].upper()}{case.why[1:]}: {case.id}",
+            f"{capitalised(case.why)}: {case.id}",
             images[row],
             truth[row],
             {entry.label: masks[entry.index][row] for entry in entries},

@@ -22,8 +22,7 @@ from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import load_state
 from preceptor.training.logging import TensorBoardLogger
 from preceptor.training.loop import Parts, Training
-from preceptor.training.module import DistillationModel
-from preceptor.training.objectives import build_banks, build_objectives
+from preceptor.training.module import DistillationModel, assemble
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
 
@@ -77,11 +76,7 @@ def _alone(run: Run) -> AbstractContextManager[Any]:
 
 def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> DistillationModel:
     """Networks and objectives of a run as they stood before its first epoch."""
-    networks, classes = _networks(run, recipe, catalog), len(catalog.classes)
-    objectives = build_objectives(recipe, networks, row_labels, classes)
-    return DistillationModel(
-        recipe, networks, objectives, build_banks(recipe, networks, objectives, row_labels, classes)
-    )
+    return assemble(recipe, _networks(run, recipe, catalog), row_labels, len(catalog.classes))
 
 
 def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:

@@ -16,7 +16,7 @@ from preceptor.networks.output import NetworkOutput
 from preceptor.networks.segmenter import Segmenter
 from preceptor.recipe import Recipe
 from preceptor.training.distributed import gather_rows
-from preceptor.training.objectives import LossInputs, ObjectiveModule
+from preceptor.training.objectives import LossInputs, ObjectiveModule, build_banks, build_objectives
 
 
 class DistillationModel(nn.Module):
@@ -149,3 +149,15 @@ class DistillationModel(nn.Module):
                 student = self.networks[str(self.recipe.networks[name].mean_of)]
                 assert isinstance(student, Classifier | Segmenter)
                 network.update(student, step)
+
+
+def assemble(recipe: Recipe, networks: dict[str, AnyNetwork], row_labels: Tensor, classes: int) -> DistillationModel:
+    """Put networks, the objectives between them and their memory banks together, as before the first epoch.
+
+    Args:
+        row_labels: label of every image of the training part, (N,).
+        classes: number of classes of the catalog.
+    """
+    objectives = build_objectives(recipe, networks, row_labels, classes)
+    banks = build_banks(recipe, networks, objectives, row_labels, classes)
+    return DistillationModel(recipe, networks, objectives, banks)
