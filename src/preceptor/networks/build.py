@@ -236,16 +236,16 @@ def find_network(run: Path, name: str, key: str, *, choose: str | None = None) -
         raise PreceptorError(
             f"{key}: there is no run at {run}", expected="a finished run's folder, or a .safetensors file"
         )
-    found = sorted(run.glob("*.safetensors"))
-    if not found:
+    files = sorted(run.glob("*.safetensors"))
+    if not files:
         raise PreceptorError(
             f"{key}: {run} holds no finished network", remedy=f"finish it first: preceptor resume {run}"
         )
-    named = [path for path in found if path.stem == name]
-    if not named and len(found) > 1:
-        ways = [choose.format(path.stem) if choose else f"{key}={path}" for path in found]
+    named = [path for path in files if path.stem == name]
+    if not named and len(files) > 1:
+        ways = [choose.format(path.stem) if choose else f"{key}={path}" for path in files]
         raise PreceptorError(
-            f"{key}: {run} holds {', '.join(path.stem for path in found)}, none called {name!r}",
+            f"{key}: {run} holds {', '.join(path.stem for path in files)}, none called {name!r}",
             remedy=f"name one of them: {' or '.join(ways)}",
         )
-    return (named or found)[0]
+    return (named or files)[0]

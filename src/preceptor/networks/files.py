@@ -87,10 +87,12 @@ def _read_header(text: str, path: Path) -> tuple[dict[str, Any], AnyArchitecture
                 expected=f"format {_FORMAT}",
                 remedy="use the Preceptor that wrote it",
             )
-        said: dict[str, Any] = {
+        architecture: dict[str, Any] = {
             key: tuple(one) if isinstance(one, list) else one for key, one in header["architecture"].items()
         }
-        return header, UNetArchitecture(**said) if said.get("kind") == "unet" else Architecture(**said)
+        return header, UNetArchitecture(**architecture) if architecture.get("kind") == "unet" else Architecture(
+            **architecture
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PreceptorError(
             f"{path}: its Preceptor header is damaged ({error})", remedy="copy it again from the run"

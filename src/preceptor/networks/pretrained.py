@@ -83,10 +83,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and is not opened ({type(error).__name__})",
             remedy="convert it to .safetensors where you trust it",
         ) from None
-    found = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise PreceptorError(f"{path}: holds no state dict", expected="tensors by name, at the top or under state_dict")
-    return found
+    return state
 
 
 def _from_hub(name: str) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ def _refuse_waiting(name: str) -> None:
     if repository is None or constants.HF_HUB_OFFLINE:
         return
     cached = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
-    if not any(isinstance(one, str) for one in cached):
+    if not any(isinstance(path, str) for path in cached):
         get_session().head(constants.ENDPOINT, timeout=10)
 
 
@@ -140,9 +140,9 @@ def _load(backbone: nn.Module, name: str, weights: dict[str, Tensor], source: st
     shapes = sorted(key for key in given if key in own and own[key].shape != given[key].shape)
     if missing or strange or shapes:
         faults = {"lacks": missing, "has besides": strange, "has in another shape": shapes}
-        said = "; ".join(f"{verb} {some_of(keys, 3)}" for verb, keys in faults.items() if keys)
+        differences = "; ".join(f"{verb} {some_of(keys, 3)}" for verb, keys in faults.items() if keys)
         raise PreceptorError(
-            f"pretrained: {source}: these are not the weights of {name!r}: the file {said}",
+            f"pretrained: {source}: these are not the weights of {name!r}: the file {differences}",
             expected=f"the state dict of timm.create_model({name!r})",
         )
     backbone.load_state_dict(given, strict=False)

@@ -214,8 +214,8 @@ class Segmenter(nn.Module):
                 f"{some_of(unfit, 3)}",
                 expected=f"the state dict of timm.create_model({self.architecture.backbone!r})",
             )
-        found = {key: given[_plain_key(key)] for key in own if _plain_key(key) in given}
-        self.encoder.model.load_state_dict(found, strict=False)
+        fitting = {key: given[_plain_key(key)] for key in own if _plain_key(key) in given}
+        self.encoder.model.load_state_dict(fitting, strict=False)
 
     def _try(self) -> None:
         """One image through the network as it is."""

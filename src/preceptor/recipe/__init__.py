@@ -228,8 +228,8 @@ class Recipe(Section):
 
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
-        said = self.model_dump(by_alias=True)
+        plain = self.model_dump(by_alias=True)
         for key in ("critic_optimiser", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
-                said.pop(key)
-        return said
+                plain.pop(key)
+        return plain

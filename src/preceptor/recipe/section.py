@@ -16,11 +16,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
-def without_defaults(section: BaseModel, said: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
+def without_defaults(section: BaseModel, plain: dict[str, Any], keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the keys of a serialised section that differ from their defaults, and those to keep."""
     fields = type(section).model_fields
     return {
         key: value
-        for key, value in said.items()
+        for key, value in plain.items()
         if key in keep
         or key not in fields
         or getattr(section, key) != fields[key].get_default(call_default_factory=True)

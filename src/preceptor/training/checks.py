@@ -1,4 +1,4 @@
-"""Whether objectives make sense together with the recipe that they stand in, before anything is read."""
+"""Checks of objectives against their losses and the rest of the recipe, before any data are read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from preceptor.utils.errors import PreceptorError, did_you_mean
 
 
 def check_objectives(recipe: Recipe) -> None:
-    """Whether every objective names a loss that exists, with settings that it knows, before anything is read.
+    """Check that every objective names a loss that exists, with settings that it has, on networks that fit it.
 
     Raises:
         PreceptorError: names the key ``objectives.NAME.…``.
     """
     taken = nn.ModuleDict()
-    for section, names in (("networks", recipe.networks), ("objectives", [one.name for one in recipe.objectives])):
+    for section, names in (
+        ("networks", recipe.networks),
+        ("objectives", [objective.name for objective in recipe.objectives]),
+    ):
         for name in names:
             if hasattr(taken, name):
                 raise PreceptorError(f"{section}: the name {name!r} is taken", remedy="choose another")
@@ -57,7 +60,7 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
     try:
         checked = schema.model_validate(objective.settings)
     except ValidationError as error:
-        fault = max(error.errors(), key=lambda one: len(one["loc"]))  # of a union, the branch that got furthest
+        fault = max(error.errors(), key=lambda entry: len(entry["loc"]))  # of a union, the branch that got furthest
         key = f"objectives.{objective.name}.{fault['loc'][0]}"
         if fault["type"] == "missing":
             raise PreceptorError(f"{key!r} is missing", expected=f"a setting of the loss {spec.name}") from None

@@ -153,11 +153,11 @@ class Training:
         """
         rng_key = (self.recipe.seed, epoch, step)
         world, rank = self.fabric.world_size, self.fabric.global_rank
-        sizes = [len(one) for one in np.array_split(whole, world)]
+        sizes = [len(part) for part in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*rng_key, "dropout", rank))
-        seen = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
+        views = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
         losses, projections, critics = self.wrapped(
-            seen.images, batch.labels, batch.rows, rng_key, sizes, seen.masks, seen.mixed
+            views.images, batch.labels, batch.rows, rng_key, sizes, views.masks, views.mixed
         )
         terms = [weights[name] * loss for name, loss in losses.items()]
         loss = torch.stack([*terms, *critics.values()]).sum()
