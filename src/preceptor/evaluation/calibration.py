@@ -5,10 +5,13 @@ C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. (3) an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 15  # equal intervals of confidence
+_NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
 
@@ -44,6 +47,67 @@ def surplus_by_bin(targets: ArrayLike, probabilities: ArrayLike, bins: int = BIN
     columns[:, 0] = 1
     columns[np.arange(len(surplus)), 1 + interval] = surplus
     return columns
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence and accuracy of the predicted class in equal intervals (low, high] of confidence.
+
+    Attributes:
+        counts: (bins,) images in each.
+        confidence: (bins,) their mean confidence, NaN without one.
+        accuracy: (bins,) share of them whose class is right, NaN without one.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+
+def reliability(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> Reliability:
+    """Return the reliability diagram of a classifier, whose weighted gaps are the calibration error."""
+    surplus, interval = _surplus(targets, probabilities, bins)
+    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
+    counts = np.bincount(interval, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(interval, weights=confidence, minlength=bins) / counts
+        return Reliability(counts, mean, np.bincount(interval, weights=surplus, minlength=bins) / counts + mean)
+
+
+def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the mean over images of Σ_c (p_c − y_c)², in [0, 2] (G. W. Brier 1950; scikit-learn halves it for two)."""
+    scores, true = _checked(probabilities, targets)
+    return float(np.square(scores - np.eye(scores.shape[1])[true]).sum(axis=1).mean())
+
+
+def calibration_slope(is_positive: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:
+    """Return slope and intercept of a logistic regression of the truth on the logit of a predicted probability.
+
+    D. R. Cox 1958. Slope 1 and intercept 0 are perfect; a slope below 1 means that probabilities are too extreme.
+
+    Args:
+        is_positive: (N,) truth.
+        probabilities: (N,) predicted; moved by 1e-12 away from 0 and 1.
+
+    Raises:
+        ValueError: wrong shapes, truth of one kind alone, or probabilities that separate it, so that no slope is best.
+    """
+    truth = np.asarray(is_positive).astype(np.float64)
+    chance = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1 - 1e-12)
+    if chance.ndim != 1 or truth.shape != chance.shape or not 0 < truth.sum() < len(truth):
+        raise ValueError(f"truth {truth.shape} and probabilities {chance.shape}; expected (N,) both, and both kinds")
+    design = np.stack([np.log(chance / (1 - chance)), np.ones(len(chance))], axis=1)
+    weights = np.array([0.0, np.log(truth.mean() / (1 - truth.mean()))])
+    for _ in range(_NEWTON_STEPS):
+        fitted = 0.5 * (1 + np.tanh(design @ weights / 2))
+        curvature = design.T @ (design * (fitted * (1 - fitted))[:, None])
+        if not np.isfinite(curvature).all() or np.linalg.cond(curvature) > _SINGULAR:
+            break
+        step = np.linalg.solve(curvature, design.T @ (truth - fitted))
+        weights = weights + step
+        if np.abs(step).max() < _STEP_TOLERANCE:
+            return float(weights[0]), float(weights[1])
+    raise ValueError("the probabilities separate the truth, or are all equal: no slope is best")
 
 
 def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:

@@ -152,13 +152,14 @@ def _case_by_case(metric: Metric, cases: Cases, group: NDArray[np.intp]) -> Resa
 
     def values(times: Floats) -> Floats:
         drawn = (np.repeat(np.arange(len(group)), row[group].astype(np.int64)) for row in times)
-        found = [metric(*(_taken(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
+        found = [metric(*(select_cases(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
         return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
 
     return values
 
 
-def _taken(cases: Any, rows: NDArray[np.intp]) -> Any:
+def select_cases(cases: Any, rows: NDArray[np.intp]) -> Any:
+    """Return some images, in any order and with repeats, of what a metric is called with: an array or PixelCounts."""
     if not isinstance(cases, PixelCounts):
         return cases[rows]
     optional = {

@@ -1,0 +1,110 @@
+"""Conformal sets, selective prediction, scores of foreign images and calibration, against loops and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
+
+from preceptor.evaluation.calibration import (
+    brier_score,
+    calibration_error,
+    calibration_slope,
+    reliability,
+)
+from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets, set_quality
+from preceptor.evaluation.selective import largest_probability, negative_energy, risk_at_coverage, risk_coverage
+
+
+def _cases(count: int, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    targets = draw.choice(classes, size=count, p=[0.7, 0.1, 0.1, 0.1])
+    scores = np.exp(draw.normal(size=(count, classes)) + 2 * np.eye(classes)[targets])
+    return targets, scores / scores.sum(axis=1, keepdims=True)
+
+
+def test_the_threshold_is_the_quantile_of_the_theorem() -> None:
+    targets, scores = _cases(99)
+    own = sorted(1 - scores[row, target] for row, target in enumerate(targets))
+    # n = 99, error 0.1: the ⌈100 · 0.9⌉ = 90th smallest score.
+    assert conformal_thresholds(targets, scores, 0.1) == pytest.approx([1 - own[89]] * 4)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.1, 0.3])
+def test_sets_cover_as_often_as_stated_also_in_each_class(error: float) -> None:
+    (targets, scores), (fresh, fresh_scores) = _cases(20_000, seed=1), _cases(20_000, seed=2)
+    marginal = set_quality(fresh, prediction_sets(fresh_scores, conformal_thresholds(targets, scores, error)))
+    assert marginal.coverage == pytest.approx(1 - error, abs=0.012)
+    of_class = set_quality(
+        fresh, prediction_sets(fresh_scores, conformal_thresholds(targets, scores, error, by_class=True))
+    )
+    assert of_class.coverage_by_class == pytest.approx(np.full(4, 1 - error), abs=0.03)
+    assert of_class.sizes.sum() == 20_000
+    assert of_class.size == pytest.approx(of_class.sizes @ np.arange(5) / 20_000)
+
+
+def test_too_few_images_put_every_class_into_the_set() -> None:
+    assert conformal_thresholds([0], [[0.9, 0.1]], 0.1).tolist() == [0, 0]
+
+
+def test_risk_and_its_area_by_loops() -> None:
+    draw = np.random.default_rng(0)
+    right, confidence = draw.random(40) < 0.7, draw.permutation(40) / 40
+    curve = risk_coverage(right, confidence)
+    ranked = right[np.argsort(-confidence)]
+    literal = [1 - ranked[:k].mean() for k in range(1, 41)]
+    assert curve.risk == pytest.approx(literal)
+    assert curve.coverage == pytest.approx(np.arange(1, 41) / 40)
+    assert curve.area == pytest.approx(np.mean(literal))
+    assert risk_at_coverage(curve, 0.5) == pytest.approx(literal[19])
+
+
+def test_equally_confident_images_are_answered_together() -> None:
+    curve = risk_coverage([True, False], [0.5, 0.5])
+    assert (curve.coverage.tolist(), curve.risk.tolist(), curve.area) == ([1.0], [0.5], 0.5)
+
+
+def test_scores_of_foreign_images_are_torchs() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 3)) * 50
+    values = torch.tensor(logits, dtype=torch.float64)
+    assert largest_probability(logits) == pytest.approx(values.softmax(1).amax(1).numpy())
+    assert negative_energy(logits, 2.0) == pytest.approx((2 * (values / 2).logsumexp(1)).numpy())
+
+
+def test_brier_score_is_twice_scikit_learns_for_two_classes() -> None:
+    draw = np.random.default_rng(0)
+    targets, chance = draw.integers(0, 2, 50), draw.random(50)
+    assert brier_score(targets, np.stack([1 - chance, chance], 1)) == pytest.approx(
+        2 * brier_score_loss(targets, chance)
+    )
+
+
+def test_reliability_is_scikit_learns_and_its_gaps_the_calibration_error() -> None:
+    targets, scores = _cases(500)
+    diagram = reliability(targets, scores, bins=10)
+    known = diagram.counts > 0
+    accuracy, confidence = calibration_curve(scores.argmax(1) == targets, scores.max(1), n_bins=10)
+    assert diagram.accuracy[known] == pytest.approx(accuracy)
+    assert diagram.confidence[known] == pytest.approx(confidence)
+    gaps = np.abs(diagram.accuracy - diagram.confidence)[known] @ diagram.counts[known] / 500
+    assert gaps == pytest.approx(calibration_error(targets, scores, bins=10))
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -1.0), (3.0, 0.7)])
+def test_slope_and_intercept_are_scikit_learns_and_those_of_the_data(slope: float, intercept: float) -> None:
+    draw = np.random.default_rng(0)
+    logit = draw.normal(size=4000)
+    truth = draw.random(4000) < 1 / (1 + np.exp(-(slope * logit + intercept)))
+    fitted = calibration_slope(truth, 1 / (1 + np.exp(-logit)))
+    theirs = LogisticRegression(C=np.inf, tol=1e-10).fit(logit[:, None], truth)
+    assert fitted == pytest.approx((theirs.coef_[0, 0], theirs.intercept_[0]), abs=1e-4)
+    assert fitted == pytest.approx((slope, intercept), abs=0.25)
+
+
+@pytest.mark.parametrize("chance", [[0.1, 0.2, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5]])
+def test_no_slope_is_refused(chance: list[float]) -> None:
+    with pytest.raises(ValueError, match="no slope is best"):
+        calibration_slope([0, 0, 1, 1], chance)
