@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from preceptor.evaluation.calibration import calibration_error
 from preceptor.evaluation.classification import classification_metrics
+from preceptor.evaluation.metrics import METRICS
 
 CLASSES = ["akiec", "bcc", "bkl", "df"]
 
@@ -135,3 +136,12 @@ def test_what_is_refused(targets: list[float], scores: object, message: str) -> 
 def test_calibration_needs_a_bin() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         calibration_error([0], [[1.0, 0.0]], bins=0)
+
+
+def test_negative_log_likelihood_by_hand() -> None:
+    """Mean of -log p of the true class, without class weights; a certain error is large and finite."""
+    scores = np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]])
+    metric = METRICS["nll"]
+    assert metric(np.array([0, 1, 1]), scores) == pytest.approx((np.log(2) - np.log(0.75) - np.log(0.1)) / 3)
+    assert metric.better(-0.1)
+    assert 80 < metric(np.array([0]), np.array([[0.0, 1.0]])) < 100

@@ -217,7 +217,7 @@ class Training:
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress
         if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(value)
+            self.schedule.step(value if self.schedule.mode == "max" else -value)
         if progress.best is None or value > progress.best:
             progress.best, progress.best_epoch, progress.stale = value, epoch + 1, 0
             if self.checkpoints is not None and self.fabric.is_global_zero:

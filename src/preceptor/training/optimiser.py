@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from preceptor.evaluation.metrics import METRICS
 from preceptor.recipe import SGD, Adam, AdamW, Constant, Cosine, Exponential, MultiStep, OneCycle, Plateau, Recipe
 
 Schedule = lr_scheduler.OneCycleLR | lr_scheduler.LambdaLR | lr_scheduler.ReduceLROnPlateau | None
@@ -73,7 +74,12 @@ def build_schedule(recipe: Recipe, optimiser: torch.optim.Optimizer, steps_per_e
             cycle_momentum=config.cycle_momentum,
         )
     if isinstance(config, Plateau):
-        return lr_scheduler.ReduceLROnPlateau(optimiser, mode="max", factor=config.factor, patience=config.patience)
+        return lr_scheduler.ReduceLROnPlateau(
+            optimiser,
+            mode="max" if METRICS[recipe.select.metric].higher_is_better else "min",
+            factor=config.factor,
+            patience=config.patience,
+        )
     return lr_scheduler.LambdaLR(optimiser, _factor(config, steps, steps_per_epoch))
 
 

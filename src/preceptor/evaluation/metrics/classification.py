@@ -65,6 +65,18 @@ def macro_average_precision(targets: Indices, probabilities: Floats) -> float:
     return float(np.mean([average_precision_score(*pair) for pair in ranked]))
 
 
+def log_losses(targets: Indices, probabilities: Floats) -> Floats:
+    """Return what each image adds: itself, and the negative logarithm of its class's probability, (N, 2)."""
+    likelihoods = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    losses = -np.log(np.maximum(likelihoods, np.finfo(np.float32).tiny))
+    return np.stack([np.ones(len(targets)), losses], axis=1)
+
+
+def negative_log_likelihood(sums: Floats) -> Floats:
+    """Mean cross-entropy without class weights, from sums of :func:`log_losses`."""
+    return _ratio(sums[..., 1], sums[..., 0])
+
+
 def mean_of_known(values: Floats) -> Floats:
     """Mean over the last axis with NaN left out; NaN where nothing is left.
 
@@ -129,4 +141,8 @@ add_metric(
         higher_is_better=False,
         additive=Additive(surplus_by_bin, _calibration),
     )
+)
+_likelihood = Additive(log_losses, negative_log_likelihood)
+add_metric(
+    Metric("nll", "negative log-likelihood", ONE_CLASS, _likelihood, higher_is_better=False, additive=_likelihood)
 )
