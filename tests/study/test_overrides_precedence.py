@@ -22,19 +22,20 @@ def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "said", "where", "remedy"),
+    ("said", "where", "remedy"),
     [
-        ("crckd_table1", {"backbone": "resnet18"}, "row B1", "networks.student.backbone=resnet18"),
-        ("crckd_table1", {"pretrained": "none"}, "row B1", "networks.student.pretrained=none"),
-        ("ssdkd_table2", {"backbone": "resnet18"}, "teacher", "networks.teacher.backbone=resnet18"),
+        ({"backbone": "resnet18"}, "row alone", "networks.student.backbone=resnet18"),
+        ({"pretrained": "imagenet"}, "row alone", "networks.student.pretrained=imagenet"),
+        ({"preset": "kdml", "backbone": "resnet50"}, "row alone", "networks.student.backbone=resnet50"),
     ],
 )
 def test_a_word_for_all_rows_that_one_of_them_would_not_hear_is_refused(
-    name: str, said: dict[str, Any], where: str, remedy: str
+    said: dict[str, Any], where: str, remedy: str
 ) -> None:
     """Else the baseline would be of another network than what it is compared with."""
+    rows = [{"name": "alone", "recipe": "student", "set": EXACT}, PLAN["rows"][1]]
     with pytest.raises(PreceptorError) as caught:
-        resolve_plan(read_plan(name), CommandLine(overrides=said))
+        resolve_plan(plan(rows=rows), CommandLine(overrides=said))
     assert caught.value.what.startswith(f"{where}: ")
     assert caught.value.remedy == f"set {remedy} instead"
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Ramp, Recipe, Select, Steps, View
+from preceptor.recipe import NetworkConfig, Objective, Ramp, Recipe, Steps, View
 from preceptor.recipes.registry import register_recipe
+from preceptor.recipes.settings import SETTINGS
 from preceptor.tasks import TASKS
 
 PAPER = "Xing et al., CRCKD, MICCAI 2021"
@@ -102,34 +103,31 @@ def _recipe(
 ) -> Recipe:
     """B2 and what is added to it. For masks both networks see one draw: they are compared place by place."""
     official, terms = preset == "official", terms or []
+    setting = SETTINGS["crckd_official" if official else "crckd"]
     kl = {"loss": "kl", "weight": _ramp(preset, ramp_epochs)}
     with_banks = any(term["loss"] in ("ccd", "crd", "crp") for term in terms)
     teachers_view = View(policy="crckd_official_teacher" if official else "crckd")
     return Recipe(
         name="mean_teacher",
         task=task,
-        batch_size=64,
-        epochs=80,
         networks={
             "student": NetworkConfig(
                 backbone=backbone,
                 pretrained="imagenet",
                 projection=128 if with_banks else None,
-                bottleneck=128 if official and TASKS[task].network == "classifier" else None,
+                bottleneck=setting.bottleneck if TASKS[task].network == "classifier" else None,
             ),
             "teacher": NetworkConfig(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
         },
         views={
-            "student": View(policy="crckd_official_student" if official else "crckd"),
+            "student": View(policy=setting.policy),
             "teacher": View(same_as="student") if TASKS[task].needs_masks else teachers_view,
         },
         objectives=[
             *(Objective.model_validate(term) for term in TASKS[task].default_objectives("student")),
             *(Objective.model_validate({**term, "from": "teacher", "to": "student"}) for term in (kl, *terms)),
         ],
-        optimiser=Adam(lr=3e-4, weight_decay=5e-4) if official else Adam(lr=1e-4, betas=[0.5, 0.999]),
-        schedule=OneCycle(cycle_momentum=official),
-        select=Select(metric=TASKS[task].headline),
+        **setting.fields(task),
     )
 
 
