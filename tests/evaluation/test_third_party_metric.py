@@ -14,7 +14,7 @@ import yaml
 from conftest import TINY
 from fake_run import FakeRun, write_fake_run
 from fake_study import FakeStudy, write_fake_study
-from preceptor.api import train
+from preceptor import train
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.metrics import METRICS, register_metric
 from preceptor.recipes.resolve import resolve

@@ -39,7 +39,11 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
         return validate(_merge(_read_yaml(Path(source)), pairs, source), source)
     where, spec = f"recipe {source}", RECIPES[source]
     base = spec(**{key: value for key, value in pairs.items() if key in spec.arguments})
-    if pairs.get("task", base.task) != base.task:
+    task = TASKS[pairs.get("task", base.task)]
+    if task.name != base.task and task.trains_like(TASKS[base.task]):
+        headline = {} if base.select.metric == "last" else {"select.metric": task.headline}
+        pairs = {**headline, **pairs}
+    elif task.name != base.task:
         able = [name for name in sorted(RECIPES) if "task" in RECIPES[name].arguments]
         raise PreceptorError(
             f"{where}: has no form for the task {pairs['task']!r}, it is for {base.task}",

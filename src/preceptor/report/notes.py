@@ -69,7 +69,8 @@ def _useless(entry: Entry, interval: Interval | None) -> str:
         return f"{entry.label} predicts {classes[0]} for every test image."
     chance = 1 / max(rows["target"].nunique(), 1)
     value = entry.test.get("balanced_accuracy")
-    if value is not None and interval is not None and interval.low <= chance < 1 and value < 2 * chance:
+    judged = TASKS[entry.run.task].headline == "balanced_accuracy"
+    if judged and value is not None and interval is not None and interval.low <= chance < 1 and value < 2 * chance:
         return (
             f"{entry.label} is not shown to be better than chance: balanced accuracy {ratio(value)} "
             f"(95 % CI {ratio(interval.low)} to {ratio(interval.high)}), chance is {ratio(chance)}."

@@ -107,6 +107,11 @@ class Task(ABC):
     def prediction_columns(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the columns that ``predictions.csv`` must have, besides ``id``, ``part`` and ``network``."""
 
+    def trains_like(self, other: Task) -> bool:
+        """Whether networks are trained alike for another task, so that a recipe for one has a form for the other."""
+        own, others = (task.default_objectives("network") for task in (self, other))
+        return (self.target, self.network, own) == (other.target, other.network, others)
+
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise a PreceptorError, which names the key, if a recipe cannot be run on this task."""
         metric = recipe.select.metric
