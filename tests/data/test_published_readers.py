@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from preceptor.cli.options import READERS as NAMED
 from preceptor.data.catalog import Catalog
 from preceptor.data.layout import count_notes
 from preceptor.data.readers import READERS, read
@@ -190,7 +189,10 @@ def test_lgg(brains: Path, below: str) -> None:
         (lambda scan: picture(scan / "TCGA_XY_0001_20010101_9.tif"), "no slices of it: TCGA_XY_0001_20010101_9.tif"),
         (lambda scan: picture(scan / f"{SCAN}_3_seg.tif"), f"no slices of it: {SCAN}_3_seg.tif"),
         (lambda scan: picture(scan.parent / "other" / "1.tif"), "no slices of it: 1.tif"),
-        (lambda scan: scan.parent.rename(scan.parent.parent / "x"), r"holds no kaggle_3m/ .*; it holds x/\n.*TCGA_…"),
+        (
+            lambda scan: shutil.move(scan.parent, scan.parents[1] / "x/y/z"),
+            r"holds no kaggle_3m/ .*; it holds x/\n.*TCGA",
+        ),
     ],
 )
 def test_bad_copies_of_lgg(brains: Path, damage: Callable[[Path], None], match: str) -> None:
@@ -256,11 +258,31 @@ def test_numbers_in_ids_are_ordered_by_their_value(tmp_path: Path) -> None:
     assert catalog.table["id"].tolist() == ["9", "10", "p", "p09_2", "p9_2", "p9_11", "p10_2"]
 
 
-def test_help_and_readme_name_every_reader_of_ours() -> None:
-    ours = {name for name in READERS if READERS[name].function.__module__.startswith("preceptor.")}
-    assert {*NAMED.split(", ")} == {*ours, "or one of a plug-in"}
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [name for name in ours if f"\n| `{name}` |" not in readme] == []
+def test_every_reader_of_ours_is_described() -> None:
+    ours = [spec for name in READERS if (spec := READERS[name]).function.__module__.startswith("preceptor.")]
+    assert len(ours) >= 22
+    assert [spec.name for spec in ours if not (spec.about.title and spec.about.task and spec.layout)] == []
+    own = ("folder", "table", "phantom")
+    assert [spec.name for spec in ours if not spec.about.licence and spec.name not in own] == []
+
+
+def test_attributes_of_isic2019(isic: Path) -> None:
+    catalog = read("isic2019", isic)
+    assert catalog.attribute_names == ("age", "sex", "site")
+    assert catalog.attributes.iloc[1].to_dict() == {"age": "55", "site": "", "sex": "female"}
+
+
+def test_litter_of_a_mac_is_no_image(isic: Path) -> None:
+    (isic / "ISIC_2019_Training_Input" / "._ISIC_0000001.jpg").write_bytes(b"x")
+    assert not any("does not name" in note for note in read("isic2019", isic).notes)
+
+
+def test_lgg_from_one_level_above_and_from_the_folder_of_the_second_copy(brains: Path) -> None:
+    (brains / "lgg-mri-segmentation").mkdir()
+    shutil.copytree(brains / "kaggle_3m", brains / "lgg-mri-segmentation" / "kaggle_3m")
+    shutil.copytree(brains / "kaggle_3m", brains / "up" / "archive" / "kaggle_3m")
+    for root in (brains, brains / "lgg-mri-segmentation", brains / "up"):
+        assert len(read("lgg", root)) == 13
 
 
 def test_the_real_slices(real: Callable[[str], Path]) -> None:

@@ -54,7 +54,8 @@ def test_ham10000(ham: Path) -> None:
     assert catalog.classes == CLASSES
     assert catalog.counts() == dict.fromkeys(CLASSES, 2)
     assert catalog.has_masks
-    first = catalog.table.iloc[0].to_dict()
+    assert catalog.attributes.iloc[0].to_dict() == {"age": "", "sex": "", "site": "scalp"}
+    first = catalog.table.iloc[0, :5].to_dict()
     assert first == {
         "id": "ISIC_0000000",
         "image": "HAM10000_images_part_1/ISIC_0000000.jpg",
@@ -104,6 +105,14 @@ def test_ham10000_masks_in_a_folder_within_the_folder(ham: Path) -> None:
     catalog = read("ham10000", ham)
     assert catalog.has_masks
     assert catalog.path(0, "mask").is_file()
+
+
+def test_ham10000_unpacked_into_folders_of_their_own_name(ham: Path) -> None:
+    for part in ("HAM10000_images_part_1", "HAM10000_images_part_2"):
+        (ham / part).rename(ham / "inner")
+        (ham / part).mkdir()
+        (ham / "inner").rename(ham / part / part)
+    assert all(read("ham10000", ham).path(row).is_file() for row in range(14))
 
 
 def test_ham10000_counts_files_that_the_table_does_not_name(ham: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.data.csvfile import LINE
+from preceptor.data.csvfile import LINE, is_unknown
+from preceptor.data.file_finder import FileFinder
+from preceptor.data.litter import is_litter
 from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 
 #: What publishers call their parts, lower case -> what they are called here.
@@ -33,17 +35,17 @@ def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> 
     if not root.is_dir():
         raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {layout}")
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
-    found = {folder: folder / name for name in reversed(names) for folder in folders if (folder / name).is_file()}
-    if root in found:
-        return found[root]
-    if len(found) > 1:
+    tables = {folder: folder / name for name in reversed(names) for folder in folders if (folder / name).is_file()}
+    if root in tables:
+        return tables[root]
+    if len(tables) > 1:
         raise PreceptorError(
-            f"{root} holds several copies of {data_set}: {some_of(sorted(folder.name for folder in found))}",
+            f"{root} holds several copies of {data_set}: {some_of(sorted(folder.name for folder in tables))}",
             remedy="give one of them as --root",
         )
-    if not found:
+    if not tables:
         raise no_such_layout(root, names[0], data_set, layout)
-    return next(iter(found.values()))
+    return next(iter(tables.values()))
 
 
 def no_such_layout(root: Path, lacking: str, data_set: str, layout: str) -> PreceptorError:
@@ -63,13 +65,14 @@ def image_folder(root: Path, name: str) -> str:
 
 
 def files_in(folder: Path, suffix: str, layout: str) -> list[str]:
-    """Sorted names of the files in ``folder`` that end in ``suffix``.
+    """Sorted names of the files in ``folder`` that end in ``suffix``, hidden ones (``._x.jpg`` of a Mac) left out.
 
     Raises:
         PreceptorError: there is no such folder.
     """
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(suffix))
+        names = (entry.name for entry in os.scandir(folder))
+        return sorted(name for name in names if name.endswith(suffix) and not is_litter(name))
     except (FileNotFoundError, NotADirectoryError):
         raise PreceptorError(
             f"the folder {folder} is missing",
@@ -85,8 +88,8 @@ def matched(table: Path, ids: pd.Series, folder: str, suffix: str, layout: str) 
         PreceptorError: no such folder, or ids without a file in it.
     """
     folder = image_folder(table.parent, folder)
-    found = {name.removesuffix(suffix) for name in files_in(table.parent / folder, suffix, layout)}
-    absent = ids[~ids.isin(found)]
+    there = {name.removesuffix(suffix) for name in files_in(table.parent / folder, suffix, layout)}
+    absent = ids[~ids.isin(there)]
     if len(absent):
         raise PreceptorError(
             f"{table.name} names {len(absent):,} image{'s' if len(absent) > 1 else ''} without a file in "
@@ -94,9 +97,55 @@ def matched(table: Path, ids: pd.Series, folder: str, suffix: str, layout: str) 
             expected=f"<id>{suffix} for every row of the table",
             remedy="unpack the images again, or remove the rows from the table",
         )
-    extra = len(found - set(ids))
+    extra = len(there - set(ids))
     notes = [f"{extra:,} image files that {table.name} does not name are not used"] if extra else []
     return folder + "/" + ids + suffix, notes
+
+
+def located(root: Path, names: pd.Series, layout: str, folder: str = "") -> pd.Series:
+    """The file of each name, relative to ``root``, wherever below it the file lies.
+
+    Args:
+        root: the folder of the data set.
+        names: file names, or ids without an ending.
+        layout: what is expected there, for messages.
+        folder: the folder below ``root`` to search in; all of them when empty.
+
+    Raises:
+        PreceptorError: names without a file, or with several.
+    """
+    finder = FileFinder(root, folder)
+    files = names.map(finder.find)
+    if finder.ambiguous:
+        name, several = next(iter(finder.ambiguous.items()))
+        raise PreceptorError(
+            f"{root}: {len(finder.ambiguous):,} images lie in several places, such as {some_of(several, 3)}",
+            expected=f"each image once: {layout}",
+            remedy=f"remove the copies of {name} and the others",
+        )
+    absent = names[files == ""]
+    if len(absent):
+        raise PreceptorError(
+            f"the table names {len(absent):,} image{'s' if len(absent) > 1 else ''} without a file below "
+            f"{root / folder}: {some_of(absent)}",
+            expected=layout,
+            remedy="unpack the images again, or remove the rows from the table",
+        )
+    return files
+
+
+def attributes_of(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of a published table that describe patient and acquisition, under common names.
+
+    Args:
+        table: as read from the CSV file.
+        columns: the publisher's name -> the name here; those that a copy lacks are left out.
+
+    Returns:
+        Strings, empty where a value is missing or ``unknown``.
+    """
+    kept = table[[name for name in columns if name in table.columns]].rename(columns=dict(columns))
+    return kept.mask(kept.apply(is_unknown), "")
 
 
 def refuse_unknown(path: Path, table: pd.DataFrame, column: str, known: Sequence[str]) -> None:
@@ -111,13 +160,13 @@ def refuse_unknown(path: Path, table: pd.DataFrame, column: str, known: Sequence
 
 
 def count_notes(labels: pd.Series, published: Mapping[str, int]) -> list[str]:
-    """What is to be said of a copy whose classes are not as large as the published ones; nothing where they are."""
+    """Notes on a copy whose classes are not as large as the published ones; none where they are."""
     counts = labels.value_counts()
     here, there = len(labels), sum(published.values())
     if here > there:
         return [f"this copy has {here:,} images, more than the {there:,} published"]
     if here < there:
         return [f"this copy has {here:,} of the {there:,} published images"]
-    found = {name: int(counts.get(name, 0)) for name in published}
-    other = [f"{name} {found[name]:,} ({n:,})" for name, n in published.items() if found[name] != n]
+    sizes = {name: int(counts.get(name, 0)) for name in published}
+    other = [f"{name} {sizes[name]:,} ({n:,})" for name, n in published.items() if sizes[name] != n]
     return [f"classes of another size than published (in brackets): {', '.join(other)}"] if other else []

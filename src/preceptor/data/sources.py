@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import RLock
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def _opened(file: str, changed: int) -> Any:
     opener: Callable[[str], Any] = _open_hdf5 if suffix in _HDF5 else np.load
     try:
         return opener(file)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise PreceptorError(
             f"{file} cannot be opened: {error}", expected="a whole file of arrays", remedy="fetch it again"
         ) from None

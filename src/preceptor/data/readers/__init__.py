@@ -91,6 +91,8 @@ class ReaderSpec:
         Raises:
             PreceptorError: the reader has no such option.
         """
+        if key == GROUPS_OPTION:
+            return str
         if key not in self.options:
             takes = f"one of {', '.join(sorted([*self.options, GROUPS_OPTION]))}"
             raise PreceptorError(
@@ -100,9 +102,12 @@ class ReaderSpec:
         return self.options[key]
 
     def _converted(self, key: str, value: object) -> Any:
+        adapter = TypeAdapter(self.type_of(key), config=_LENIENT)
         try:
-            return TypeAdapter(self.type_of(key), config=_LENIENT).validate_python(value)
+            return adapter.validate_python(value)
         except ValidationError as error:
+            if type(value) in (int, float):  # a choice called 1 in YAML is the choice "1"
+                return self._converted(key, str(value))
             reason = ", or: ".join(part["msg"] for part in error.errors())  # one for each type that it could be
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None
 

@@ -12,7 +12,7 @@ import pandas as pd
 from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv, refuse_missing
 from preceptor.data.layout import count_notes, find_table, matched, refuse_unknown
-from preceptor.data.readers import reader
+from preceptor.data.readers import About, reader
 
 #: The grades 0 to 4 in words, and how many training images have each.
 PUBLISHED = {"no DR": 1805, "mild": 370, "moderate": 999, "severe": 193, "proliferative": 295}
@@ -20,7 +20,13 @@ CLASSES = tuple(PUBLISHED)
 _LAYOUT = "train.csv (id_code, diagnosis) and train_images/<id_code>.png"
 
 
-@reader("aptos2019", layout=_LAYOUT)
+@reader(
+    "aptos2019",
+    layout=_LAYOUT,
+    about=About(
+        "fundus photographs, grades of diabetic retinopathy", task="ordinal", images="3,662", licence="Kaggle's rules"
+    ),
+)
 def aptos2019(root: Path) -> Catalog:
     """Five grades of diabetic retinopathy, in their order; every image is a group of its own.
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import read_csv, refuse_missing
 from preceptor.data.layout import count_notes, find_table, matched, refuse_unknown
-from preceptor.data.readers import reader
+from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
 
@@ -26,7 +26,11 @@ CLASSES = tuple(PUBLISHED)
 _LAYOUT = "train_labels.csv (id, label) and train/<id>.tif"
 
 
-@reader("histopathologic", layout=_LAYOUT)
+@reader(
+    "histopathologic",
+    layout=_LAYOUT,
+    about=About("tiles of lymph nodes, with or without tumour (PCam at Kaggle)", images="220,025", licence="CC0"),
+)
 def histopathologic(root: Path, balanced: Annotated[int, Field(ge=0)] = 0) -> Catalog:
     """Tiles of lymph nodes with and without tumour; every tile is a group of its own.
 

@@ -13,20 +13,31 @@ import pandas as pd
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_missing
-from preceptor.data.layout import count_notes, find_table, matched
-from preceptor.data.readers import reader
+from preceptor.data.layout import attributes_of, count_notes, find_table, matched
+from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError, some_of
 
 #: Images of each class; the ground truth has a ninth column, UNK, that no training image is marked in.
 PUBLISHED = {"MEL": 4522, "NV": 12875, "BCC": 3323, "AK": 867, "BKL": 2624, "DF": 239, "VASC": 253, "SCC": 628}
 UNKNOWN = "UNK"
+ATTRIBUTES = {"age_approx": "age", "sex": "sex", "anatom_site_general": "site"}
 _TRUTH = "ISIC_2019_Training_GroundTruth.csv"
 _METADATA = "ISIC_2019_Training_Metadata.csv"
 _IMAGES = "ISIC_2019_Training_Input"
 _LAYOUT = f"{_TRUTH}, {_METADATA} and {_IMAGES}/<image>.jpg"
 
 
-@reader("isic2019", layout=_LAYOUT)
+@reader(
+    "isic2019",
+    layout=_LAYOUT,
+    about=About(
+        "dermoscopy, eight classes (HAM10000, BCN_20000, MSK)",
+        images="25,331",
+        groups="lesion",
+        attributes=tuple(ATTRIBUTES.values()),
+        licence="CC BY-NC 4.0",
+    ),
+)
 def isic2019(root: Path) -> Catalog:
     """Eight classes of skin lesions (nine where images are marked UNK); images of one lesion form a group.
 
@@ -43,13 +54,17 @@ def isic2019(root: Path) -> Catalog:
     refuse_missing(truth, table, "image")
     ids, labels = table["image"], _labels(truth, table, columns)
     images, notes = matched(truth, ids, _IMAGES, ".jpg", _LAYOUT)
-    lesions = ids.map(_lesions(truth.parent / _METADATA, ids))
+    metadata = _metadata(truth.parent / _METADATA, ids)
+    lesions, described = metadata["lesion_id"], attributes_of(metadata, ATTRIBUTES)
     alone = is_missing(lesions)
     if alone.any():
         notes.append(f"{int(alone.sum()):,} images have no lesion_id; each is taken as unrelated to the others")
-    rows = pd.DataFrame({"id": ids, "image": images, "label": labels, "group": lesions.mask(alone, ids)})
+    rows = pd.DataFrame({"id": ids, "image": images, "label": labels, "group": lesions.mask(alone, ids)}).join(
+        described
+    )
     classes = columns if (labels == UNKNOWN).any() else tuple(PUBLISHED)
-    return Catalog("isic2019", truth.parent, rows, classes, (*count_notes(labels, PUBLISHED), *notes))
+    notes = [*count_notes(labels, PUBLISHED), *notes]
+    return Catalog("isic2019", truth.parent, rows, classes, tuple(notes), attribute_names=tuple(described.columns))
 
 
 def _labels(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series:
@@ -65,8 +80,8 @@ def _labels(path: Path, table: pd.DataFrame, columns: tuple[str, ...]) -> pd.Ser
     return pd.Series(np.array(columns)[marks.argmax(axis=1)], index=table.index)
 
 
-def _lesions(path: Path, ids: pd.Series) -> dict[str, str]:
-    """Image to lesion_id, which may be missing."""
+def _metadata(path: Path, ids: pd.Series) -> pd.DataFrame:
+    """The row of each image in the table of metadata; its lesion_id may be missing."""
     if not path.is_file():
         raise PreceptorError(
             f"{path} does not exist",
@@ -77,12 +92,11 @@ def _lesions(path: Path, ids: pd.Series) -> dict[str, str]:
     twice = table.loc[table["image"].duplicated(), "image"]
     if len(twice):
         raise PreceptorError(f"{path} names images more than once: {some_of(twice)}", expected="one row for each image")
-    found = dict(zip(table["image"], table["lesion_id"], strict=True))
-    absent = ids[~ids.isin(found)]
+    absent = ids[~ids.isin(table["image"])]
     if len(absent):
         raise PreceptorError(
             f"{path} has no row for {len(absent):,} of the images: {some_of(absent)}",
             expected=f"a row for every image of {_TRUTH}",
             remedy="take both tables from the same download",
         )
-    return found
+    return table.set_index("image").loc[ids].set_index(ids.index)

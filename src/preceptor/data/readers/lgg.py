@@ -16,8 +16,9 @@ import pandas as pd
 from preceptor.data.catalog import Catalog
 from preceptor.data.failures import grouped_by_cause
 from preceptor.data.layout import no_such_layout
+from preceptor.data.litter import is_litter
 from preceptor.data.mask_images import read_mask
-from preceptor.data.readers import reader
+from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError, some_of
 
 #: Whether a slice shows tumour, by its mask; and what the values of a mask mean.
@@ -29,7 +30,17 @@ _PATIENT = re.compile(r"(TCGA_[A-Z0-9]+_[A-Z0-9]+)_[0-9]+")
 _SLICE = re.compile(r"(?P<scan>TCGA_[A-Z0-9]+_[A-Z0-9]+_[0-9]+)_(?P<number>[0-9]+)(?P<mask>_mask)?\.tif")
 
 
-@reader("lgg", layout=_LAYOUT)
+@reader(
+    "lgg",
+    layout=_LAYOUT,
+    about=About(
+        "brain MRI (pre-contrast, FLAIR, post-contrast) of lower-grade gliomas",
+        task="segmentation, classification",
+        images="3,929",
+        groups="patient",
+        licence="CC BY-NC-SA 4.0",
+    ),
+)
 def lgg(root: Path) -> Catalog:
     """Slices with tumour masks; a slice is labelled by whether its mask is empty; patients are groups.
 
@@ -64,9 +75,11 @@ def lgg(root: Path) -> Catalog:
 def _patients_root(root: Path) -> Path:
     if not root.is_dir():
         raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {_LAYOUT}")
-    for folder in (root, root / "kaggle_3m", root / "lgg-mri-segmentation" / "kaggle_3m"):
-        if folder.is_dir() and any(_PATIENT.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()):
-            return folder
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_litter(path.name)]
+    for top in (root, root / "lgg-mri-segmentation", *below):
+        for folder in (top, top / "kaggle_3m"):
+            if folder.is_dir() and any(_PATIENT.fullmatch(path.name) for path in folder.iterdir() if path.is_dir()):
+                return folder
     raise no_such_layout(root, "kaggle_3m/ and no folders TCGA_…/", "LGG MRI segmentation", _LAYOUT)
 
 
