@@ -19,6 +19,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 
 if TYPE_CHECKING:
@@ -145,18 +146,27 @@ def prepare_study(
         raise PreceptorError(f"--engine {engine}: no such engine", expected="local or ray")
     if address is not None and engine != "ray":
         raise PreceptorError(f"--address {address}: belongs to --engine ray")
+    from preceptor.data.readers import READERS
     from preceptor.study.plan import read_plan
 
     asked = read_plan(plan)
     settings, options = split_overrides(overrides, data or asked.data.reader)
-    ids = excluded_ids(exclude)
+    ids, place = excluded_ids(exclude), optional_path(root)
+    if data is not None:
+        READERS[data]  # raises for one that there is not
+    if place is not None and not place.exists():
+        raise PreceptorError(f"{place} does not exist", expected="the data set's folder", remedy="check --root")
+    if out is not None:
+        refuse_unwritable(Path(out).expanduser())
     announce(f"reading {plan} and its data", shows_progress(progress))
     from preceptor.study.engines.local import LocalEngine, bearable, cores
     from preceptor.study.overrides import CommandLine, resolve_plan
     from preceptor.study.scheduler import open_study
     from preceptor.study.state import threads_before
 
-    settled = resolve_plan(asked, CommandLine(quick, data, optional_path(root), options, ids, settings))
+    settled = resolve_plan(asked, CommandLine(quick, data, place, options, ids, settings))
+    if settled.name.startswith("."):
+        raise PreceptorError(f"{plan}: name: {settled.name!r} is not a name", expected="no dot in front")
     folder = optional_path(out) or Path("studies") / (settled.name + ("-quick" if settled.is_quick else ""))
     opened = open_study(settled, folder)
     threads = threads_before(opened.folder, settled)

@@ -21,6 +21,7 @@ from preceptor.api.inputs import (
 from preceptor.recipe import Recipe
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
+from preceptor.runs.occupied import refuse_occupied
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.imports import import_files
 
@@ -80,12 +81,15 @@ def train(
         )
     ids, folder = excluded_ids(exclude), optional_path(root)
     place = optional_path(out) or default_folder(recipe, data, fold, {**settings, **_of_reader(options)}, ids)
+    refuse_occupied(place)
     announce(f"reading {folder or data}", shown)
-    from preceptor.api.completion import carry_on, decoder
-    from preceptor.runs.create import prepare
     from preceptor.runs.data import Data
 
     source = Data(data, folder, options, ids, fold)
+    source.catalog()
+    from preceptor.api.completion import carry_on, decoder
+    from preceptor.runs.create import prepare
+
     run = prepare(recipe, source, place, devices, decoder(optional_path(cache), not shown))
     with resumable(f"go on with: preceptor resume {place}"):
         return carry_on(run, devices=devices, cache=optional_path(cache), quiet=not shown)
@@ -113,6 +117,7 @@ def resume(
     """
     import_files(imports)
     shown, place = shows_progress(progress), Path(run).expanduser()
+    import_files(recorded_imports(place))
     announce(f"reading {place}", shown)
     from preceptor.api.completion import carry_on
     from preceptor.runs.directory import Run as Directory
@@ -122,6 +127,16 @@ def resume(
         announce(f"{place} is finished already", shown)
     with resumable(f"go on with: preceptor resume {place}"):
         return carry_on(directory, devices=devices, cache=optional_path(cache), quiet=not shown)
+
+
+def recorded_imports(run: Path) -> list[str]:
+    """The files that a run was started with (``--import``); none where it has no readable ``environment.json``."""
+    try:
+        environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []  # reading the run says what is wrong
+    imports = environment.get("imports", []) if isinstance(environment, dict) else []
+    return [file for file in imports if isinstance(file, str)] if isinstance(imports, list) else []
 
 
 def default_folder(

@@ -17,6 +17,8 @@ from preceptor.api.inputs import (
     shows_progress,
 )
 from preceptor.recipes.overrides import split_overrides
+from preceptor.recipes.resolve import resolve
+from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 
 if TYPE_CHECKING:
@@ -88,17 +90,22 @@ def tune(
     settings, options = split_overrides(rest, data)
     settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
     ids, shown = excluded_ids(exclude), shows_progress(progress)
+    folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
+    refuse_unwritable(folder)
+    resolve(recipe, settings)  # what is mistyped is found before torch is imported
     announce(f"reading {root or data}", shown)
     from preceptor.runs.data import Data
+
+    source = Data(data, optional_path(root), options, ids, fold)
+    source.catalog()
     from preceptor.tune.record import BEST, TABLE, Search
     from preceptor.tune.search import tune as run_search
 
-    folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
     search = Search(
         recipe,
         settings,
         space,
-        Data(data, optional_path(root), options, ids, fold),
+        source,
         folder,
         seed or 0,
         devices,

@@ -39,7 +39,6 @@ def study(
     from preceptor.api.inputs import resumable
     from preceptor.api.studies import prepare_study, run_study
     from preceptor.cli.console import wide_console
-    from preceptor.cli.study_console import Watcher, print_failures, print_matrix, result_table
 
     with resumable("the same command goes on from the last finished epochs"):
         prepared = prepare_study(
@@ -57,6 +56,8 @@ def study(
             imports=imports or (),
             progress=True,
         )
+        from preceptor.cli.study_console import Watcher, print_failures, print_matrix, result_table
+
         opened, console = prepared.study, wide_console()
         if dry_run:
             print_matrix(opened, console, prepared.workers, prepared.threads)

@@ -38,7 +38,7 @@ class Predictor(Protocol):
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files themselves, and the image files directly in folders, sorted.
+    """The files themselves, and the image files in folders and their sub-folders, sorted; hidden files are passed over.
 
     Raises:
         PreceptorError: a path that does not exist, or a folder without images.
@@ -46,10 +46,18 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in SUFFIXES
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
             if not inside:
                 endings = ", ".join(sorted(SUFFIXES))
-                raise PreceptorError(f"{path}: holds no images", expected=f"files ending in {endings}")
+                raise PreceptorError(
+                    f"{path}: holds no images, nor do its sub-folders", expected=f"files ending in {endings}"
+                )
             files += inside
         elif path.is_file():
             files.append(path)

@@ -23,7 +23,7 @@ from preceptor.recipe.optimisation import (
     OneCycle,
     Plateau,
 )
-from preceptor.recipe.section import Fraction, Positive, Section
+from preceptor.recipe.section import Fraction, Name, Positive, Section
 from preceptor.recipe.view import View
 from preceptor.utils.errors import did_you_mean
 
@@ -98,7 +98,7 @@ class Recipe(Section):
     ``critic_optimiser`` trains the critics of adversarial losses (the holistic term of SKD), at a constant rate.
     """
 
-    name: str
+    name: Name
     paper: str = ""
     task: str = "classification"
     protocol: Literal["grouped", "paper"] = "grouped"

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+
+def _plain_name(name: str) -> str:
+    if not name.strip() or name != name.strip() or name.startswith(".") or not name.isprintable():
+        raise ValueError(f"{name!r} is not a name (no blanks at its ends, no dot in front, nothing unprintable)")
+    if "/" in name or "\\" in name or len(name) > 100:
+        raise ValueError(f"{name!r} is not a name (no slashes, at most 100 characters)")
+    return name
+
+
+#: A name that folders are called after.
+Name = Annotated[str, AfterValidator(_plain_name)]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

@@ -24,6 +24,7 @@ from preceptor.recipes.resolve import resolve
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.leakage import refuse_leak
+from preceptor.runs.occupied import refuse_occupied
 from preceptor.runs.resolve_paths import absolute
 from preceptor.runs.schema import FORMAT, Environment
 from preceptor.tasks import TASKS
@@ -31,10 +32,9 @@ from preceptor.training.checks import check_objectives
 from preceptor.training.distributed import precision_of
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.files import remove_halves
+from preceptor.utils.imports import imported_files
 from preceptor.version import __version__
 
-_FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written; with the last it is a run
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
 
@@ -60,7 +60,7 @@ def prepare(
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
     """
-    _refuse_occupied(out)
+    refuse_occupied(out)
     recipe = absolute(recipe)
     check_objectives(recipe)
     catalog = data.catalog()
@@ -162,22 +162,6 @@ def _as_trained(recipe: Recipe, name: str) -> NetworkConfig:
     return _as_trained(stage, trained).model_copy(update={"pretrained": "none"})
 
 
-def _refuse_occupied(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise PreceptorError(f"--out {out}: is a file", expected="a folder that is new or empty")
-    if (out / "environment.json").is_file():
-        raise PreceptorError(
-            f"--out {out}: holds a run already",
-            expected="a folder that is new or empty",
-            remedy=f"go on with it (preceptor resume {out}), or choose another --out",
-        )
-    for name in _FIRST:
-        remove_halves(out / name)
-    strange = [one.name for one in out.iterdir() if one.name not in _FIRST] if out.is_dir() else []
-    if strange:
-        raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")
-
-
 def command_line() -> str:
     """What was typed, so that it can be given again."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -201,4 +185,5 @@ def _environment(
         starts=dict(starts),
         data=data.record(catalog, catalog.fingerprint(), recipe.split.folds, notes),
         split_hash="",
+        imports=imported_files(),
     )

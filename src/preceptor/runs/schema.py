@@ -59,6 +59,7 @@ class Environment(Record):
         starts: where the weights of each network came from, in words.
         split_hash: of ``split.csv`` (:func:`preceptor.data.split.split_hash`).
         marked: what must be said wherever the run is shown, as of a quick study.
+        imports: Python files given with ``--import``, which register what the recipe names.
     """
 
     format: int = 1
@@ -75,6 +76,7 @@ class Environment(Record):
     data: DataRecord
     split_hash: str
     marked: str = ""
+    imports: list[str] = Field(default_factory=list)
 
 
 class NetworkResult(Record):

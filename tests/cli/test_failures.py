@@ -1,0 +1,86 @@
+"""How the command line ends when something goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from preceptor.cli.failures import Commands, run
+from preceptor.utils.errors import PreceptorError
+
+
+def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command that fails with an error."""
+    app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    @app.command()
+    def other() -> None: ...
+
+    monkeypatch.setattr(sys, "argv", ["preceptor", "fail"])
+    with pytest.raises(SystemExit) as left:
+        run(app)
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("platformdirs.user_log_path", lambda name: tmp_path / "logs")
+    monkeypatch.delenv("PRECEPTOR_DEBUG", raising=False)
+    return tmp_path / "logs"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/x.csv"),
+            "error: /data/x.csv: No space left on device",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "error: /x: Permission denied"),
+        (MemoryError(), "error: out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "error: out of memory"),
+        (KeyError("networks"), "error: unexpected KeyError: 'networks'"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_the_unexpected_is_a_message_with_a_log(
+    error: Exception, message: str, logs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(error, monkeypatch) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(message)
+    assert "Traceback" not in printed
+    (log,) = logs.iterdir()
+    assert str(log) in printed
+    assert "Traceback" in log.read_text()
+
+
+def test_a_traceback_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch, logs: Path) -> None:
+    monkeypatch.setenv("PRECEPTOR_DEBUG", "1")
+    with pytest.raises(KeyError):
+        ended(KeyError("x"), monkeypatch)
+    assert not logs.exists()
+
+
+def test_what_the_user_gave_is_an_error_of_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], logs: Path
+) -> None:
+    assert ended(PreceptorError("no such run", remedy="train one"), monkeypatch) == 2
+    assert capsys.readouterr().err == "error: no such run\n  to do:    train one\n"
+    assert not logs.exists()
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.add_note("go on with: preceptor resume runs/x")
+    assert ended(interrupt, monkeypatch) == 130
+    assert capsys.readouterr().err == "stopped\ngo on with: preceptor resume runs/x\n"
