@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from preceptor import export, train
+from preceptor.deploy.page.web_runtime import VARIABLE, VERSION
 from preceptor.runs.directory import Run
 
 TINY = {"image_size": 32, "batch_size": 32, "epochs": 1}
@@ -55,3 +59,19 @@ def exported_masks(unet: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("exported_masks") / "unet"
     export(unet.path, out=out)
     return out
+
+
+@pytest.fixture(scope="session")
+def web_runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX Runtime Web: of ``$PRECEPTOR_WEB_RUNTIME``, or fetched with npm where that works."""
+    if VARIABLE in os.environ:
+        return Path(os.environ[VARIABLE])
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("npm")
+    if npm is None:
+        pytest.skip(f"{VARIABLE} is not set and there is no npm")
+    command = [npm, "install", "--prefix", str(folder), "--ignore-scripts", f"onnxruntime-web@{VERSION}"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip(f"{VARIABLE} is not set and npm cannot fetch onnxruntime-web")
+    return folder

@@ -19,7 +19,7 @@ from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
 TWO = {
-    name: quantise.VARIANTS[name] for name in ("largest values", "99.99th percentile, first and last layer in float")
+    name: quantise.VARIANTS[name] for name in ("largest values", "99.99th percentile, first 8 convolutions in float")
 }
 
 
@@ -39,7 +39,7 @@ def test_weights_are_8_bit_integers_per_channel(exported_int8: Path) -> None:
     stored = [
         tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4
     ]
-    assert len(stored) > 3
+    assert len(stored) > 1
     for tensor in stored:
         scale = weights[tensor.name.replace("_quantized", "_scale")]
         assert list(scale.dims) == [tensor.dims[0]], "one scale for each output channel"

@@ -22,6 +22,8 @@ def export(
     network: str = "student",
     int8: bool = False,
     bound: float = 0.5,
+    page: bool = False,
+    web_runtime: PathLike | None = None,
     class_names: Iterable[str] | Mapping[str, str] = (),
     cache: PathLike | None = None,
     overwrite: bool = False,
@@ -36,6 +38,9 @@ def export(
         network: which network or ensemble of the run.
         int8: whether to write 8-bit models too, unless they lose more than ``bound``.
         bound: points (of 100) of the headline metric that int8 may lose on the test part.
+        page: whether to write ``index.html`` too, which runs the network in a browser without a server.
+        web_runtime: folder of the npm package onnxruntime-web, for the page; ``$PRECEPTOR_WEB_RUNTIME`` or the cache
+            folder unless given.
         class_names: class code → full words (or ``CODE=full words`` texts), where the data set's own are not known.
         cache: where decoded images are kept.
         overwrite: whether ``out`` may hold an older export, which is replaced.
@@ -62,6 +67,8 @@ def export(
         network=network,
         int8=int8,
         bound=bound / 100,
+        page=page,
+        web_runtime=optional_path(web_runtime),
         class_names=names,
         cache=optional_path(cache),
         overwrite=overwrite,

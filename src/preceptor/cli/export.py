@@ -21,6 +21,10 @@ def export(
     bound: Annotated[
         float, typer.Option(help="Points (of 100) of the headline figure that int8 may lose on the test part.")
     ] = 0.5,
+    page: Annotated[bool, typer.Option("--page", help="Also write index.html, which runs in a browser.")] = False,
+    web_runtime: Annotated[
+        Path | None, typer.Option(help="Folder of the npm package onnxruntime-web, for --page.")
+    ] = None,
     class_names: Annotated[
         list[str] | None, typer.Option("--class-name", help="CODE=full words, for a class of the data.")
     ] = None,
@@ -37,6 +41,8 @@ def export(
         network=network,
         int8=int8,
         bound=bound,
+        page=page,
+        web_runtime=web_runtime,
         class_names=class_names or (),
         cache=cache,
         overwrite=overwrite,
@@ -45,6 +51,9 @@ def export(
     )
     for line in summary(manifest):
         print(line)
+    if page:
+        size = (out / "index.html").stat().st_size / 1e6
+        print(f"page: {out / 'index.html'}, {size:.1f} MB; opens from disk, sends nothing anywhere")
     print(f"written: {out}; predict with: preceptor predict {out} PHOTOS")
 
 

@@ -32,23 +32,23 @@ class Variant:
         method: how the range of an activation follows from its values: all of them (``MinMax``), their moving average,
             or all but the outermost (``Percentile``).
         extra: options of ONNX Runtime's quantiser.
-        float_ends: whether the first convolution and the last linear layer stay in float.
+        float_convolutions: how many of the first convolutions stay in float, and the last layer with them; with 0 none
+            does. The first depthwise convolutions have channels of very different ranges.
     """
 
     method: ort.CalibrationMethod
     extra: Mapping[str, Any] = field(default_factory=dict)
-    float_ends: bool = False
+    float_convolutions: int = 0
 
 
+_MOVING_AVERAGE = {"CalibMovingAverage": True}
+_PERCENTILE = {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}
 VARIANTS: dict[str, Variant] = {
     "largest values": Variant(ort.CalibrationMethod.MinMax),
-    "moving average": Variant(ort.CalibrationMethod.MinMax, {"CalibMovingAverage": True}),
-    "99.99th percentile": Variant(
-        ort.CalibrationMethod.Percentile, {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}
-    ),
-    "99.99th percentile, first and last layer in float": Variant(
-        ort.CalibrationMethod.Percentile, {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}, True
-    ),
+    "moving average": Variant(ort.CalibrationMethod.MinMax, _MOVING_AVERAGE),
+    "moving average, first 4 convolutions in float": Variant(ort.CalibrationMethod.MinMax, _MOVING_AVERAGE, 4),
+    "moving average, first 8 convolutions in float": Variant(ort.CalibrationMethod.MinMax, _MOVING_AVERAGE, 8),
+    "99.99th percentile, first 8 convolutions in float": Variant(ort.CalibrationMethod.Percentile, _PERCENTILE, 8),
 }
 
 
@@ -79,7 +79,7 @@ def quantise(network: onnx.ModelProto, variant: Variant, images: NDArray[np.uint
             reduce_range=True,
             activation_type=ort.QuantType.QUInt8,
             weight_type=ort.QuantType.QInt8,
-            nodes_to_exclude=_ends(onnx.load(prepared)) if variant.float_ends else [],
+            nodes_to_exclude=_in_float(onnx.load(prepared), variant.float_convolutions),
             calibrate_method=variant.method,
             extra_options={"CalibStridedMinMax": 1, **variant.extra},  # one batch in memory at a time
         )
@@ -108,10 +108,11 @@ class _Images(ort.CalibrationDataReader):
         return None if batch is None else {"image": batch.astype(np.float32) / 255}
 
 
-def _ends(model: onnx.ModelProto) -> list[str]:
-    """The names of the first convolution and of the last layer with weights."""
+def _in_float(model: onnx.ModelProto, convolutions: int) -> list[str]:
+    """The names of the first convolutions and, if there are any of these, of the last layer with weights."""
     weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    return [weighted[0].name, weighted[-1].name]
+    first = [node for node in weighted if node.op_type == "Conv"][:convolutions]
+    return [node.name for node in (*first, *(weighted[-1:] if first else []))]
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from preceptor.deploy.manifest import (
     is_export,
     write_manifest,
 )
+from preceptor.deploy.page.build import write_page
+from preceptor.deploy.page.web_runtime import read_web_runtime
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.files import INTENDED_USE
 from preceptor.utils.errors import PreceptorError
@@ -50,6 +52,8 @@ def export(
     network: str = "student",
     int8: bool = False,
     bound: float = 0.005,
+    page: bool = False,
+    web_runtime: str | Path | None = None,
     class_names: Mapping[str, str] | None = None,
     cache: str | Path | None = None,
     overwrite: bool = False,
@@ -66,6 +70,8 @@ def export(
         int8: whether to write ``model.int8.onnx`` and ``network.int8.onnx`` too. They are left out again where the
             headline figure on the test part falls by more than ``bound``; ``export.json`` has the numbers.
         bound: the largest loss of that figure, in its own unit (0.005 is half a point).
+        page: whether to write ``index.html``, which runs the network in a browser without a server.
+        web_runtime: where the page's ONNX Runtime Web is; ``$PRECEPTOR_WEB_RUNTIME`` or the cache folder unless given.
         class_names: class code -> full words, where the data set's own are not known or not wanted.
         cache: where decoded images are kept.
         overwrite: whether ``out`` may hold an older export, which is replaced.
@@ -84,6 +90,9 @@ def export(
     from preceptor.deploy.export.networks import OPSET, joined, network_graph
     from preceptor.deploy.export.verify import measure_difference
 
+    place = Path(web_runtime) if web_runtime else None
+    if page:
+        read_web_runtime(place)  # before anything takes time
     tell = progress or (lambda _: None)
     target = Path(out)
     refuse_occupied(target, overwrite)
@@ -140,6 +149,9 @@ def export(
             intended_use=INTENDED_USE,
         )
         write_manifest(folder, manifest)
+        if page:
+            tell("writing the page")
+            write_page(folder, manifest, place)
     return manifest
 
 
