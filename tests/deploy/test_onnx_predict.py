@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,31 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+<<<<<<< HEAD
 from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
+=======
+from preceptor.cli.predict import predict
+from preceptor.data.split import parts_of
+>>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)
 from preceptor.deploy.manifest import read_manifest
+from preceptor.deploy.onnx_evaluate import evaluate_export
+from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
 _WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # importing it raises
+<<<<<<< HEAD
 import preceptor
 preceptor.predict(sys.argv[1], sys.argv[2], out=sys.argv[3])
+=======
+from dataclasses import replace
+from pathlib import Path
+from preceptor.cli.predict import predict
+predict(Path(sys.argv[1]), [Path(sys.argv[2])], "student", Path(sys.argv[3]))
+>>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)
 """
 
 
@@ -75,4 +90,29 @@ def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, phot
 
 def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:
     with pytest.raises(PreceptorError, match="is not an export"):
+<<<<<<< HEAD
         predict(pair.path, photos, network="student_1", precision="int8")
+=======
+        predict(pair.path, [photos], "student_1", None, "int8")
+
+
+@pytest.mark.parametrize(
+    ("run", "folder", "network"), [("pair", "exported", "student_1"), ("unet", "exported_masks", "student")]
+)
+def test_figures_are_those_of_the_run(run: str, folder: str, network: str, request: pytest.FixtureRequest) -> None:
+    trained: Run = request.getfixturevalue(run)
+    catalog = trained.catalog()
+    rows = np.flatnonzero(parts_of(trained.split, catalog.table["id"]) == "test")
+    figures, predictions = evaluate_export(OnnxModel(request.getfixturevalue(folder)), catalog, rows, part="test")
+    expected = trained.metrics.networks[network].test
+    for key in ("accuracy", "balanced_accuracy", "iou_pooled", "dice"):
+        if key in expected:
+            assert figures[key] == pytest.approx(expected[key], abs=1e-3)
+    assert predictions["id"].tolist() == catalog.table["id"].iloc[rows].tolist()
+
+
+def test_data_of_other_classes_are_refused(exported: Path, pair: Run) -> None:
+    catalog = replace(pair.catalog(), classes=("nv", "mel"))
+    with pytest.raises(PreceptorError, match="the export predicts akiec"):
+        evaluate_export(OnnxModel(exported), catalog, part="test")
+>>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.images import read_image, read_mask, resize
+from preceptor.data.images import read_image
 from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.masks import MaskMeter
@@ -27,6 +29,7 @@ def evaluate_export(
     rows: NDArray[np.int64] | None = None,
     *,
     part: str,
+    cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Measure an exported network from the image files on.
@@ -38,6 +41,7 @@ def evaluate_export(
         catalog: the data.
         rows: of the catalog; all unless given.
         part: what these images are called in the predictions.
+        cache: where decoded masks are kept.
         progress: told after each image.
 
     Returns:
@@ -54,16 +58,18 @@ def evaluate_export(
         )
     chosen = np.arange(len(catalog)) if rows is None else rows
     ids = catalog.table["id"].iloc[chosen].tolist()
-    meter = MaskMeter(classes) if model.draws_masks else None
+    meter, truth = None, None
+    if model.draws_masks:
+        meter = MaskMeter(classes)
+        truth = open_pixels(catalog, model.manifest.image_size, masks=True, directory=cache).masks
     probabilities = []
     for row in chosen.tolist():
         outputs = model.run(read_image(catalog.path(row))[None])
         scores = outputs["probabilities"][0]
-        if meter is None:
+        if meter is None or truth is None:
             probabilities.append(scores.astype(np.float64))
         else:
-            truth = read_mask(catalog.root / catalog.table.at[row, "mask"], len(classes))
-            meter.update_arrays(scores.argmax(0), resize(truth, model.manifest.image_size))
+            meter.update_arrays(scores.argmax(0), truth[row])
         if progress:
             progress(1)
     if meter is not None:

@@ -21,6 +21,8 @@ from preceptor.runs.schema import NetworkResult
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, some_of
 
+#: Of networks that can be exported: the graph ends in their softmax or mask.
+TASK_NAMES = ("classification", "segmentation")
 _RANDOM_SIZES = ((61, 83), (96, 128), (150, 100), (224, 224))  # (height, width) of images made up for want of others
 
 
@@ -87,6 +89,11 @@ def load_subject(path: Path, name: str) -> Subject:
     """
     run = Run(path)
     networks, lost = finished_networks(run)
+    if run.recipe.task not in TASK_NAMES:
+        raise PreceptorError(
+            f"{path}: networks of the task {run.recipe.task} cannot be exported",
+            expected=f"a run of the task {' or '.join(TASK_NAMES)}",
+        )
     ensembles = run.recipe.ensembles
     if name == "student" and name not in networks and len(networks) == 1:
         name = next(iter(networks))
