@@ -29,7 +29,7 @@ def exported_int8(pair: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("int8") / "student"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(int8, "VARIANTS", TWO)
-        export(pair.path, out=out, network="student_1", int8=True, bound=1.0)
+        export(pair.path, out=out, network="student_1", int8=True, bound=100.0)
     return out
 
 
@@ -72,7 +72,7 @@ def test_a_model_that_loses_too_much_is_refused_with_its_numbers(
     pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "VARIANTS", {"largest values": TWO["largest values"]})
-    manifest = export(pair.path, out=tmp_path / "out", network="student_1", int8=True, bound=-1.0)
+    manifest = export(pair.path, out=tmp_path / "out", network="student_1", int8=True, bound=-100.0)
     assert manifest.quantised is not None
     assert not manifest.quantised.accepted
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".onnx") == [
@@ -89,7 +89,7 @@ def test_masks_are_quantised_and_measured_by_their_pixels(
     unet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(int8, "VARIANTS", {"largest values": TWO["largest values"]})
-    record = export(unet.path, out=tmp_path / "out", int8=True, bound=1.0).quantised
+    record = export(unet.path, out=tmp_path / "out", int8=True, bound=100.0).quantised
     assert isinstance(record, Quantised)
     assert record.metric == "iou_pooled"
     assert record.float_value == pytest.approx(unet.metrics.networks["student"].test["iou_pooled"])

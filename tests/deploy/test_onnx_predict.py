@@ -12,13 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-<<<<<<< HEAD
+from preceptor.api.evaluation import evaluate
 from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
-=======
-from preceptor.cli.predict import predict
 from preceptor.data.split import parts_of
->>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_evaluate import evaluate_export
 from preceptor.deploy.onnx_model import OnnxModel
@@ -28,15 +25,8 @@ from preceptor.utils.errors import PreceptorError
 _WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None  # importing it raises
-<<<<<<< HEAD
 import preceptor
 preceptor.predict(sys.argv[1], sys.argv[2], out=sys.argv[3])
-=======
-from dataclasses import replace
-from pathlib import Path
-from preceptor.cli.predict import predict
-predict(Path(sys.argv[1]), [Path(sys.argv[2])], "student", Path(sys.argv[3]))
->>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)
 """
 
 
@@ -90,10 +80,7 @@ def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, phot
 
 def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:
     with pytest.raises(PreceptorError, match="is not an export"):
-<<<<<<< HEAD
         predict(pair.path, photos, network="student_1", precision="int8")
-=======
-        predict(pair.path, [photos], "student_1", None, "int8")
 
 
 @pytest.mark.parametrize(
@@ -115,4 +102,11 @@ def test_data_of_other_classes_are_refused(exported: Path, pair: Run) -> None:
     catalog = replace(pair.catalog(), classes=("nv", "mel"))
     with pytest.raises(PreceptorError, match="the export predicts akiec"):
         evaluate_export(OnnxModel(exported), catalog, part="test")
->>>>>>> d8828a4 (deploy: measure exported networks on labelled images without torch)
+
+
+def test_evaluate_takes_an_export_and_needs_data(exported: Path, phantom_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="has no data of its own"):
+        evaluate(exported)
+    result = evaluate(exported, data="phantom", root=phantom_root, out=tmp_path / "out")
+    assert set(result.metrics) == {"exported"}
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == result.metrics["exported"]["cases"] == 160

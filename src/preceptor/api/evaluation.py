@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from preceptor.api.inputs import (
     ExcludeLike,
@@ -63,15 +63,18 @@ def evaluate(
     out: PathLike | None = None,
     exclude: ExcludeLike = (),
     cache: PathLike | None = None,
+    precision: Literal["float", "int8"] = "float",
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
 ) -> EvaluationResult:
     """Measure the networks of a finished run from their files, on a part of its data or on other data.
 
+    An exported network is measured on ONNX Runtime, on the data that are named; it knows none of its own.
+
     A run that was finished without relations, layers or overlays of its test part gets them.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, or a folder that ``preceptor export`` wrote.
         overrides: options of the other data's reader, ``data.key=value``.
         part: ``test`` or ``validation``, of the run's own data.
         data: a reader's name: all images of other data with the same classes instead.
@@ -79,6 +82,7 @@ def evaluate(
         out: a folder for ``metrics.json`` and ``predictions.csv``.
         exclude: ids of the other data to leave out, or a file with one a line.
         cache: where decoded images are kept.
+        precision: which model of an export.
         imports: Python files that register what the run needs.
         progress: whether to show progress; in a terminal or notebook unless given.
 
@@ -98,6 +102,16 @@ def evaluate(
     options = reader_options(overrides, data) if data is not None else {}
     ids = excluded_ids(exclude)
     announce(f"evaluating {run}", shown)
+    from preceptor.deploy.manifest import is_export
+
+    if is_export(Path(run).expanduser()):
+        return _evaluate_export(
+            Path(run).expanduser(), data, optional_path(root), options, ids, folder, optional_path(cache), precision
+        )
+    if precision != "float":
+        raise PreceptorError(
+            f"--precision {precision}: {run} is not an export", expected="a folder that preceptor export wrote"
+        )
     import numpy as np
 
     from preceptor.data.batches import Loader
@@ -152,6 +166,37 @@ def evaluate(
     return EvaluationResult(
         recipe.task, part, result.metrics, related, result.predictions, unavailable, tuple(added), folder
     )
+
+
+def _evaluate_export(
+    folder: Path,
+    data: str | None,
+    root: Path | None,
+    options: dict[str, Any],
+    exclude: tuple[str, ...],
+    out: Path | None,
+    cache: Path | None,
+    precision: Literal["float", "int8"],
+) -> EvaluationResult:
+    from preceptor.data.readers import read
+    from preceptor.deploy.onnx_evaluate import EXPORTED, evaluate_export
+    from preceptor.deploy.onnx_model import OnnxModel
+    from preceptor.evaluation.predictions import write_predictions
+
+    model = OnnxModel(folder, precision)
+    if data is None:
+        raise PreceptorError(
+            f"{folder}: is an export, which has no data of its own", expected="the reader of labelled images",
+            remedy=f"preceptor evaluate {folder} --data READER --root FOLDER",
+        )  # fmt: skip
+    catalog = read(data, root, options)
+    figures, predictions = evaluate_export(
+        model, catalog.without(exclude) if exclude else catalog, part=data, cache=cache
+    )
+    if out is not None:
+        write_output(out / "metrics.json", json.dumps({EXPORTED: figures}, indent=2) + "\n")
+        write_predictions([predictions], out / "predictions.csv")
+    return EvaluationResult(model.manifest.task, data, {EXPORTED: figures}, {}, [predictions], out=out)
 
 
 def _refuse_foreign_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from preceptor.cli.options import Cache, Exclude, Imports, ReaderOptions, Root
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A finished run.")],
+    run: Annotated[Path, typer.Argument(help="A finished run, or an export.")],
     overrides: ReaderOptions = None,
     part: Annotated[str, typer.Option(help="Which part of the run's own data: test or validation.")] = "test",
     data: Annotated[str | None, typer.Option("--data", help="Other data instead: a reader's name.")] = None,
@@ -19,6 +19,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,
     exclude: Exclude = None,
     cache: Cache = None,
+    precision: Annotated[Literal["float", "int8"], typer.Option(help="Which model of an export.")] = "float",
     imports: Imports = None,
 ) -> None:
     """Measure a finished run's networks again, on its own data or on other data with the same classes."""
@@ -34,6 +35,7 @@ def evaluate(
         out=out,
         exclude=exclude or (),
         cache=cache,
+        precision=precision,
         imports=imports or (),
         progress=True,
     )
