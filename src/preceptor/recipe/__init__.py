@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
@@ -23,7 +23,7 @@ from preceptor.recipe.optimisation import (
     OneCycle,
     Plateau,
 )
-from preceptor.recipe.section import Fraction, Name, Positive, Section
+from preceptor.recipe.section import Fraction, Name, Positive, Section, without_defaults
 from preceptor.recipe.view import View
 from preceptor.utils.errors import did_you_mean
 
@@ -72,15 +72,21 @@ class Select(Section):
     """Which network's validation metric chooses the epoch, and drives plateau and early stop; ``last`` chooses none.
 
     ``metric`` is any metric of the recipe's task, in its own direction (the smallest calibration error is the best); of
-    several networks it is their mean.
+    several networks it is their mean. ``epoch: each`` keeps, of every network that learns, the epoch that is its own
+    best by that metric, whichever the others' is; the mean still drives plateau and early stop.
     """
 
     network: str | Annotated[list[str], Field(min_length=1)] = "student"
     metric: str = "balanced_accuracy"
+    epoch: Literal["joint", "each"] = "joint"
 
     @property
     def networks(self) -> list[str]:
         return [self.network] if isinstance(self.network, str) else self.network
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: Any) -> dict[str, Any]:
+        return without_defaults(self, handler(self), keep=("network", "metric"))
 
 
 class Recipe(Section):
@@ -168,6 +174,8 @@ class Recipe(Section):
                 raise ValueError(f"ensembles.{name}: names {', '.join(twice)} twice; each network counts once")
         if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("protocol: paper has no validation part, so early_stop and schedule plateau cannot work")
+        if self.select.epoch == "each" and (self.protocol == "paper" or self.select.metric == "last"):
+            raise ValueError("select.epoch: each needs a metric of a validation part; set it to joint")
         if self.select.metric == "last" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("select.metric: last judges no epoch, so early_stop and schedule plateau cannot work")
         return self

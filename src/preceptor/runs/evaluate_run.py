@@ -33,7 +33,11 @@ def finish(run: Run, cache: Path | None) -> None:
     """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
     recipe, catalog = run.recipe, run.catalog()
     device = best_device()
-    networks = {name: network.to(device) for name, network in best_networks(run, recipe, catalog).items()}
+    networks = {
+        name: network.to(device)
+        for name, network in best_networks(run, recipe, catalog).items()
+        if not recipe.networks[name].gives_features  # which has no classes, hence nothing to be tested
+    }
     loaders = load_parts(run, recipe, catalog, cache, device)
     said: dict[str, dict[str, Any]] = {name: {} for name in (*networks, *recipe.ensembles)}
     frames = []
@@ -58,7 +62,10 @@ def finish(run: Run, cache: Path | None) -> None:
         "parts": {part: len(loader) for part, loader in loaders.items()},
         **_masks_cut(loaders["test"].pixels),
         "networks": {
-            name: one | said[name] | ({"relations": relations[name]} if name in relations else {})
+            name: one
+            | said[name]
+            | ({"relations": relations[name]} if name in relations else {})
+            | ({"selected_epoch": progress.best_each[name][1]} if name in progress.best_each else {})
             for name, one in _described(run, recipe, networks).items()
         },
     }
@@ -161,7 +168,7 @@ def _metrics(recipe: Recipe, catalog: Catalog, progress: Progress) -> dict[str, 
         "classes": list(TASKS[recipe.task].classes(catalog)),
         "epochs": recipe.epochs,
         "epochs_run": progress.epoch,
-        "selected_epoch": None if paper else progress.best_epoch,
+        "selected_epoch": None if paper or progress.best_each else progress.best_epoch,
         "selected_by": None if paper else f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}",
         "mean_of_last_epochs": min(LAST_EPOCHS, progress.epoch) if paper else None,
         "early_stopped": progress.epoch < recipe.epochs,

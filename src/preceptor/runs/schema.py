@@ -90,6 +90,7 @@ class NetworkResult(Record):
         validation: metric → value on the validation part; None under ``protocol: paper``.
         test: metric → value on the test part.
         relations: see :mod:`preceptor.evaluation.relations`.
+        selected_epoch: whose weights were kept, from 1, where each network has its own.
     """
 
     role: str = "trained"
@@ -99,6 +100,7 @@ class NetworkResult(Record):
     validation: dict[str, Any] | None = None
     test: dict[str, Any]
     relations: dict[str, Any] | None = None
+    selected_epoch: int | None = None
 
 
 class Metrics(Record):
@@ -107,7 +109,8 @@ class Metrics(Record):
     Attributes:
         classes: that the networks tell apart; of masks the background first.
         epochs: that the recipe asked for; ``epochs_run`` were trained.
-        selected_epoch: whose weights were kept, from 1; None under ``protocol: paper``.
+        selected_epoch: whose weights were kept, from 1; None under ``protocol: paper``, and where each network has its
+            own.
         selected_by: the monitored value that chose it, such as ``validation/student/balanced_accuracy``.
         mean_of_last_epochs: under ``protocol: paper``, over how many epochs figures are averaged.
         parts: images of each part.

@@ -80,12 +80,16 @@ def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Te
 
 
 def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
-    """The networks of a run as its selected epoch left them (the last, under ``protocol: paper``)."""
+    """Networks of a run as its selected epoch, or each one's own, left them (under ``protocol: paper`` the last)."""
     model = DistillationModel(recipe, _networks(run, recipe, catalog), [])
     file = run.best if recipe.protocol == "grouped" else run.checkpoint
     state = load_state(file)["model"]
     learned = {key: value for key, value in state.items() if key.startswith("networks.")}
     model.load_state_dict(learned)
+    if recipe.select.epoch == "each":
+        for name, network in recipe.networks.items():
+            if not network.frozen:
+                model.networks[name].load_state_dict(load_state(run.checkpoints.best_of(name))["model"])
     return {name: model.networks[name] for name in recipe.networks}  # type: ignore[misc]
 
 

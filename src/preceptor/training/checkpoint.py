@@ -32,6 +32,7 @@ class Progress:
         step: optimiser steps taken.
         best: the best value of the selection metric so far; None before the first validation.
         best_epoch: the epoch that reached it, from 1.
+        best_each: under ``select.epoch: each``, by network its own best value and the epoch that reached it.
         stale: epochs since.
         seconds: time spent training and validating.
         history: one row an epoch, as ``history.csv``.
@@ -41,6 +42,7 @@ class Progress:
     step: int = 0
     best: float | None = None
     best_epoch: int = 0
+    best_each: dict[str, tuple[float, int]] = field(default_factory=dict)
     stale: int = 0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -48,8 +50,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """Two files in one directory: ``last.pt``, the whole state after the last epoch, and ``best.pt``, the weights of
-    the selected epoch. Each is replaced as a whole or not at all.
+    """Files in one directory: ``last.pt``, the whole state after the last epoch, ``best.pt``, the weights of the
+    selected epoch, and ``best-NAME.pt``, those of a network whose epoch is its own. Each is replaced as a whole or not
+    at all.
 
     Attributes:
         directory: made with the first checkpoint.
@@ -73,6 +76,14 @@ class CheckpointStore:
     def save_best(self, epoch: int, model: torch.nn.Module) -> None:
         """Write the weights of the best epoch so far to ``best.pt``."""
         save_state(self.best, {"format": FORMAT, "epoch": epoch, "model": model.state_dict()})
+
+    def best_of(self, network: str) -> Path:
+        """Return the file of a network whose epoch is its own (``select.epoch: each``)."""
+        return self.directory / f"best-{network}.pt"
+
+    def save_best_of(self, network: str, epoch: int, module: torch.nn.Module) -> None:
+        """Write the weights of one network at its best epoch so far."""
+        save_state(self.best_of(network), {"format": FORMAT, "epoch": epoch, "model": module.state_dict()})
 
     def restore(self, parts: Mapping[str, Any]) -> Progress:
         """Load ``last.pt`` into the parts, in place; without that file leave them as they are.

@@ -178,6 +178,8 @@ class Training:
         row = self.fabric.broadcast(row)
         if not paper:
             self._select(self._value(row, epoch), epoch)
+            if self.recipe.select.epoch == "each":
+                self._select_each(row, epoch)
         return row
 
     def _measure(self) -> dict[str, float]:
@@ -204,15 +206,18 @@ class Training:
         select = self.recipe.select
         if select.metric == "last":
             return float(epoch)
-        columns = [f"validation/{name}/{select.metric}" for name in select.networks]
-        if undefined := [column for column in columns if column not in row]:
+        return float(np.mean([self._value_of(name, row, epoch) for name in select.networks]))
+
+    def _value_of(self, network: str, row: dict[str, float], epoch: int) -> float:
+        select = self.recipe.select
+        column = f"validation/{network}/{select.metric}"
+        if column not in row:
             raise PreceptorError(
-                f"select.metric: {undefined[0]} is undefined in epoch {epoch + 1}",
+                f"select.metric: {column} is undefined in epoch {epoch + 1}",
                 expected="a metric that the validation part has",
                 remedy="choose another select.metric, or a larger split.validation",
             )
-        value = float(np.mean([row[column] for column in columns]))
-        return value if METRICS[select.metric].higher_is_better else -value
+        return row[column] if METRICS[select.metric].higher_is_better else -row[column]
 
     def _select(self, value: float, epoch: int) -> None:
         progress = self.progress
@@ -224,6 +229,16 @@ class Training:
                 self.checkpoints.save_best(epoch + 1, self.model)
         else:
             progress.stale += 1
+
+    def _select_each(self, row: dict[str, float], epoch: int) -> None:
+        """Keep the weights of every network that changes whose own metric was never better."""
+        best = self.progress.best_each
+        for name, network in self.recipe.networks.items():
+            value = None if network.frozen else self._value_of(name, row, epoch)
+            if value is not None and (name not in best or value > best[name][0]):
+                best[name] = (value, epoch + 1)
+                if self.checkpoints is not None and self.fabric.is_global_zero:
+                    self.checkpoints.save_best_of(name, epoch + 1, self.model.networks[name])
 
     def save(self, on_epoch: Callable[[Progress], object] | None = None) -> None:
         """End an epoch: write the checkpoint first, since tables and logs can be written again from it."""
