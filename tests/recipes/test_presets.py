@@ -90,6 +90,16 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("sskd_head", {"preset": "paper"}, {"optimiser": SGD_OF_SSD_KD["optimiser"], "epochs": 60, "batch_size": 32,
         "schedule": {"name": "multi_step", "epochs": [30, 45], "factor": 0.1}, "select.metric": "last",
         "views.teacher.policy": "ssd_kd_text", "networks.teacher.frozen": "backbone"}),
+    ("kd_ml_v3", {"preset": "paper"}, {**OF_KDML, "views.student_1": "kdml", "select.epoch": "each",
+        "networks.student_1": {"backbone": "resnet18", "pretrained": "imagenet"},
+        "networks.teacher.backbone": "resnet50", "networks.teacher.map_channels": 512,
+        "weights": {"cross_entropy_1": 1.0, "cross_entropy_2": 1.0, "features_teacher_to_1": 1.0,
+                    "predictions_2_to_1": 1.0, "predictions_teacher_to_2": 1.0, "features_1_to_2": 1.0}}),
+    ("kd_ml_v1", {"preset": "paper", "backbone": "mobilenetv1_100", "task": "segmentation"}, {**OF_KDML,
+        "networks.student_2.backbone": "mobilenetv1_100", "objectives.kl.temperature": 2.0,
+        "select.metric": "iou_pooled"}),
+    ("teacher", {"preset": "kdml"}, {**OF_KDML, "views.teacher": "kdml",
+        "networks.teacher": {"backbone": "resnet50", "pretrained": "imagenet"}}),
 ]  # fmt: skip
 
 #: A policy → its fields that are not at their defaults.

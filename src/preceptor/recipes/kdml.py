@@ -14,17 +14,21 @@ first decoder block's of a U-Net. Whoever is learned from gets no gradient by it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from preceptor.recipe import Adam, NetworkConfig, Objective, OneCycle, Positive, Recipe, Select, TrainedBy, View
+from preceptor.recipe import NetworkConfig, Objective, Positive, Recipe, Select, View
+from preceptor.recipes.distillation import trained_teacher
 from preceptor.recipes.registry import register_recipe
+from preceptor.recipes.settings import SETTINGS, SettingName
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 PAPER = "Niyaz et al., Computers in Biology and Medicine 2024"
 POLICY = "kdml"
+Preset = Literal["ours", "paper"]
 Temperature = Annotated[float, Field(gt=0)]
 Pair = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -41,18 +45,6 @@ STYLES = {"v1": "PP", "v2": "FF", "v3": "PF"}
 #: KD + ML crosses V3: student 1 takes features of the teacher beside its peer's predictions, student 2 the reverse.
 CROSSED = {"v1": "PP", "v2": "FF", "v3": "FP"}
 _TITLES = {"ml": "ML", "kd_off": "KD (off)", "kd_on": "KD (on)", "kd_ml": "KD + ML"}
-#: Channels of the last feature map, which the teacher's extra block has to meet: known here so that timm need not be
-#: asked, which takes seconds to import.
-CHANNELS = {
-    "mobilenetv1_100": 1024,
-    "mobilenetv2_035": 1280,
-    "mobilenetv2_050": 1280,
-    "mobilenetv2_100": 1280,
-    "resnet10t": 512,
-    "resnet18": 512,
-    "resnet34": 512,
-    "resnet50": 2048,
-}
 
 
 def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
@@ -72,10 +64,11 @@ def _variant(technique: str, style: str) -> None:
 
     def _recipe(
         task: str = "classification",
-        backbone: str = "mobilenetv2_050",
-        pretrained: str = "none",
-        teacher_backbone: str = "mobilenetv2_100",
-        teacher_pretrained: str = "imagenet",
+        preset: Preset = "ours",
+        backbone: str | None = None,
+        pretrained: str | None = None,
+        teacher_backbone: str | None = None,
+        teacher_pretrained: str | None = None,
         teacher: str | None = None,
         online: bool = role == "online",
         channels: Positive | None = None,
@@ -84,10 +77,16 @@ def _variant(technique: str, style: str) -> None:
         gamma: Pair = [1.0, 1.0],  # noqa: B006
         temperature: Temperature = 2.0,
     ) -> Recipe:
-        networks = {name: NetworkConfig(backbone=backbone, pretrained=pretrained) for name in STUDENTS}
+        whose: SettingName = "kdml" if preset == "paper" else "ours"
+        setting = SETTINGS[whose]
+        small = NetworkConfig(backbone=backbone or setting.student[0], pretrained=pretrained or setting.student[1])
+        networks = dict.fromkeys(STUDENTS, small)
         if technique != "ml":
-            start = NetworkConfig(backbone=teacher_backbone, pretrained=teacher_pretrained)
-            networks["teacher"] = _teacher(start, teacher, online, _block(task, backbone, teacher, channels))
+            start = NetworkConfig(
+                backbone=teacher_backbone or setting.teacher[0], pretrained=teacher_pretrained or setting.teacher[1]
+            )
+            block = _block(task, str(small.backbone), teacher, channels)
+            networks["teacher"] = _teacher(start, teacher, online, block, whose)
         terms = [
             term
             for k, name in enumerate(STUDENTS)
@@ -98,38 +97,45 @@ def _variant(technique: str, style: str) -> None:
         for source, student, kind in edges(technique, style):
             weight = (beta if source == "teacher" else gamma)[STUDENTS.index(student)]
             terms.append(_edge(source, student, kind, weight, temperature))
+        select = Select(
+            network=list(STUDENTS), metric=TASKS[task].headline, epoch="each" if preset == "paper" else "joint"
+        )
         return Recipe(
             name="kdml",
             task=task,
-            batch_size=32,
             networks=networks,
-            views={one: View(policy=POLICY) if one == STUDENTS[0] else View(same_as=STUDENTS[0]) for one in networks},
+            views={
+                member: View(policy=POLICY) if member == STUDENTS[0] else View(same_as=STUDENTS[0])
+                for member in networks
+            },
             objectives=[Objective.model_validate(term) for term in terms],
-            optimiser=Adam(lr=1e-3, weight_decay=1e-4),
-            schedule=OneCycle(),
-            select=Select(network=list(STUDENTS), metric=TASKS[task].headline),
             ensembles={"ensemble": list(STUDENTS)},
+            **{**setting.training, "select": select},
         )
 
     _recipe.__doc__ = f"""{said[0].upper()}{said[1:]}; style {style.upper()}: {_in_words(technique, style)}.
 
-    alpha, beta and gamma weigh, for each student, its own loss, what it learns from the teacher and from its peer; the
-    paper's are not known, nor are its rates. online=true lets the teacher of kd_ml learn beside the students, from its
-    own loss alone. A classifier that teaches has an extra block that brings its map to the students' channels.
+    preset=paper has ImageNet networks, ResNet50 and two ResNet18 (backbone=mobilenetv1_100 for its other student), one
+    rate for all, parts of 75:10:15, and for each network the epoch that is its own best. alpha, beta and gamma weigh,
+    for each student, its own loss, what it learns from the teacher and from its peer; the paper's are not known.
+    online=true lets the teacher of kd_ml learn beside the students, from its own loss alone. A classifier that teaches
+    has an extra block that brings its map to the students' channels.
     teacher=DIR is a finished teacher that has one; without it it is trained first, under the students' views.
     """
     paper = f"{PAPER}, {_TITLES[technique]} {style.upper()}"
     register_recipe(paper, name=f"{technique}_{style}", without=_idle(technique, style))(_recipe)
 
 
-def _teacher(start: NetworkConfig, run: str | None, online: bool, block: int | None) -> NetworkConfig:
+def _teacher(
+    start: NetworkConfig, run: str | None, online: bool, block: int | None, setting: SettingName
+) -> NetworkConfig:
     if run is not None:
         return NetworkConfig(run=run, frozen=not online)
     start = start.model_copy(update={"map_channels": block})
     if online:
         return start
     # Under the views that it teaches under, which the online teacher sees too.
-    stage = TrainedBy(recipe="teacher", set={"views.teacher.policy": POLICY})
+    stage = trained_teacher(setting, **{"views.teacher.policy": POLICY})
     return start.model_copy(update={"frozen": True, "trained_by": stage})
 
 
@@ -167,9 +173,9 @@ def _edge(source: str, student: str, kind: str, weight: float, temperature: floa
     return {"loss": "feature_mse", "name": f"features_{name}", **common}
 
 
+@cache
 def _channels(backbone: str) -> int:
-    if backbone in CHANNELS:
-        return CHANNELS[backbone]
+    """K of a backbone's last feature map. timm is asked, which takes seconds to import, when it is needed first."""
     from preceptor.networks.classifier import map_channels_of
 
     return map_channels_of(backbone)
