@@ -20,7 +20,7 @@ from preceptor.evaluation.statistics import (
     spread,
 )
 from preceptor.report.formatting import NONE, listed, signed, span
-from preceptor.report.study_results import Key, Line, Study
+from preceptor.report.study_results import Key, Line, StudyResults
 from preceptor.tasks import TASKS
 
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference shown", "not testable"
@@ -100,7 +100,7 @@ class Comparison:
         groups, images: patients or lesions that were resampled, and their images.
     """
 
-    study: Study
+    study: StudyResults
     spreads: dict[int, dict[str, Spread | None]]
     pooled: dict[int, dict[str, Pooled]]
     versus: dict[str, list[Versus]]
@@ -113,7 +113,7 @@ class Comparison:
         return next((versus for versus in self.versus[metric] if versus.line is line), None)
 
 
-def compare(study: Study, samples: int | None = None) -> Comparison:
+def compare(study: StudyResults, samples: int | None = None) -> Comparison:
     """Compute all statistics of a study.
 
     Args:
@@ -138,7 +138,7 @@ def compare(study: Study, samples: int | None = None) -> Comparison:
     )
 
 
-def _against_baseline(study: Study, metric: str, draws: _Draws) -> list[Versus]:
+def _against_baseline(study: StudyResults, metric: str, draws: _Draws) -> list[Versus]:
     base = next((line for line in study.lines if line.row.name == study.baseline), None)
     methods = [line for line in study.lines if base is not None and line.is_first and line is not base]
     if base is None or not methods:
@@ -184,7 +184,7 @@ def _missing(line: Line, base: Line, metric: str) -> str:
 class _Draws:
     """Resamplings of the patients or lesions of a study, and the lines' metrics in them; drawn once each."""
 
-    def __init__(self, study: Study, samples: int | None) -> None:
+    def __init__(self, study: StudyResults, samples: int | None) -> None:
         groups = np.concatenate([run.tested["group"].unique() for run in study.runs])
         self.study = study
         self.resampling = Resampling(groups) if samples is None else Resampling(groups, samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from preceptor.report.gallery import read_gallery
-from preceptor.report.study_results import Line, Study, read_study
+from preceptor.report.study_results import Line, StudyResults, read_study
 from preceptor.tasks import TASKS
 
 
@@ -35,7 +35,7 @@ def write_study_gallery(folder: Path) -> Path | None:
     return path
 
 
-def _pair(study: Study) -> tuple[Line, Line] | None:
+def _pair(study: StudyResults) -> tuple[Line, Line] | None:
     taught = [line for line in study.lines if _sources(line)]
     alone = [line for line in study.lines if _sources(line) == [] and not line.row.teacher]
     pairs = [(one, other) for one in reversed(taught) for other in alone if one.runs.keys() & other.runs.keys()]

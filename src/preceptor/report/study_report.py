@@ -26,7 +26,7 @@ from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
-from preceptor.report.study_results import Key, Line, Study, read_study
+from preceptor.report.study_results import Key, Line, StudyResults, read_study
 from preceptor.tasks import TASKS
 
 
@@ -46,7 +46,7 @@ def write_study_report(folder: Path) -> Path:
     return write_report_of(read_study(folder))
 
 
-def write_report_of(study: Study) -> Path:
+def write_report_of(study: StudyResults) -> Path:
     """Write the report of a study that has been read; see :func:`write_study_report`."""
     comparison = compare(study)
     page.write_page(study.folder / "report.md", study_tables.as_markdown(comparison))
@@ -109,7 +109,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _of_classes(study: Study, pooled: list[Entry]) -> dict[str, Any]:
+def _of_classes(study: StudyResults, pooled: list[Entry]) -> dict[str, Any]:
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
         "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
@@ -119,7 +119,7 @@ def _of_classes(study: Study, pooled: list[Entry]) -> dict[str, Any]:
     }
 
 
-def _of_one_cell_each(study: Study, of_masks: bool) -> dict[str, Any]:
+def _of_one_cell_each(study: StudyResults, of_masks: bool) -> dict[str, Any]:
     """What is shown of one run a line: on the fold and seed that most lines have."""
     common = Counter(key for line in study.lines for key in line.runs)
     usual = max(sorted(common), key=lambda key: common[key])
@@ -135,13 +135,13 @@ def _of_one_cell_each(study: Study, of_masks: bool) -> dict[str, Any]:
     }
 
 
-def _with_size(study: Study, figure: Figure) -> Figure:
+def _with_size(study: StudyResults, figure: Figure) -> Figure:
     """A class's ROC curves with its number of images, each counted once, whatever cells are missing."""
     images = pd.concat([run.tested[["id", "target"]] for run in study.runs]).drop_duplicates()
     return replace(figure, note=f"{count((images['target'] == figure.title).sum())} of {count(len(images))} images")
 
 
-def _pooled(study: Study, line: Line) -> Entry:
+def _pooled(study: StudyResults, line: Line) -> Entry:
     """A line's predictions on the test parts of all folds and seeds, as if one run had made them."""
     table = pd.concat(line.tested().values(), ignore_index=True)
     test: dict[str, Any] = {}
@@ -170,7 +170,7 @@ def _recall(line: Line, name: str) -> Spread | None:
     return _spread((line.result(key).test.get("per_class_recall") or {} for key in line.runs), name)
 
 
-def _relations(study: Study) -> list[tuple[Line, dict[str, Spread | None]]]:
+def _relations(study: StudyResults) -> list[tuple[Line, dict[str, Spread | None]]]:
     """R_d of each line and its two parts, where its runs measured them."""
     result = []
     for line in study.lines:
@@ -181,7 +181,7 @@ def _relations(study: Study) -> list[tuple[Line, dict[str, Spread | None]]]:
     return result
 
 
-def _fidelity(study: Study) -> list[tuple[Line, str, dict[str, Spread | None]]]:
+def _fidelity(study: StudyResults) -> list[tuple[Line, str, dict[str, Spread | None]]]:
     result = []
     for line in study.lines:
         of_runs = [of for key in line.runs if (of := line.result(key).test.get("fidelity"))]
@@ -195,7 +195,7 @@ def _spread(of_runs: Iterable[dict[str, Any]], name: str) -> Spread | None:
     return spread([of[name] for of in of_runs if of.get(name) is not None])
 
 
-def _cell_rows(study: Study) -> list[tuple[str, Line | None, list[tuple[float | None, str]]]]:
+def _cell_rows(study: StudyResults) -> list[tuple[str, Line | None, list[tuple[float | None, str]]]]:
     """Main metric of every cell, or its state: one row a line, and one for each row without a finished cell."""
     keys = sorted({cell.key for cell in study.cells})
     states = {(cell.row, cell.key): cell.state for cell in study.cells}
@@ -211,7 +211,7 @@ def _state(state: str | None) -> str:
     return "–" if state in (None, "done") else str(state)
 
 
-def _splits(study: Study) -> list[dict[str, Any]]:
+def _splits(study: StudyResults) -> list[dict[str, Any]]:
     """One row for each split of the cells: its hash, its fold, and images and groups of each part."""
     result: dict[str, dict[str, Any]] = {}
     for line in study.lines:
@@ -224,7 +224,7 @@ def _splits(study: Study) -> list[dict[str, Any]]:
     return sorted(result.values(), key=lambda split: split["fold"])
 
 
-def _facts(study: Study) -> dict[str, list[str]]:
+def _facts(study: StudyResults) -> dict[str, list[str]]:
     """Environment of the runs, each distinct value once."""
     runs = [run.environment for run in study.runs]
     seconds = [cell.seconds for cell in study.cells if cell.seconds]

@@ -1,49 +1,24 @@
-"""A finished (or half-finished) study, read back from its folder: what was planned, and what each cell's run found."""
+"""The results of a study, finished or not: its plan, its cells, and the runs of the finished ones."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from preceptor.report.entries import LabelledRun, load_run
 from preceptor.runs.schema import NetworkResult
-from preceptor.study.plan import Plan, Row, validate
-from preceptor.study.state import PLAN, TABLE
+from preceptor.study.plan import Plan, Row
+from preceptor.study.state import PLAN, TABLE, CellRecord, read_cells, read_resolved_plan
 from preceptor.study.validation import one_run
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 _WORDS = {"id", "group", "part", "network", "target", "predicted"}  # of predictions.csv; all else is numbers
 Key = tuple[int, int]  # fold, seed
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row on one fold with one seed: ``done``, ``failed`` or ``pending``.
-
-    Attributes:
-        path: of its run, as cells.json says it; empty where there is none.
-        error: of a failed one.
-        seconds: that it took, None unless it was run.
-    """
-
-    row: str
-    fold: int
-    seed: int
-    state: str
-    path: str
-    error: str
-    seconds: float | None
-
-    @property
-    def key(self) -> Key:
-        return self.fold, self.seed
 
 
 @dataclass(frozen=True)
@@ -90,16 +65,16 @@ class Line:
         return self.index % 8 + 1
 
     def result(self, key: Key) -> NetworkResult:
-        """What the run of a cell says of the network."""
+        """Metrics of the network in the run of a cell."""
         return self.runs[key].metrics.networks[self.network]
 
     def values(self, metric: str, part: str = "test") -> dict[Key, float]:
         """The metric of each finished cell that has it."""
-        found = {key: (getattr(self.result(key), part) or {}).get(metric) for key in self.runs}
-        return {key: float(value) for key, value in found.items() if value is not None}
+        values = {key: (getattr(self.result(key), part) or {}).get(metric) for key in self.runs}
+        return {key: float(value) for key, value in values.items() if value is not None}
 
     def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
-        """Of each seed, this network's predictions on the test parts of its folds together."""
+        """Seed → this network's predictions on the test parts of all its folds."""
         wanted = set(self.runs if keys is None else keys)
         frames: dict[int, list[pd.DataFrame]] = {}
         for fold, seed in sorted(wanted):
@@ -109,19 +84,19 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A study's folder, read.
+class StudyResults:
+    """A study's folder with the runs of its finished cells.
 
     Attributes:
-        plan: settled, as study.yaml has it.
-        text: study.yaml, as it stands.
+        plan: resolved, from ``study.yaml``.
+        text: ``study.yaml`` as it stands.
         lines: of the rows with a finished cell, in the plan's order.
     """
 
     folder: Path
     plan: Plan
     text: str
-    cells: list[Cell]
+    cells: list[CellRecord]
     lines: list[Line] = field(default_factory=list)
 
     @property
@@ -130,7 +105,7 @@ class Study:
 
     @property
     def layout(self) -> dict[str, str]:
-        """Metric -> heading, the columns of the table."""
+        """Metric → heading, the columns of the table."""
         return self.plan.columns
 
     @property
@@ -139,12 +114,12 @@ class Study:
 
     @property
     def baseline(self) -> str:
-        """The name of the row that the others are measured against."""
+        """Name of the row that the others are compared with."""
         return self.plan.baseline
 
     @property
     def quick(self) -> bool:
-        """Made to show that it runs; its figures are no evidence."""
+        """Whether it only shows that everything runs; its results are no evidence."""
         return self.plan.is_quick
 
     @property
@@ -173,37 +148,35 @@ class Study:
     @property
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells."""
-        return one_run((cell.path, cell.row) for cell in self.of("done"))
+        return one_run((cell.run or "", cell.row) for cell in self.of("done"))
 
-    def of(self, *states: str) -> list[Cell]:
+    def of(self, *states: str) -> list[CellRecord]:
         return [cell for cell in self.cells if cell.state in states]
 
 
-def read_study(folder: Path) -> Study:
-    """Reads a study and the runs of its finished cells.
+def read_study(folder: Path) -> StudyResults:
+    """Read a study and the runs of its finished cells.
 
-    A cell whose run has gone since, or holds a damaged file, is counted as failed, and says so.
+    A cell whose run is missing or damaged is counted as failed, with the error.
 
     Raises:
-        PreceptorError: no study, one without a finished cell, a broken table, or cells that tell apart other classes.
+        PreceptorError: no study, one without a finished cell, a broken table, or cells of different classes.
     """
     if not (folder / PLAN).is_file() or not (folder / TABLE).is_file():
         raise PreceptorError(
             f"{folder} is not a study: it lacks {PLAN} or {TABLE}", expected="a folder that preceptor study wrote"
         )
     text = (folder / PLAN).read_text(encoding="utf-8")
-    plan = _plan(text, folder / PLAN)
-    cells = _cells(folder)
+    plan = read_resolved_plan(folder)
     runs, kept = {}, []
-    for cell in cells:
+    for cell in read_cells(folder):
         if cell.state == "done":
-            path = folder / cell.path
             try:
-                runs[cell.row, cell.key] = _read_run(path)
+                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""))
             except PreceptorError as error:
-                cell = replace(cell, state="failed", error=str(error))
+                cell = cell.model_copy(update={"state": "failed", "error": str(error)})
         kept.append(cell)
-    study = Study(folder, plan, text, kept)
+    study = StudyResults(folder, plan, text, kept)
     if not runs:
         errors = [cell.error for cell in kept if cell.error]
         raise PreceptorError(
@@ -236,12 +209,12 @@ def _read_run(path: Path) -> CellRun:
 def _remedy(path: Path) -> str:
     return (
         f"remove {path / 'metrics.json'}: the same command then measures the run again, from its checkpoint, and "
-        f"writes figures and predictions anew; other files must be restored, or the folder removed to train it again"
+        f"writes metrics and predictions anew; other files must be restored, or the folder removed to train it again"
     )
 
 
 def _check_tested(run: CellRun) -> None:
-    """Every network must say something of every test image, or its figures would be of a part of them."""
+    """Refuse a run in which some network has no prediction for some test image."""
     images = set(run.split.loc[run.split["part"] == "test", "id"])
     for name, table in run.tested.groupby("network"):
         if len(table) != len(images) or set(table["id"]) != images:
@@ -254,38 +227,16 @@ def _check_tested(run: CellRun) -> None:
             raise PreceptorError(f"{run.path / 'predictions.csv'} lacks probabilities of the network {name}")
 
 
-def _lines(study: Study, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
-    found: list[Line] = []
+def _lines(study: StudyResults, runs: Mapping[tuple[str, Key], CellRun]) -> list[Line]:
+    lines: list[Line] = []
     for row in study.plan.rows:
         of_row = {key: run for (name, key), run in sorted(runs.items()) if name == row.name}
         networks = [name for name in row.networks or [] if any(name in run.metrics.networks for run in of_row.values())]
         for name in networks:
             having = {key: run for key, run in of_row.items() if name in run.metrics.networks}
             label = row.name if len(networks) == 1 else f"{row.name} · {name.replace('_', ' ')}"
-            found.append(Line(row, name, label, len(found), having, name == networks[0]))
-    return found
-
-
-def _plan(text: str, path: Path) -> Plan:
-    try:
-        return validate(yaml.safe_load(text), str(path))
-    except yaml.YAMLError as error:
-        raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
-
-
-def _cells(folder: Path) -> list[Cell]:
-    path = folder / TABLE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            Cell(
-                str(one["name"]), int(one["fold"]), int(one["seed"]), str(one["state"]), str(one.get("run") or ""),
-                str(one.get("error") or ""), one.get("seconds"),
-            )
-            for one in found
-        ]  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PreceptorError(f"{path} cannot be read: {error!r}", expected="the cells of a study") from None
+            lines.append(Line(row, name, label, len(lines), having, name == networks[0]))
+    return lines
 
 
 def _check_alike(runs: Iterable[CellRun]) -> None:

@@ -24,6 +24,7 @@ from preceptor.study.state import (
     PARTS,
     PLAN,
     TABLE,
+    CellRecord,
     refuse_other_data,
     refuse_other_study,
     stands,
@@ -77,20 +78,20 @@ class Study:
         Raises:
             PreceptorError: they cannot be written.
         """
-        _write_json(self.folder / TABLE, [self._cell(cell) for cell in self.matrix.cells])
+        _write_json(self.folder / TABLE, [self._cell(cell).model_dump() for cell in self.matrix.cells])
         _write_json(self.folder / PARTS, [self._part(job) for job in self.parts()])
 
-    def _cell(self, cell: Cell) -> dict[str, Any]:
-        return {
-            "name": cell.row.name,
-            "recipe": cell.recipe,
-            "overrides": cell.row.set,
-            "networks": cell.row.networks,
-            "fold": cell.fold,
-            "seed": cell.seed,
+    def _cell(self, cell: Cell) -> CellRecord:
+        return CellRecord(
+            name=cell.row.name,
+            recipe=cell.recipe,
+            overrides=cell.row.set,
+            networks=cell.row.networks,
+            fold=cell.fold,
+            seed=cell.seed,
             **self._stands(cell.job),
-            "quick": self.plan.is_quick,
-        }
+            quick=self.plan.is_quick,
+        )
 
     def _part(self, job: Job) -> dict[str, Any]:
         users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]

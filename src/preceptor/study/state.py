@@ -1,4 +1,4 @@
-"""What a study's folder holds from earlier calls of the command, and whether the study of this call is the same one."""
+"""Records in a study's folder, and whether the study of this command is the one that the folder holds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,79 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from preceptor.runs.directory import Run
-from preceptor.study.plan import Plan
-from preceptor.study.worker import Outcome, seconds_so_far
+from preceptor.study.plan import Plan, validate
+from preceptor.study.worker import Outcome, State, seconds_so_far
 from preceptor.utils.errors import PreceptorError
 
 PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
 _BEGUN = ("metrics.json", "checkpoints/last.pt")  # of a run; with one of them it has something to lose
+
+
+class CellRecord(BaseModel):
+    """One entry of ``cells.json``: a row on one fold with one seed, and the state of its run.
+
+    Attributes:
+        name: of the row.
+        networks: those of the row's table.
+        run: folder of the run, relative to the study's; None unless there is one.
+        error: of a failed one.
+        seconds: that it took, None unless it ran.
+        identity: of the run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    recipe: str = ""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    networks: list[str] | None = None
+    fold: int
+    seed: int
+    state: State
+    run: str | None = None
+    error: str = ""
+    seconds: float | None = None
+    identity: str = ""
+    quick: bool = False
+
+    @property
+    def row(self) -> str:
+        return self.name
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Fold and seed."""
+        return self.fold, self.seed
+
+
+def read_cells(folder: Path) -> list[CellRecord]:
+    """The cells of a study as ``cells.json`` holds them.
+
+    Raises:
+        PreceptorError: it is damaged.
+    """
+    path = folder / TABLE
+    try:
+        return TypeAdapter(list[CellRecord]).validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise PreceptorError(f"{path} cannot be read: {reason}", expected="the cells of a study") from None
+
+
+def read_resolved_plan(folder: Path) -> Plan:
+    """The plan of a study as ``study.yaml`` holds it.
+
+    Raises:
+        PreceptorError: it is no YAML or no plan.
+    """
+    path = folder / PLAN
+    try:
+        return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
 
 
 def refuse_other_study(folder: Path, plan: Plan) -> None:
