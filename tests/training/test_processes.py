@@ -68,6 +68,18 @@ def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     assert (weights[0] - weights[1]).norm() < 1e-4 * moved, "the two agree only because little was learned"
 
 
+def test_two_processes_with_batch_norm_equal_one_when_it_is_synchronised(phantom_root: Path, tmp_path: Path) -> None:
+    """Networks of which every layer has batch norm, and a mean teacher on batch statistics."""
+    network = {"networks.student.backbone": "test_resnet", "networks.teacher.batch_norm": "batch", "epochs": 1}
+    states = {}
+    for devices, batch_norm in ((1, "per_process"), (2, "synchronised")):  # one step: rounding grows with each
+        made = run(phantom_root, tmp_path / batch_norm, devices, batch_size=200, batch_norm=batch_norm, **network)
+        states[devices] = load_state(made.checkpoint)
+    losses = [states[devices]["progress"]["history"][0]["loss"] for devices in (1, 2)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    torch.testing.assert_close(flat(states[2]["model"]), flat(states[1]["model"]), rtol=1e-3, atol=1e-4)
+
+
 def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
     """All weights of the networks in one vector."""
     return torch.cat([value.flatten().double() for key, value in state.items() if key.startswith("networks.")])

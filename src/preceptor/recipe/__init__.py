@@ -101,7 +101,9 @@ class Recipe(Section):
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
-    ``critic_optimiser`` trains the critics of adversarial losses (the holistic term of SKD), at a constant rate.
+    ``batch_norm: synchronised`` lets several processes take batch statistics over the whole batch, as one process does,
+    at the cost of two exchanges a layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
+    term of SKD), at a constant rate.
     """
 
     name: Name
@@ -123,6 +125,7 @@ class Recipe(Section):
     critic_optimiser: Annotated[Adam | AdamW | SGD, Field(discriminator="name")] = Adam(lr=4e-4, betas=[0.9, 0.99])
     split: Split = Split()
     select: Select = Select()
+    batch_norm: Literal["per_process", "synchronised"] = "per_process"
     early_stop: Positive | None = None
     resample: Resample = "none"
     ensembles: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
@@ -237,7 +240,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         plain = self.model_dump(by_alias=True)
-        for key in ("critic_optimiser", "early_stop", "resample", "ensembles"):
+        for key in ("critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 plain.pop(key)
         return plain

@@ -19,6 +19,7 @@ from preceptor.evaluation.metrics import METRICS
 from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
+from preceptor.training.batch_norm import synchronise
 from preceptor.training.checkpoint import CheckpointStore, Progress
 from preceptor.training.logging import Logger
 from preceptor.training.module import DistillationModel
@@ -63,6 +64,8 @@ class Training:
     ) -> None:
         self.fabric, self.recipe, self.parts = fabric, recipe, parts
         self.checkpoints, self.logger = checkpoints, logger
+        if recipe.batch_norm == "synchronised" and fabric.world_size > 1:
+            synchronise(model)
         critics = build_critic_optimiser(recipe, model)
         self.model = model
         self.wrapped, self.optimiser, *rest = fabric.setup(
