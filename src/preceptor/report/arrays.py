@@ -28,12 +28,12 @@ def read_arrays(path: Path, names: Sequence[str], only: Sequence[str] | None = N
     try:
         with np.load(path, allow_pickle=False) as held:
             files = held.files
-            found = {name: held[name] for name in files if only is None or name in only}
+            arrays = {name: held[name] for name in files if only is None or name in only}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise PreceptorError(f"{path} cannot be read: {error}", remedy=again(path)) from None
     if missing := [name for name in names if name not in files]:
         raise PreceptorError(f"{path} cannot be read: it lacks {', '.join(missing)}", remedy=again(path))
-    return found
+    return arrays
 
 
 def again(path: Path) -> str:

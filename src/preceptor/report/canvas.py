@@ -116,7 +116,7 @@ def _svg(sheet: Sheet, description: str) -> Markup:
         text = text.replace(stand_in, variable)
     opening = Markup('<svg role="img" aria-label="{}"').format(description)
     # Without a fixed size the drawing takes the width of its column.
-    text = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', lambda found: f"{opening} {found[1]}>", text, count=1)
+    text = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', lambda match: f"{opening} {match[1]}>", text, count=1)
     return Markup(text)  # matplotlib has escaped what was written into the drawing
 
 
@@ -124,5 +124,5 @@ def _own_ids(text: str) -> str:
     """Keeps the ids that are referred to, under names that no other figure of the page has; drops the others."""
     used = set(re.findall(r'(?:url\(#|href="#)([\w-]+)', text))
     prefix = f"f{hashlib.sha256(text.encode()).hexdigest()[:10]}-"
-    text = re.sub(r' id="([\w.-]+)"', lambda found: f' id="{prefix}{found[1]}"' if found[1] in used else "", text)
+    text = re.sub(r' id="([\w.-]+)"', lambda match: f' id="{prefix}{match[1]}"' if match[1] in used else "", text)
     return re.sub(r'(url\(#|href="#)([\w-]+)', rf"\g<1>{prefix}\g<2>", text)

@@ -205,19 +205,19 @@ def _entry(run: finished.LabelledRun, network: str | None) -> Entry:
 def _beside(distilled: Entry) -> Entry:
     """The same backbone trained alone on the same split, in a folder beside the run, of its seed if possible."""
     place = distilled.run.path.resolve()
-    found = []
+    candidates = []
     for folder in sorted(place.parent.iterdir()):
         if folder != place and (folder / "metrics.json").is_file():
             with suppress(PreceptorError):  # folders that are no runs are skipped
                 entries = entries_of([finished.load_run(folder)])
-                found += [one for one in entries if one.kind == "alone" and _equal(one, distilled)]
-    found.sort(key=lambda one: one.run.environment.seed != distilled.run.environment.seed)
-    if not found:
+                candidates += [entry for entry in entries if entry.kind == "alone" and _equal(entry, distilled)]
+    candidates.sort(key=lambda entry: entry.run.environment.seed != distilled.run.environment.seed)
+    if not candidates:
         raise PreceptorError(
             f"{place.parent} holds no run of a {distilled.result.backbone} trained alone on this split",
             remedy=f"train one with the recipe student, or name it: preceptor explain {distilled.run.path} --alone RUN",
         )
-    return found[0]
+    return candidates[0]
 
 
 def _equal(one: Entry, other: Entry) -> bool:

@@ -112,7 +112,7 @@ def _progress(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
 
 def _over_epochs(axes: Axes, run: LabelledRun, values: pd.Series, colour: str, line: str) -> None:
     known = values.notna()
-    marker = "o" if known.sum() == 1 else ""  # a line of one point cannot be seen
+    marker = "o" if known.sum() == 1 else ""  # a line of one point is invisible
     axes.plot(run.history.loc[known, "epoch"], values[known], color=colour, linestyle=line, marker=marker, markersize=4)
 
 

@@ -77,10 +77,10 @@ def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
 
 def _open(run: LabelledRun) -> _File | None:
     path = run.path / FILE
-    found = read_arrays(path, PARTS, only=("ids", "networks"))
-    if found is None:
+    arrays = read_arrays(path, PARTS, only=("ids", "networks"))
+    if arrays is None:
         return None
-    file = _File(run, found["ids"].tolist(), found["networks"].tolist())
+    file = _File(run, arrays["ids"].tolist(), arrays["networks"].tolist())
     tested = run.predictions.loc[run.predictions["part"] == "test", "id"].unique().tolist()
     if not set(file.networks) >= set(run.metrics.networks) or file.ids != ids_to_keep(tested):
         raise _foreign(path)
@@ -128,13 +128,13 @@ def _among(candidates: int, tested: int) -> str:
 def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[Case]) -> list[Figure]:
     images, truth, masks = [], np.empty(0), {}
     for place, file in enumerate(files):  # one file in memory at a time
-        found = _pixels(file)
+        arrays = _pixels(file)
         rows = [file.ids.index(case.id) for case in cases]
         if not place:
-            images, truth = [_decoded(found["images"][row]) for row in rows], found["truth"][rows]
+            images, truth = [_decoded(arrays["images"][row]) for row in rows], arrays["truth"][rows]
         for entry in entries:
             if entry.run.label == file.run.label:
-                masks[entry.index] = found["masks"][file.networks.index(entry.name)][rows]
+                masks[entry.index] = arrays["masks"][file.networks.index(entry.name)][rows]
     return [
         overlay(
             f"{capitalised(case.why)}: {case.id}",
@@ -147,13 +147,13 @@ def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[C
 
 
 def _pixels(file: _File) -> dict[str, NDArray[Any]]:
-    found = read_arrays(file.path, PARTS)
-    assert found is not None
-    shape = (len(file.ids), *found["truth"].shape[1:])
-    fits = found["truth"].shape == shape and found["masks"].shape == (len(file.networks), *shape)
-    if not fits or len(found["images"]) != len(file.ids):
+    arrays = read_arrays(file.path, PARTS)
+    assert arrays is not None
+    shape = (len(file.ids), *arrays["truth"].shape[1:])
+    fits = arrays["truth"].shape == shape and arrays["masks"].shape == (len(file.networks), *shape)
+    if not fits or len(arrays["images"]) != len(file.ids):
         raise _foreign(file.path)
-    return found
+    return arrays
 
 
 def _decoded(jpeg: bytes) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from preceptor.report.entries import Entry
 from preceptor.utils.errors import PreceptorError
 
 FILE = "relations.npz"
-LEVELS = 64  # of the colour scale: finer is not seen, and makes the page larger
+LEVELS = 64  # of the colour scale: finer ones are invisible and enlarge the page
 SPREAD = (1, 99)  # percentiles of the similarities between the ends of the scale
 _HEAT = matplotlib.colormaps["magma"]
 # In units of the drawing: side of the matrix, least distance of two names, height and width of a letter.

@@ -162,18 +162,18 @@ def told_before(folder: Path) -> dict[str, Outcome]:
     Raises:
         PreceptorError: one of them is damaged.
     """
-    found = {}
+    outcomes = {}
     for path in (folder / TABLE, folder / PARTS):
         try:
             for one in _json(path, []):
                 seconds, error = float(one["seconds"] or 0), str(one.get("error") or "")
-                found[one["identity"]] = Outcome(one["identity"], one["state"], error, seconds)
+                outcomes[one["identity"]] = Outcome(one["identity"], one["state"], error, seconds)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(path, error) from None
-    return found
+    return outcomes
 
 
-def stands(identity: str, path: Path, told: Outcome | None) -> Outcome:
+def stands(identity: str, path: Path, previous: Outcome | None) -> Outcome:
     """How a job stands by what its run's folder holds; what failed the last time is still failed.
 
     A run is done by its figures: with damaged ones it has failed, and says so.
@@ -184,10 +184,10 @@ def stands(identity: str, path: Path, told: Outcome | None) -> Outcome:
     except PreceptorError as error:
         return Outcome(identity, "failed", str(error), seconds_so_far(path))
     if training_seconds is not None:
-        known = told.seconds if told is not None else 0
+        known = previous.seconds if previous is not None else 0
         return Outcome(identity, "done", "", known or training_seconds)
-    if told is not None and told.state == "failed":
-        return Outcome(identity, "failed", told.error, seconds_so_far(path))
+    if previous is not None and previous.state == "failed":
+        return Outcome(identity, "failed", previous.error, seconds_so_far(path))
     return Outcome(identity, "pending", "", seconds_so_far(path))
 
 
@@ -200,15 +200,15 @@ def _plan_before(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        said = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, ValueError) as error:
         raise PreceptorError(
             f"{path}: cannot be read ({' '.join(str(error).split())})",
             remedy="mend it, or remove it if this is the plan that it held; it is written again",
         ) from None
-    if not isinstance(said, dict) or "name" not in said:
+    if not isinstance(data, dict) or "name" not in data:
         raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
-    return said
+    return data
 
 
 def _json(path: Path, absent: Any) -> Any:

@@ -42,14 +42,14 @@ class RayEngine:
             ) from None
         self._ray: Any = ray
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, and warns of
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is studied here
-        told = os.environ.get("RAY_ADDRESS")
-        where = address or told or "local"
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage statistics leave this machine
+        variable = os.environ.get("RAY_ADDRESS")
+        where = address or variable or "local"
         local: dict[str, Any] = {"include_dashboard": False} if where == "local" else {}
         try:
             ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _unreachable(where, "--address " if address else "RAY_ADDRESS=" if told else "", error) from None
+            raise _unreachable(where, "--address " if address else "RAY_ADDRESS=" if variable else "", error) from None
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = devices if any(node.get("GPU", 0) for node in nodes) else 0
         try:
@@ -149,6 +149,6 @@ def _work(task: Task, command: list[str], folder: str) -> Outcome:
     try:
         os.chdir(folder)  # where relative paths of a recipe start from
     except OSError as error:
-        said = f"the folder {folder}, in which the command was given, cannot be entered on {platform.node()}"
-        return Outcome(task.identity, "failed", f"{said} ({error.strerror}); it must be the same on every node")
+        reason = f"the folder {folder}, in which the command was given, cannot be entered on {platform.node()}"
+        return Outcome(task.identity, "failed", f"{reason} ({error.strerror}); it must be the same on every node")
     return work_logged(task)
