@@ -19,7 +19,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.kdml import STYLES, TECHNIQUES
 from preceptor.recipes.resolve import resolve, validate
 from preceptor.report.explain import explain
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import stage_recipe
 from preceptor.runs.directory import Run
 from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import LossInputs, build_objectives

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, to_yaml, validate
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import stage_recipe
 from small_recipe import CE, plain, refused, written
 
 # --- shipped recipes -----

@@ -46,7 +46,7 @@ def poisoned(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     test = set(split.loc[split["part"] == "test", "id"])
     for row in catalog.table.itertuples():
         if row.id in test:
-            (root / str(row.image)).write_bytes(b"poison")
+            (root / str(row.image)).write_bytes(f"poison {row.id}".encode())
     return root, test
 
 
@@ -142,8 +142,8 @@ def test_a_search_that_was_stopped_ends_as_it_would_have(
             raise KeyboardInterrupt
         return launch(*args)  # type: ignore[arg-type]
 
-    launch = trial.launch
-    monkeypatch.setattr(trial, "launch", stopped)
+    launch = trial.train_epochs
+    monkeypatch.setattr(trial, "train_epochs", stopped)
     with pytest.raises(KeyboardInterrupt):
         tune(_search(phantom_root, tmp_path / "cut"), 2)
     cut = tune(_search(phantom_root, tmp_path / "cut"), 2)
@@ -159,11 +159,11 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
     def broken(*_: object) -> None:
         raise PreceptorError("objectives.kl: the loss became nan")
 
-    launch = trial.launch
-    monkeypatch.setattr(trial, "launch", broken)
+    launch = trial.train_epochs
+    monkeypatch.setattr(trial, "train_epochs", broken)
     with pytest.raises(PreceptorError, match=r"all 1 trials failed; the first: objectives\.kl"):
         tune(_search(phantom_root, tmp_path / "out"), 1)
-    monkeypatch.setattr(trial, "launch", launch)
+    monkeypatch.setattr(trial, "train_epochs", launch)
     ranked = tune(_search(phantom_root, tmp_path / "out"), 2)
     assert [one.number for one in ranked] == [1, 0]
     table = pd.read_csv(tmp_path / "out/trials.csv")
@@ -180,13 +180,13 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    launch = trial.launch
-    monkeypatch.setattr(trial, "launch", full)
+    launch = trial.train_epochs
+    monkeypatch.setattr(trial, "train_epochs", full)
     with pytest.raises(PreceptorError, match="all 3 trials failed; the first: OutOfMemoryError: CUDA out of memory"):
         tune(_search(phantom_root, tmp_path / "out"), 10)
     assert "Traceback" in capsys.readouterr().err
     assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
-    monkeypatch.setattr(trial, "launch", launch)
+    monkeypatch.setattr(trial, "train_epochs", launch)
     assert [one.number for one in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
 
 
@@ -211,7 +211,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
-    launch = trial.launch
+    launch = trial.train_epochs
 
     def sometimes(*arguments: object) -> object:
         calls.append(arguments)
@@ -219,7 +219,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
             raise PreceptorError("objectives.kl: the loss became nan")
         return launch(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trial, "launch", sometimes)
+    monkeypatch.setattr(trial, "train_epochs", sometimes)
     broken = 2
     assert [one.value is None for one in tune(_search(phantom_root, tmp_path / "two"), 3)] == [False, True, True]
     broken, calls[:] = 99, []

@@ -20,7 +20,7 @@ from preceptor.networks.files import load_network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective
 from preceptor.recipes.resolve import resolve
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import stage_recipe
 from preceptor.training.augment import make_views
 from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import LossInputs, ObjectiveModule

@@ -185,7 +185,9 @@ def test_shipped_plans_expand(name: str) -> None:
             assert settled.is_quick
             assert settled.data.reader == "phantom"
             networks = [
-                (name in job.parts, one) for job in matrix.jobs.values() for name, one in job.recipe.networks.items()
+                (name in job.dependencies, one)
+                for job in matrix.jobs.values()
+                for name, one in job.recipe.networks.items()
             ]
             assert {one.pretrained for shared, one in networks if not shared} == {"none"}
             knobs = Phantom(**settled.data.options)
@@ -271,7 +273,7 @@ def test_shared_parts() -> None:
     assert Counter(matrix.jobs[key].recipe.name for key in matrix.shared) == {"teacher": 2, "sskd_head": 2}
     order = list(matrix.jobs)
     for key, job in matrix.jobs.items():
-        assert all(order.index(part.identity) < order.index(key) for part in job.parts.values())
+        assert all(order.index(part.identity) < order.index(key) for part in job.dependencies.values())
     fixed = expand(resolve_plan(plan(rows=rows, seeds=[0, 1], teacher_seed=5)), "data", Path("out"))
     assert {fixed.jobs[key].seed for key in fixed.shared} == {5}
     assert len(fixed.shared) == 2

@@ -189,6 +189,7 @@ def prepare_study(
 
 def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:
     """Run the cells that are not finished; ``watch`` is called once a second with the study and what just ended."""
+    from preceptor.api.completion import write_missing_report
     from preceptor.study.scheduler import conduct
 
     with resumable("the same command goes on from the last finished epochs"):
@@ -199,6 +200,7 @@ def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: 
             cache=prepared.cache,
             quiet=not shows_progress(progress),
             watch=watch,
+            on_finished=write_missing_report,
         )
 
 

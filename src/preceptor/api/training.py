@@ -87,12 +87,19 @@ def train(
 
     source = Data(data, folder, options, ids, fold)
     source.catalog()
-    from preceptor.api.completion import carry_on, decoder
-    from preceptor.runs.create import prepare
+    from preceptor.api.completion import write_missing_report
+    from preceptor.runs.complete import train_run
 
-    run = prepare(recipe, source, place, devices, decoder(optional_path(cache), not shown))
     with resumable(f"go on with: preceptor resume {place}"):
-        return carry_on(run, devices=devices, cache=optional_path(cache), quiet=not shown)
+        return train_run(
+            recipe,
+            source,
+            place,
+            devices=devices,
+            cache=optional_path(cache),
+            quiet=not shown,
+            on_finished=write_missing_report,
+        )
 
 
 def resume(

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from preceptor.evaluation.statistics import spread
 from preceptor.report.formatting import counted, duration, listed, mean_std, ratio
+from preceptor.runs.dependencies import PlannedRun
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
 from preceptor.study.estimate import Remaining, remaining
-from preceptor.study.matrix import Cell, Job
+from preceptor.study.matrix import Cell
 from preceptor.study.scheduler import Study, tried_again
 from preceptor.study.timing import time_jobs
 from preceptor.study.worker import Outcome, epochs_done
@@ -57,7 +58,7 @@ def matrix_table(study: Study) -> Table:
     return table
 
 
-def _state(study: Study, job: Job) -> str:
+def _state(study: Study, job: PlannedRun) -> str:
     outcome = study.outcomes[job.identity]
     done = epochs_done(study.matrix.paths[job.identity])
     if outcome.state == "pending" and done:
@@ -157,7 +158,7 @@ class Watcher:
             _line(self._console, f"failed  {run}: {outcome.error.splitlines()[0]}  ({count})")
 
 
-def _progress(study: Study, job: Job) -> str:
+def _progress(study: Study, job: PlannedRun) -> str:
     return f"{epochs_done(study.matrix.paths[job.identity])}/{job.recipe.epochs}"
 
 

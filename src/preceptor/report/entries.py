@@ -49,6 +49,11 @@ class LabelledRun(Run):
         return self.metrics.classes
 
     @property
+    def paper_protocol(self) -> bool:
+        """Whether folds are of images and there is no validation part, so that lesions straddle the parts."""
+        return self.metrics.protocol == "paper"
+
+    @property
     def mark(self) -> str:
         """What must be said wherever its figures are shown: of a run of a quick study, that they are no evidence."""
         return self.environment.marked

@@ -37,19 +37,24 @@ class Data:
         root = Path(record.root) if record.root else None
         return cls(record.name, root, record.options, tuple(record.excluded), record.fold)
 
-    def record(self, catalog: Catalog, fingerprint: str, folds: int, notes: list[str]) -> DataRecord:
+    def read_as(self, catalog: Catalog) -> Data:
+        """Take a catalog, which is what these data are, for read."""
+        vars(self)["_catalog"] = catalog
+        return self
+
+    def record(self, folds: int, notes: list[str]) -> DataRecord:
         """Return what ``environment.json`` says of these data.
 
         Args:
-            catalog: without the excluded images.
             folds: of the split.
             notes: on the split, beside those of the reader.
         """
+        catalog = self.catalog()
         return DataRecord(
             name=self.name,
             root=str(self.root.expanduser().resolve()) if self.root else None,
             options=dict(self.options),
-            fingerprint=fingerprint,
+            fingerprint=self.fingerprint,
             fold=self.fold,
             folds=folds,
             images=len(catalog),

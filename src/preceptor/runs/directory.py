@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import html
 import io
 import json
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +20,10 @@ from preceptor.data.split import read_split, split_hash
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.data import Data
+from preceptor.runs.dependencies import PlannedRun, from_runs, plan_run
 from preceptor.runs.old_formats import recipe_from_yaml
 from preceptor.runs.schema import Environment, Metrics, Record, read_record
-from preceptor.runs.tables import read_history, read_predictions
+from preceptor.runs.tables import metrics_table, read_history, read_predictions
 from preceptor.training.checkpoint import CheckpointStore
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import remove_halves, write_text
@@ -64,6 +67,11 @@ class Run:
         except UnicodeDecodeError as error:
             raise PreceptorError(f"{path} is not UTF-8 text: {error}") from None
 
+    @property
+    def recipe_hash(self) -> str:
+        """SHA-256 of ``recipe.yaml`` as it stands."""
+        return hashlib.sha256(self.recipe_text.encode()).hexdigest()
+
     @cached_property
     def recipe(self) -> Recipe:
         return recipe_from_yaml(self.recipe_text, str(self.path / "recipe.yaml"))
@@ -93,11 +101,6 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """One row an image, part and network (:func:`preceptor.runs.tables.read_predictions`)."""
         return read_predictions(self._require("predictions.csv"), self.metrics)
-
-    @property
-    def paper_protocol(self) -> bool:
-        """Whether folds are of images and there is no validation part, so that lesions straddle the parts."""
-        return self.metrics.protocol == "paper"
 
     def require_finished(self) -> None:
         """Raise :class:`PreceptorError` unless this is the directory of a finished run."""
@@ -145,16 +148,18 @@ class Run:
         """The run that trained network ``name`` before this one started."""
         return Run(self.path / name)
 
+    @cached_property
+    def planned(self) -> PlannedRun:
+        """The run with those that must be finished before it."""
+        environment = self.environment
+        data = environment.data
+        return plan_run(self.recipe, data.fold, data.fingerprint, environment.processes)
+
     def settled_networks(self) -> dict[str, NetworkConfig]:
-        """The recipe's networks, those that were trained first now pointing to their runs."""
-        settled = {}
-        for name, network in self.recipe.networks.items():
-            if network.trained_by is not None:
-                network = NetworkConfig(
-                    run=str(self.stage(name).path), frozen=network.frozen, projection=network.projection
-                )
-            settled[name] = network
-        return settled
+        """Return the recipe's networks, those that were trained first now taken from their runs."""
+        recipe = self.recipe
+        first = {name: self.stage(name).path for name, network in recipe.networks.items() if network.trained_by}
+        return from_runs(recipe, first)
 
     @cached_property
     def data(self) -> Data:
@@ -181,28 +186,32 @@ class Run:
             )
         return catalog
 
-    def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame, catalog: Catalog) -> None:
+    def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame) -> None:
         """Write what a run is before its first epoch. ``environment.json`` comes last: with it the run exists.
 
         Args:
-            environment: its ``split_hash`` is filled in here.
-            catalog: the data that the environment names, which need not be read again.
+            environment: its hashes of recipe and split are filled in here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         text = to_yaml(recipe)
         write_text(self.path / "recipe.yaml", text)
         write_text(self.path / "split.csv", split.to_csv(index=False))
-        vars(self).update(recipe_text=text, recipe=recipe, split=split, _catalog=catalog)
-        self.write_environment(environment.model_copy(update={"split_hash": split_hash(split)}))
+        self.remember(recipe_text=text, recipe=recipe, split=split)
+        hashes = {"split_hash": split_hash(split), "recipe_hash": self.recipe_hash}
+        self.write_environment(environment.model_copy(update=hashes))
 
     def write_environment(self, environment: Environment) -> None:
         self._write("environment.json", environment)
-        vars(self)["environment"] = environment
+        self.remember(environment=environment)
 
     def write_metrics(self, metrics: Metrics) -> None:
         """Write ``metrics.json``, with which the run is finished."""
         self._write("metrics.json", metrics)
-        vars(self)["metrics"] = metrics
+        self.remember(metrics=metrics)
+
+    def remember(self, **values: Any) -> None:
+        """Take attributes that are known already for read."""
+        vars(self).update(values)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         columns = list(dict.fromkeys(key for row in history for key in row))
@@ -216,10 +225,8 @@ class Run:
     def remove_halves(self) -> None:
         """Remove what a process that was killed while it wrote has left; only for the process that trains the run."""
         for folder in (self.path, self.checkpoints.directory):
-            for half in folder.glob(".*.tmp"):
-                name = half.name.removeprefix(".").removesuffix(".tmp").rpartition(".")[0]
-                if name.endswith(_WRITTEN):
-                    remove_halves(folder / name)
+            for ending in _WRITTEN:
+                remove_halves(folder / f"*{ending}")
 
     def _write(self, name: str, record: Record) -> None:
         text = json.dumps(record.plain(), indent=2, ensure_ascii=False, allow_nan=False)
@@ -239,11 +246,7 @@ class Run:
 
     def table(self) -> pd.DataFrame:
         """Return the test metrics of a finished run: one row a network or ensemble, one column a metric."""
-        rows = {
-            name: {key.replace("_", " "): value for key, value in result.test.items() if isinstance(value, float)}
-            for name, result in self.metrics.networks.items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index")
+        return metrics_table(self.metrics)
 
     def __repr__(self) -> str:
         head = f"Run({str(self.path)!r})"

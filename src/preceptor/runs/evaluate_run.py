@@ -29,13 +29,13 @@ from preceptor.training.checkpoint import Progress
 from preceptor.training.loop import LAST_EPOCHS
 
 
-def finish(run: Run, cache: Path | None) -> None:
+def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None = None) -> None:
     """Writes each network's file, ``predictions.csv`` and, last, ``metrics.json``, with which the run is finished."""
     recipe, catalog = run.recipe, run.catalog()
     device = best_device()
     networks = {
         name: network.to(device)
-        for name, network in best_networks(run, recipe, catalog).items()
+        for name, network in best_networks(run, recipe, catalog, trained).items()
         if not recipe.networks[name].gives_features  # which has no classes, hence nothing to be tested
     }
     loaders = load_parts(run, recipe, catalog, cache, device)

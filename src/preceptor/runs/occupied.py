@@ -7,6 +7,8 @@ from pathlib import Path
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import refuse_unwritable, remove_halves
 
+#: Held, in its folder, by the process that is at work on a run.
+LOCK = ".lock"
 FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written; with the last it is a run
 
 
@@ -23,6 +25,6 @@ def refuse_occupied(out: Path) -> None:
         )
     for name in FIRST:
         remove_halves(out / name)
-    strange = [path.name for path in out.iterdir() if path.name not in FIRST] if out.is_dir() else []
+    strange = [path.name for path in out.iterdir() if path.name not in (*FIRST, LOCK)] if out.is_dir() else []
     if strange:
         raise PreceptorError(f"--out {out}: holds {strange[0]!r}, which no run wrote", expected="a new or empty folder")

@@ -58,6 +58,7 @@ class Environment(Record):
         processes: that share each batch.
         starts: where the weights of each network came from, in words.
         split_hash: of ``split.csv`` (:func:`preceptor.data.split.split_hash`).
+        recipe_hash: of ``recipe.yaml``; empty in format 1.
         marked: what must be said wherever the run is shown, as of a quick study.
         imports: Python files given with ``--import``, which register what the recipe names.
     """
@@ -75,6 +76,7 @@ class Environment(Record):
     starts: dict[str, str] = Field(default_factory=dict)
     data: DataRecord
     split_hash: str
+    recipe_hash: str = ""
     marked: str = ""
     imports: list[str] = Field(default_factory=list)
 

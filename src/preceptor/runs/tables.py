@@ -60,3 +60,12 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if missing := [name for name in columns if name not in table.columns]:
         raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected=", ".join(columns))
     return table
+
+
+def metrics_table(metrics: Metrics) -> pd.DataFrame:
+    """Return the test metrics: one row a network or ensemble, one column a metric that is one number."""
+    rows = {
+        name: {key.replace("_", " "): value for key, value in result.test.items() if isinstance(value, float)}
+        for name, result in metrics.networks.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 
 from preceptor.data.batches import Loader
@@ -24,26 +22,29 @@ from preceptor.training.logging import TensorBoardLogger
 from preceptor.training.loop import Parts, Training
 from preceptor.training.module import DistillationModel, assemble
 from preceptor.training.progress import Display
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.locks import locked
 
 _PATIENCE = 60  # seconds for a process whose parent was killed to end
 
 
-def fit(fabric: Fabric, path: Path, cache: Path | None, quiet: bool) -> None:
-    """Trains the run at ``path`` from its last checkpoint to its end; rank 0 writes.
+def fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> dict[str, AnyNetwork] | None:
+    """Train a run from its last checkpoint to the end of its epochs; rank 0 writes.
 
     Args:
         cache: where decoded images lie (see :func:`preceptor.data.cache.open_pixels`).
+
+    Returns:
+        The networks as the last epoch left them; None where there are several processes.
     """
-    run = Run(path)
     with _alone(run) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             run.remove_halves()
         fabric.barrier()  # nobody reads the checkpoint before the run is ours
-        _fit(fabric, run, cache, quiet)
+        networks = _fit(fabric, run, cache, quiet)
+    return networks if fabric.world_size == 1 else None
 
 
-def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
+def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> dict[str, AnyNetwork]:
     recipe, catalog = run.recipe, run.catalog()
     monitored = "test" if recipe.protocol == "paper" else "validation"
     loaders = load_parts(run, recipe, catalog, cache, fabric.device, ("train", monitored))
@@ -60,18 +61,14 @@ def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> None:
     finally:
         if logger is not None:
             logger.close()
+    return {name: model.networks[name] for name in recipe.networks}  # type: ignore[misc]
 
 
-def _alone(run: Run) -> AbstractContextManager[Any]:
+def _alone(run: Run) -> AbstractContextManager[None]:
     """Nobody else trains this run. The lock is the writing process's own: it may outlive, for a moment, whatever has
     started it and the locks of that one."""
-    run.lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return FileLock(run.lock, timeout=_PATIENCE).acquire()
-    except Timeout:
-        raise PreceptorError(
-            f"{run.path}: another process is training it", remedy="wait for it, or end that process"
-        ) from None
+    busy = f"{run.path}: another process is training it"
+    return locked(run.lock, busy, "wait for it, or end that process", patience=_PATIENCE)
 
 
 def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Tensor) -> DistillationModel:
@@ -79,9 +76,15 @@ def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Te
     return assemble(recipe, _networks(run, recipe, catalog), row_labels, len(catalog.classes))
 
 
-def best_networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
-    """Networks of a run as its selected epoch, or each one's own, left them (under ``protocol: paper`` the last)."""
-    model = DistillationModel(recipe, _networks(run, recipe, catalog), [])
+def best_networks(
+    run: Run, recipe: Recipe, catalog: Catalog, networks: dict[str, AnyNetwork] | None = None
+) -> dict[str, AnyNetwork]:
+    """Networks of a run as its selected epoch, or each one's own, left them (under ``protocol: paper`` the last).
+
+    Args:
+        networks: of the run, whatever their weights; built unless given.
+    """
+    model = DistillationModel(recipe, networks or _networks(run, recipe, catalog), [])
     file = run.best if recipe.protocol == "grouped" else run.checkpoint
     state = load_state(file)["model"]
     learned = {key: value for key, value in state.items() if key.startswith("networks.")}

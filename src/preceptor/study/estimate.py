@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preceptor.study.matrix import Job
+from preceptor.runs.dependencies import PlannedRun
 from preceptor.study.scheduler import Study
 from preceptor.study.worker import epochs_done, seconds_so_far
 
@@ -60,7 +60,7 @@ def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaini
     return Remaining(seconds, unknown, "from " + " and ".join(sorted(bases)))
 
 
-def _kind(study: Study, job: Job) -> str:
+def _kind(study: Study, job: PlannedRun) -> str:
     """Jobs of one kind take about as long: those of a row, or of a shared recipe."""
     rows = [cell.row.name for cell in study.matrix.cells if cell.job.identity == job.identity]
     return f"row {rows[0]}" if rows else f"shared {job.recipe.name}"

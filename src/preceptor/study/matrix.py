@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from preceptor.networks.build import find_network
-from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import PlannedRun, plan_run, stage_recipe
 from preceptor.study.plan import Plan, Row, Teacher
 from preceptor.study.validation import check_comparable, check_teachers, one_run
 from preceptor.training.checks import check_objectives
 from preceptor.utils.errors import PreceptorError, prefix_errors
 
 CELLS, SHARED = "cells", "shared"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a study.
-
-    Attributes:
-        identity: hash of all that decides on its result.
-        recipe: what it trains, its shared parts still under ``trained_by``.
-        fold: which fold is its test part.
-        parts: network → the job that trains it first.
-    """
-
-    identity: str
-    recipe: Recipe
-    fold: int
-    parts: dict[str, Job] = field(default_factory=dict)
-
-    @property
-    def seed(self) -> int:
-        return self.recipe.seed
-
-    def with_parts(self) -> Iterator[Job]:
-        """All jobs that this one needs, deepest first, and then itself."""
-        for part in self.parts.values():
-            yield from part.with_parts()
-        yield self
-
-    def trainable(self, paths: dict[str, Path]) -> Recipe:
-        """Its recipe with the networks of other jobs taken from where these are.
-
-        Args:
-            paths: identity → folder.
-        """
-        networks = dict(self.recipe.networks)
-        for name, part in self.parts.items():
-            said = networks[name]
-            networks[name] = NetworkConfig(
-                run=str(paths[part.identity]), frozen=said.frozen, projection=said.projection
-            )
-        return self.recipe.model_copy(update={"networks": networks})
 
 
 @dataclass(frozen=True)
@@ -71,7 +25,7 @@ class Cell:
     recipe: str
     fold: int
     seed: int
-    job: Job
+    job: PlannedRun
 
 
 @dataclass(frozen=True)
@@ -85,7 +39,7 @@ class Matrix:
     """
 
     cells: list[Cell]
-    jobs: dict[str, Job]
+    jobs: dict[str, PlannedRun]
     paths: dict[str, Path]
     shared: set[str]
 
@@ -97,9 +51,8 @@ class Matrix:
 def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     """The cells of a settled plan.
 
-    A job's identity is the hash of its resolved recipe (without its name and paper, with the identities of its parts
-    in their place, and files by their content), of the data's fingerprint, the fold and the number of processes.
-    So a plan that changed runs again what changed and no more, and equal runs are one.
+    Each job is keyed by its identity, so that a plan that changed runs again what changed and no more, and equal runs
+    are one.
 
     Args:
         fingerprint: of the data (:meth:`preceptor.data.catalog.Catalog.fingerprint`).
@@ -113,11 +66,11 @@ def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     for row in plan.rows:
         with prefix_errors(f"row {row.name}"):
             cells += _cells(plan, row, fingerprint)
-    recipes = ((cell.row.name, job.recipe) for cell in cells for job in reversed([*cell.job.with_parts()]))
+    recipes = ((cell.row.name, job.recipe) for cell in cells for job in reversed([*cell.job.in_order()]))
     check_comparable(plan.baseline, recipes)
     check_teachers(cells)
-    jobs = {job.identity: job for cell in cells for job in cell.job.with_parts()}
-    shared = {part.identity for job in jobs.values() for part in job.parts.values()}
+    jobs = {job.identity: job for cell in cells for job in cell.job.in_order()}
+    shared = {first.identity for job in jobs.values() for first in job.dependencies.values()}
     names = {cell.job.identity: cell.row.name for cell in reversed(cells)}
     paths = {key: _place(job, names, shared, out) for key, job in jobs.items()}
     return Matrix(cells, jobs, paths, shared)
@@ -146,20 +99,8 @@ def _check(recipe: Recipe, fold: int) -> None:
         )
 
 
-def _job(recipe: Recipe, plan: Plan, fold: int, fingerprint: str) -> Job:
-    parts = {
-        name: _job(_part(recipe, name, plan), plan, fold, fingerprint)
-        for name, network in recipe.networks.items()
-        if network.trained_by is not None
-    }
-    said = {
-        "recipe": _essence(recipe, {name: part.identity for name, part in parts.items()}),
-        "data": fingerprint,
-        "fold": fold,
-        "processes": plan.devices,
-    }
-    text = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    return Job(hashlib.sha256(text.encode()).hexdigest(), recipe, fold, parts)
+def _job(recipe: Recipe, plan: Plan, fold: int, fingerprint: str) -> PlannedRun:
+    return plan_run(recipe, fold, fingerprint, plan.devices, lambda recipe, name: _stage(recipe, name, plan))
 
 
 def same_run(one: Recipe, other: Recipe, plan: Plan) -> bool:
@@ -167,7 +108,7 @@ def same_run(one: Recipe, other: Recipe, plan: Plan) -> bool:
     return _job(one, plan, 0, "").identity == _job(other, plan, 0, "").identity
 
 
-def _part(recipe: Recipe, name: str, plan: Plan) -> Recipe:
+def _stage(recipe: Recipe, name: str, plan: Plan) -> Recipe:
     """The recipe that trains a network first: the plan's teacher, where it has one and the stage needs no other."""
     network = recipe.networks[name]
     assert network.trained_by is not None
@@ -188,32 +129,7 @@ def _teacher(teacher: Teacher, stage: Recipe) -> Recipe:
     return resolve(teacher.recipe, {**teacher.set, **split, "protocol": stage.protocol, "seed": stage.seed})
 
 
-def _essence(recipe: Recipe, parts: dict[str, str]) -> dict[str, Any]:
-    """What of a recipe decides on the result: no names for people, and files by their content."""
-    said = {key: value for key, value in recipe.plain().items() if key not in ("name", "paper")}
-    networks = {}
-    for name, network in recipe.networks.items():
-        one: dict[str, Any] = dict(said["networks"][name])
-        if name in parts:
-            one = {"part": parts[name], "frozen": network.frozen, "projection": network.projection}
-        elif network.run is not None:
-            file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
-            one["run"] = _content(file.resolve())
-        elif network.pretrained not in ("none", "imagenet"):
-            file = Path(network.pretrained).expanduser()
-            if not file.is_file():
-                raise PreceptorError(f"networks.{name}.pretrained: there is no file {file}")
-            one["pretrained"] = _content(file.resolve())
-        networks[name] = one
-    return said | {"networks": networks}
-
-
-@cache
-def _content(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _place(job: Job, names: dict[str, str], shared: set[str], out: Path) -> Path:
+def _place(job: PlannedRun, names: dict[str, str], shared: set[str], out: Path) -> Path:
     ending = f"-fold{job.fold}-seed{job.seed}-{job.identity[:8]}"
     for room in (SHARED, CELLS):
         found = sorted((out / room).glob(f"*{ending}"))

@@ -7,17 +7,17 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from preceptor.api.completion import decoder
 from preceptor.data.catalog import Catalog
+from preceptor.runs.complete import OnFinished, decoder
 from preceptor.runs.create import Data, command_line
+from preceptor.runs.dependencies import PlannedRun
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
-from preceptor.study.matrix import Cell, Job, Matrix, expand
+from preceptor.study.matrix import Cell, Matrix, expand
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.state import (
     ENVIRONMENT,
@@ -34,6 +34,7 @@ from preceptor.study.validation import check_data, check_weights
 from preceptor.study.worker import Outcome, Task
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
+from preceptor.utils.locks import locked
 from preceptor.version import __version__
 
 LOGS = "logs"
@@ -65,12 +66,12 @@ class Study:
     def count(self, state: str) -> int:
         return sum(self.outcome(cell).state == state for cell in self.matrix.cells)
 
-    def parts(self) -> list[Job]:
+    def parts(self) -> list[PlannedRun]:
         return [job for key, job in self.matrix.jobs.items() if key in self.matrix.shared]
 
-    def users(self, part: Job) -> list[Cell]:
+    def users(self, part: PlannedRun) -> list[Cell]:
         """The cells that need a shared part, or are it."""
-        return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.with_parts()}]
+        return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.in_order()}]
 
     def write(self) -> None:
         """``cells.json`` and ``shared.json`` as things stand.
@@ -93,12 +94,12 @@ class Study:
             quick=self.plan.is_quick,
         )
 
-    def _part(self, job: Job) -> dict[str, Any]:
+    def _part(self, job: PlannedRun) -> dict[str, Any]:
         users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
         said = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
         return {**said, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
 
-    def _stands(self, job: Job) -> dict[str, Any]:
+    def _stands(self, job: PlannedRun) -> dict[str, Any]:
         outcome = self.outcomes[job.identity]
         return {
             "state": "failed" if outcome.error else outcome.state,  # until another try has ended, the last one counts
@@ -149,29 +150,34 @@ def conduct(
     cache: Path | None = None,
     quiet: bool = True,
     watch: Callable[[Study, Engine, list[Outcome]], None] | None = None,
+    on_finished: OnFinished | None = None,
 ) -> None:
     """Runs what is not done yet, and keeps ``study.yaml``, ``cells.json`` and ``shared.json`` up to date.
 
-    Jobs that failed before are tried again. A job starts when its parts are done; where one of them fails, it fails
-    with it and says so.
+    Jobs that failed before are tried again. A job starts when its dependencies are finished; where one of them fails,
+    it fails with it and says so.
 
     Args:
         engine: makes the engine, once there is something for it to do.
         threads: CPU threads of a cell.
         cache: where decoded images are kept.
         watch: told once a second, and at the end, how things stand and what has just ended.
+        on_finished: called with each finished run in the process that trained it; importable by its name.
 
     Raises:
         PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
             start. What is done stays done, and the same command goes on.
     """
-    lock = _lock(study.folder)
-    try:
+    busy = f"{study.folder}: another preceptor study is at work there"
+    with locked(study.folder / ".lock", busy, "wait for it, end it, or choose another --out"):
         study.plan = study.plan.model_copy(update={"threads": threads})
         study.outcomes = tried_again(study).outcomes
         todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
         check_weights(
-            network for job in todo.values() for name, network in job.recipe.networks.items() if name not in job.parts
+            network
+            for job in todo.values()
+            for name, network in job.recipe.networks.items()
+            if name not in job.dependencies
         )
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
@@ -180,38 +186,22 @@ def conduct(
             study.write()
             if started is not None:
                 _decode(study, todo, cache, quiet)
-                _run(study, started, todo, threads, cache, watch)
+                task_of = partial(_task, study, threads, cache, on_finished)
+                _run(study, started, todo, task_of, watch)
         finally:
             if started is not None:
                 started.close()
-    finally:
-        lock.release()
-
-
-def _lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise PreceptorError(f"{folder}: another preceptor study is at work there") from None
-    except OSError as error:
-        raise PreceptorError(
-            f"--out {folder}: cannot be written to ({error.strerror})", remedy="choose another --out"
-        ) from None
-    return lock
 
 
 def _run(
     study: Study,
     engine: Engine,
-    todo: dict[str, Job],
-    threads: int,
-    cache: Path | None,
+    todo: dict[str, PlannedRun],
+    task_of: Callable[[str, PlannedRun], Task],
     watch: Callable[[Study, Engine, list[Outcome]], None] | None,
 ) -> None:
     open_jobs = set(todo)
-    _start(study, engine, todo, threads, cache)
+    _start(study, engine, todo, task_of)
     while open_jobs:
         ended = engine.results(1.0)
         for outcome in ended:
@@ -220,36 +210,43 @@ def _run(
         open_jobs -= {outcome.identity for outcome in ended}
         if ended:
             study.write()
-            _start(study, engine, todo, threads, cache)
+            _start(study, engine, todo, task_of)
         if watch is not None:
             watch(study, engine, ended)
 
 
-def _start(study: Study, engine: Engine, todo: dict[str, Job], threads: int, cache: Path | None) -> None:
-    """Submits every job whose parts are all done, shared ones first; it leaves ``todo``."""
+def _start(
+    study: Study, engine: Engine, todo: dict[str, PlannedRun], task_of: Callable[[str, PlannedRun], Task]
+) -> None:
+    """Submit every job whose dependencies are finished, shared ones first; it leaves ``todo``."""
     for key, job in sorted(todo.items(), key=lambda item: item[0] not in study.matrix.shared):
-        if all(study.outcomes[part.identity].state == "done" for part in job.parts.values()):
+        if all(study.outcomes[first.identity].state == "done" for first in job.dependencies.values()):
             del todo[key]
-            engine.submit(
-                Task(
-                    identity=key,
-                    path=study.matrix.paths[key],
-                    recipe=job.trainable(study.matrix.paths).plain(),
-                    data=replace(study.data, fold=job.fold),
-                    threads=threads,
-                    devices=study.plan.devices,
-                    cache=cache and cache.expanduser().resolve(),
-                    log=study.folder / LOGS / f"{study.matrix.paths[key].name}.log",
-                    mark=NOT_EVIDENCE if study.plan.is_quick else "",
-                )
-            )
+            engine.submit(task_of(key, job))
 
 
-def _give_up(study: Study, todo: dict[str, Job]) -> list[Outcome]:
+def _task(
+    study: Study, threads: int, cache: Path | None, on_finished: OnFinished | None, key: str, job: PlannedRun
+) -> Task:
+    return Task(
+        identity=key,
+        path=study.matrix.paths[key],
+        recipe=job.with_runs(study.matrix.paths).plain(),
+        data=replace(study.data, fold=job.fold),
+        threads=threads,
+        devices=study.plan.devices,
+        cache=cache and cache.expanduser().resolve(),
+        log=study.folder / LOGS / f"{study.matrix.paths[key].name}.log",
+        mark=NOT_EVIDENCE if study.plan.is_quick else "",
+        on_finished=on_finished,
+    )
+
+
+def _give_up(study: Study, todo: dict[str, PlannedRun]) -> list[Outcome]:
     """Jobs whose part has failed fail too; those that need them come later in ``todo``, and fail in the same pass."""
     ended = []
     for key, job in list(todo.items()):
-        for name, part in job.parts.items():
+        for name, part in job.dependencies.items():
             if study.outcomes[part.identity].state == "failed":
                 run = study.matrix.paths[part.identity].relative_to(study.folder).as_posix()
                 study.outcomes[key] = Outcome(key, "failed", f"needs {run} for its network {name!r}, which failed")
@@ -259,7 +256,7 @@ def _give_up(study: Study, todo: dict[str, Job]) -> list[Outcome]:
     return ended
 
 
-def _decode(study: Study, todo: Mapping[str, Job], cache: Path | None, quiet: bool) -> None:
+def _decode(study: Study, todo: Mapping[str, PlannedRun], cache: Path | None, quiet: bool) -> None:
     """Fills the cache here, before workers start, once for each size and kind of image."""
     kinds = {(job.recipe.image_size, job.recipe.task): job.recipe for job in todo.values()}
     catalog = study.catalog

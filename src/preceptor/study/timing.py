@@ -21,7 +21,7 @@ from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.recipe.optimisation import Constant
 from preceptor.runs.create import split_of
-from preceptor.study.matrix import Job
+from preceptor.runs.dependencies import PlannedRun
 from preceptor.tasks import TASKS
 from preceptor.training.distributed import precision_of, warm_up
 from preceptor.training.loop import Parts, Training
@@ -38,7 +38,7 @@ _BATCH = 64  # images of a batch in evaluation
 _IRRELEVANT = {"name", "paper", "seed", "epochs", "split", "select", "early_stop", "optimiser", "schedule"}
 
 
-def time_jobs(jobs: Iterable[Job], catalog: Catalog, threads: int, budget: float = BUDGET) -> dict[str, float]:
+def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget: float = BUDGET) -> dict[str, float]:
     """Identity → seconds that a job takes on this machine, alone: training, validation and test.
 
     Each kind of recipe is timed once, the most frequent first, on a synthetic image and random weights, which cost the

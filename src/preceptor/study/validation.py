@@ -15,7 +15,8 @@ from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
 
 if TYPE_CHECKING:
-    from preceptor.study.matrix import Cell, Job
+    from preceptor.runs.dependencies import PlannedRun
+    from preceptor.study.matrix import Cell
 
 
 def default_columns(tasks: set[str]) -> Layout:
@@ -81,9 +82,9 @@ def check_teachers(cells: Iterable[Cell]) -> None:
     Raises:
         PreceptorError: names the row, the settings that differ, and the row that it was compared with.
     """
-    first: dict[tuple[object, ...], tuple[Cell, Job]] = {}
+    first: dict[tuple[object, ...], tuple[Cell, PlannedRun]] = {}
     for cell in cells:
-        for name, part in cell.job.parts.items():
+        for name, part in cell.job.dependencies.items():
             other, expected = first.setdefault((cell.fold, cell.seed, name, part.recipe.name), (cell, part))
             if part.identity == expected.identity:
                 continue

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock
 
-from preceptor.api.completion import carry_on
 from preceptor.recipes.resolve import validate
+from preceptor.runs.complete import OnFinished, at_work, complete
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
+#: Seconds to wait for a worker whose study was killed, and which may still be at its last step.
+_PATIENCE = 60
 State = Literal["done", "failed", "pending"]
 #: What libraries read their thread counts from, once, when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,7 +29,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 class Task:
     """All that a worker needs; plain enough to travel to another process or machine that sees the same folders.
 
-    ``log`` is where its process prints; ``mark`` is what the run must say of itself wherever it is shown.
+    ``log`` is where its process prints; ``mark`` is what the run must say of itself wherever it is shown;
+    ``on_finished`` is called with the finished run.
     """
 
     identity: str
@@ -40,6 +42,7 @@ class Task:
     cache: Path | None
     log: Path
     mark: str = ""
+    on_finished: OnFinished | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,11 @@ def work(task: Task) -> Outcome:
     before = seconds_so_far(task.path)
     torch.set_num_threads(task.threads)
     try:
-        with _alone(task.path):
+        with at_work(task.path, _PATIENCE):
             run = _prepared(task)
-            if run.finished:
-                _ = run.metrics  # a damaged file would pass for a finished run
-            carry_on(run, devices=task.devices, cache=task.cache)
+        if run.finished:
+            _ = run.metrics  # a damaged file would pass for a finished run
+        complete(run, devices=task.devices, cache=task.cache, on_finished=task.on_finished, patience=_PATIENCE)
     except PreceptorError as error:
         return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
@@ -127,9 +130,3 @@ def _prepared(task: Task) -> Run:
     if run.environment.marked != task.mark:
         run.write_environment(run.environment.model_copy(update={"marked": task.mark}))
     return run
-
-
-def _alone(path: Path) -> FileLock:
-    """Nobody else on this run: a worker whose study was killed may still be at its last step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.parent / f".{path.name}.lock", timeout=60)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from preceptor.data.catalog import Catalog
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import plan_run
 from preceptor.runs.resolve_paths import absolute
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
@@ -87,9 +87,6 @@ def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
                     built.add(key)
 
 
-def with_stages(recipe: Recipe) -> Iterator[Recipe]:
+def with_stages(recipe: Recipe) -> list[Recipe]:
     """The recipe, and those that train its networks first."""
-    yield recipe
-    for name, network in recipe.networks.items():
-        if network.trained_by is not None:
-            yield from with_stages(stage_recipe(recipe, name))
+    return [planned.recipe for planned in reversed([*plan_run(recipe, 0, "", 1).in_order()])]

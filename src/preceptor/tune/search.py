@@ -4,12 +4,10 @@ search do not hold its images, so that there is no loader, no pixel and no predi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from preceptor.data.catalog import Catalog
 from preceptor.recipe import Recipe
@@ -21,6 +19,7 @@ from preceptor.tune.store import ask, ended, fail, open_study, running
 from preceptor.tune.trial import attempt
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
+from preceptor.utils.locks import locked
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -45,8 +44,8 @@ def tune(search: Search, trials: int) -> list[Trial]:
             use; all trials failed, or the first three.
     """
     base, catalog = _check(search)
-    search.out.mkdir(parents=True, exist_ok=True)
-    with _alone(search.out):
+    busy = f"{search.out}: another search is at work here"
+    with locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
         _same_search(search, base, catalog)
         study = open_study(search.stored, _first(search, base))
         write_trials(search, ended(study))  # finds a damaged note before there is work that it would undo
@@ -99,17 +98,6 @@ def _own_value(source: str, base: Recipe, key: str) -> Any:
     for part in key.split("."):
         here = here.get(part) if isinstance(here, dict) else None
     return here
-
-
-@contextmanager
-def _alone(out: Path):  # type: ignore[no-untyped-def]
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise PreceptorError(
-            f"{out}: another search is at work here", remedy="wait for it, or choose another --out"
-        ) from None
 
 
 def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:

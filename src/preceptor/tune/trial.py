@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 import traceback
@@ -10,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preceptor.api.completion import decoder
-from preceptor.recipe import NetworkConfig, Recipe
-from preceptor.recipes.resolve import to_yaml
-from preceptor.runs.create import prepare, stage_recipe
+from preceptor.recipe import Recipe
+from preceptor.runs.complete import decoder, train_epochs
+from preceptor.runs.create import prepare
+from preceptor.runs.dependencies import PlannedRun, plan_run
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import save_networks
-from preceptor.runs.worker import best_networks, fit
-from preceptor.training.distributed import launch
+from preceptor.runs.worker import best_networks
 from preceptor.tune.record import Search
 from preceptor.tune.space import Value
 from preceptor.utils.errors import PreceptorError
@@ -40,41 +38,38 @@ def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[st
 
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Trains one trial from wherever it stands: its value, best epoch, epochs and seconds. The weights are not kept."""
+    """Train one trial from wherever it stands: its value, best epoch, epochs and seconds. The weights are not kept."""
     run = Run(search.folder(number))
-    if not (run.path / "environment.json").is_file():
-        _prepare(search, _with_stages(search, search.resolved(values)), run.path)
-    launch(fit, run.recipe, search.devices, run.path, search.cache, search.quiet)
+    if not run.exists:
+        recipe = search.resolved(values)
+        planned = plan_run(recipe, search.data.fold, search.data.fingerprint, search.devices)
+        run = _prepare(search, _with_runs(search, planned), run.path)
+    train_epochs(run, search.devices, search.cache, search.quiet)
     progress = run.checkpoints.progress()
-    found = {"value": progress.best, "epoch": progress.best_epoch, "epochs": progress.epoch}
-    search.note(number, **found, seconds=progress.seconds)
+    result = {"value": progress.best, "epoch": progress.best_epoch, "epochs": progress.epoch}
+    search.note(number, **result, seconds=progress.seconds)
     shutil.rmtree(run.checkpoint.parent)
-    return found
+    return result
 
 
-def _with_stages(search: Search, recipe: Recipe) -> Recipe:
-    """The recipe, its networks that are to be trained first replaced by those that now are."""
-    networks = dict(recipe.networks)
-    for name, network in recipe.networks.items():
-        if network.trained_by is not None:
-            path = _stage(search, name, _with_stages(search, stage_recipe(recipe, name)))
-            networks[name] = NetworkConfig(run=str(path), frozen=network.frozen, projection=network.projection)
-    return recipe.model_copy(update={"networks": networks})
+def _with_runs(search: Search, planned: PlannedRun) -> Recipe:
+    """The recipe with the networks that are trained first, which now they are, taken from their runs."""
+    paths = {first.identity: _train_first(search, name, first) for name, first in planned.dependencies.items()}
+    return planned.with_runs(paths)
 
 
-def _stage(search: Search, name: str, recipe: Recipe) -> Path:
+def _train_first(search: Search, name: str, planned: PlannedRun) -> Path:
     """The run that trains a network first, on the training part of the search; once for all trials that want it."""
-    key = hashlib.sha256(to_yaml(recipe).encode()).hexdigest()[:12]
-    run = Run(search.out / "stages" / f"{name}-{key}")
+    run = Run(search.out / "stages" / f"{name}-{planned.identity[:12]}")
     if any(run.path.glob("*.safetensors")):
         return run.path
-    if not (run.path / "environment.json").is_file():
-        _prepare(search, recipe, run.path)
+    if not run.exists:
+        run = _prepare(search, _with_runs(search, planned), run.path)
     search.say(f"{name} is trained first, in {run.path}")
-    launch(fit, run.recipe, search.devices, run.path, search.cache, search.quiet)
-    save_networks(run, run.recipe, best_networks(run, run.recipe, run.catalog()), {})
+    trained = train_epochs(run, search.devices, search.cache, search.quiet)
+    save_networks(run, run.recipe, best_networks(run, run.recipe, run.catalog(), trained), {})
     return run.path
 
 
-def _prepare(search: Search, recipe: Recipe, path: Path) -> None:
-    prepare(recipe, search.data, path, search.devices, decoder(search.cache, search.quiet), tested=False)
+def _prepare(search: Search, recipe: Recipe, path: Path) -> Run:
+    return prepare(recipe, search.data, path, search.devices, decoder(search.cache, search.quiet), tested=False)

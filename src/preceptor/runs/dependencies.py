@@ -1,0 +1,180 @@
+"""What must be trained before a run can start, as one graph, and the hash by which equal runs are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from preceptor.networks.build import find_network
+from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.utils.errors import PreceptorError
+
+_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run and the runs that train networks of it first.
+
+    Attributes:
+        recipe: what it trains; the networks that others train still name them under ``trained_by``.
+        fold: which fold is its test part.
+        fingerprint: of the data (:meth:`preceptor.data.catalog.Catalog.fingerprint`).
+        processes: that share each batch.
+        dependencies: network → the run that trains it first.
+    """
+
+    recipe: Recipe
+    fold: int
+    fingerprint: str
+    processes: int
+    dependencies: Mapping[str, PlannedRun] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.seed
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of all that decides on the result, the same wherever files lie and whatever things are called.
+
+        The recipe counts without its name and paper, with the identities of its dependencies in their place and files
+        by their content; beside it the data, the fold and the number of processes.
+
+        Raises:
+            PreceptorError: a file that the recipe names is not there.
+        """
+        content = {
+            "recipe": self._essence(),
+            "data": self.fingerprint,
+            "fold": self.fold,
+            "processes": self.processes,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+    def in_order(self) -> Iterator[PlannedRun]:
+        """All runs that this one needs, deepest first, and then itself."""
+        for dependency in self.dependencies.values():
+            yield from dependency.in_order()
+        yield self
+
+    def with_runs(self, paths: Mapping[str, Path]) -> Recipe:
+        """The recipe with the networks of its dependencies taken from their finished runs.
+
+        Args:
+            paths: identity → folder.
+        """
+        places = {name: paths[dependency.identity] for name, dependency in self.dependencies.items()}
+        return self.recipe.model_copy(update={"networks": from_runs(self.recipe, places)})
+
+    def _essence(self) -> dict[str, Any]:
+        essence = {key: value for key, value in self.recipe.plain().items() if key not in ("name", "paper")}
+        networks = {}
+        for name, network in self.recipe.networks.items():
+            plain: dict[str, Any] = dict(essence["networks"][name])
+            if name in self.dependencies:
+                identity = self.dependencies[name].identity
+                plain = {"part": identity, "frozen": network.frozen, "projection": network.projection}
+            elif network.run is not None:
+                file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
+                plain["run"] = _hash_of(file.resolve())
+            elif network.pretrained not in ("none", "imagenet"):
+                file = Path(network.pretrained).expanduser()
+                if not file.is_file():
+                    raise PreceptorError(f"networks.{name}.pretrained: there is no file {file}")
+                plain["pretrained"] = _hash_of(file.resolve())
+            networks[name] = plain
+        return essence | {"networks": networks}
+
+
+def from_runs(recipe: Recipe, paths: Mapping[str, Path]) -> dict[str, NetworkConfig]:
+    """The networks of a recipe, those with a path taken from the finished run there.
+
+    Args:
+        paths: network → folder of the run that trained it.
+    """
+    return {
+        name: NetworkConfig(run=str(paths[name]), frozen=network.frozen, projection=network.projection)
+        if name in paths
+        else network
+        for name, network in recipe.networks.items()
+    }
+
+
+def plan_run(
+    recipe: Recipe,
+    fold: int,
+    fingerprint: str,
+    processes: int,
+    stage: Callable[[Recipe, str], Recipe] | None = None,
+) -> PlannedRun:
+    """Resolve the recipes of all runs that a recipe needs, each once.
+
+    Args:
+        stage: gives the recipe that trains a network first; :func:`stage_recipe` unless given.
+
+    Raises:
+        PreceptorError: a recipe named under ``trained_by`` does not train a network of this kind.
+    """
+    dependencies = {
+        name: plan_run((stage or stage_recipe)(recipe, name), fold, fingerprint, processes, stage)
+        for name, network in recipe.networks.items()
+        if network.trained_by is not None
+    }
+    return PlannedRun(recipe, fold, fingerprint, processes, dependencies)
+
+
+def stage_recipe(recipe: Recipe, name: str) -> Recipe:
+    """The recipe that trains network ``name`` of ``recipe`` first: same data, budget and seed, its own settings on top.
+
+    Raises:
+        PreceptorError: the recipe named under ``trained_by`` does not train a network of this kind.
+    """
+    network = recipe.networks[name]
+    assert network.trained_by is not None
+    base = resolve(network.trained_by.recipe)
+    learning = [one for one, said in base.networks.items() if said.learns]
+    left = [one for one, said in base.networks.items() if said.frozen is not True]  # each gets a file
+    if (name not in left and len(left) != 1) or (name not in learning and len(learning) != 1):
+        raise PreceptorError(
+            f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(left)}",
+            expected=f"a recipe that trains one network, or one called {name!r}",
+        )
+    trained = name if name in learning else learning[0]
+    if network.frozen is True and network.projection not in (None, base.networks[trained].projection):
+        raise PreceptorError(
+            f"networks.{name}.projection: the recipe {base.name!r} trains no such head",
+            remedy=f"set networks.{name}.trained_by to a recipe that does, such as sskd_head for mlp",
+        )
+    handed_on: dict[str, Any] = {
+        **{key: getattr(recipe, key) for key in _HANDED_ON},
+        **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
+    }
+    if recipe.task != base.task:
+        handed_on["task"] = recipe.task
+    said = network.trained_by.set
+    if not {"run", "teacher", f"networks.{trained}.run"} & said.keys():  # else it is what it is
+        # a recipe's argument of that name says the same, and has the last word
+        shape = [key for key in ("backbone", "pretrained", "dropout", "bottleneck", "map_channels") if key not in said]
+        handed_on |= {f"networks.{trained}.{key}": getattr(network, key) for key in shape}
+        for nested, one in base.networks.items():  # a stage of the stage has this run's budget, not that stage's
+            if one.trained_by is not None:
+                handed_on[f"networks.{nested}.trained_by.set.epochs"] = recipe.epochs
+    return resolve(network.trained_by.recipe, {**handed_on, **said})
+
+
+def _hash_of(file: Path) -> str:
+    status = file.stat()
+    return _hash_of_version(file, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _hash_of_version(file: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file's content, computed once while size and time of change stay the same."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

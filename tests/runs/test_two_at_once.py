@@ -1,0 +1,70 @@
+"""A run belongs to one process at a time, from the first check of its folder on; and it goes on only unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import TINY
+from preceptor import train
+from preceptor.api.completion import carry_on
+from preceptor.recipes.resolve import resolve
+from preceptor.runs.complete import at_work
+from preceptor.runs.create import Data, prepare
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError
+
+SETTINGS = {**TINY, "epochs": 1, "backbone": "test_efficientnet", "pretrained": "none"}
+
+
+@pytest.fixture
+def prepared(phantom_root: Path, tmp_path: Path) -> Run:
+    return prepare(resolve("student", SETTINGS), Data("phantom", phantom_root), tmp_path / "run")
+
+
+def test_a_second_train_into_one_folder_is_refused(phantom_root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with at_work(out), pytest.raises(PreceptorError, match="another process is at work on this run"):
+        train("student", data="phantom", root=phantom_root, out=out, overrides=SETTINGS)
+    assert not out.exists(), "a folder that got no run vanishes again"
+
+
+def test_resume_beside_train_is_refused(prepared: Run) -> None:
+    with at_work(prepared.path), pytest.raises(PreceptorError, match="another process is at work on this run"):
+        carry_on(prepared)
+    assert not prepared.checkpoint.exists()
+
+
+def test_what_others_put_into_a_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with at_work(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_changed_split_is_refused(prepared: Run) -> None:
+    table = pd.read_csv(prepared.path / "split.csv", dtype=str, keep_default_na=False)
+    parts = {"train": "test", "test": "train"}
+    table["part"] = [parts.get(part, part) for part in table["part"]]
+    table.to_csv(prepared.path / "split.csv", index=False)
+    with pytest.raises(PreceptorError, match=r"split\.csv: the parts were changed since the run was started"):
+        carry_on(prepared)
+
+
+def test_a_changed_recipe_is_refused(prepared: Run) -> None:
+    file = prepared.path / "recipe.yaml"
+    file.write_text(file.read_text().replace("epochs: 1", "epochs: 2"))
+    with pytest.raises(PreceptorError, match=r"recipe\.yaml: the recipe was changed since the run was started"):
+        carry_on(prepared)
+
+
+def test_a_run_goes_on_with_the_threads_that_it_was_started_with(
+    prepared: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared.write_environment(prepared.environment.model_copy(update={"threads": 2}))
+    threads: list[int] = []
+    monkeypatch.setattr("preceptor.runs.complete.torch.set_num_threads", threads.append)
+    assert carry_on(prepared).finished
+    assert threads[0] == 2
