@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from preceptor.evaluation.calibration import fit_temperature, mean_nll, softmax
+from preceptor.evaluation.calibration import fit_temperature, mean_nll, rescaled, softmax
 
 
 def drawn(cases: int = 300, classes: int = 5, sharpness: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,3 +53,9 @@ def test_nll_is_the_mean_logarithm_of_the_own_class() -> None:
 def test_wrong_input_is_refused(logits: np.ndarray, targets: list[int]) -> None:
     with pytest.raises(ValueError, match=r"logits|targets"):
         fit_temperature(logits, targets)
+
+
+def test_rescaling_probabilities_is_scaling_logits() -> None:
+    logits, _ = drawn()
+    assert rescaled(softmax(logits), 2.5) == pytest.approx(softmax(logits / 2.5))
+    assert rescaled([[1.0, 0.0]], 2.0) == pytest.approx(np.array([[1.0, 0.0]]))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 BINS = 15  # equal intervals of confidence
 _NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
+_LEAST = 1e-30  # takes the place of a probability that was rounded to zero
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
 
@@ -147,6 +148,20 @@ def mean_nll(logits: ArrayLike, targets: ArrayLike, temperature: float = 1.0) ->
     most = scores.max(axis=1)
     normaliser = most + np.log(np.exp(scores - most[:, None]).sum(axis=1))
     return float(np.mean(normaliser - scores[np.arange(len(true)), true]))
+
+
+def rescaled(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
+    """Return probabilities (N, C) after temperature scaling, softmax(log p / T); one of 0 stays 0.
+
+    >>> rescaled([[0.8, 0.2]], 2.0).round(3).tolist()
+    [[0.667, 0.333]]
+    """
+    return softmax(log_probabilities(probabilities) / temperature)
+
+
+def log_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Return finite logarithms (N, C) of probabilities, which take the place of logits; 0 counts as 1e-30."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), _LEAST))
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:

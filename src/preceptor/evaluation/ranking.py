@@ -1,4 +1,4 @@
-"""Areas under ROC and precision-recall curves in many resamplings of whole groups."""
+"""Areas under ROC, precision-recall and risk-coverage curves in many resamplings of whole groups."""
 
 from __future__ import annotations
 
@@ -61,3 +61,50 @@ def resampled_precision(scores: Floats, is_case: NDArray[np.bool_], group: Group
             return np.einsum("ks,ks->s", new, hits / np.maximum(called, 1)) / hits[-1]
 
     return precisions
+
+
+def resampled_partial_area(
+    scores: Floats, is_case: NDArray[np.bool_], group: Group, groups: int, least_tpr: float
+) -> Resampled:
+    """Prepare the area between a ROC curve and the line of a sensitivity (ISIC 2024), in [0, 1 - ``least_tpr``].
+
+    Args and Returns: as :func:`resampled_area`; ``least_tpr`` in [0, 1).
+    """
+    # Between two scores of cases the curve runs level: others there are counted together.
+    at_cases = np.unique(scores[is_case])
+    ends = sum(np.searchsorted(at_cases, scores, side=side) for side in ("left", "right"))
+    place = np.max(ends, initial=0) - ends  # from the highest score down
+    shape = (int(np.max(place, initial=0)) + 1, groups)
+    of_cases = csr_array((is_case.astype(np.float64), (place, group)), shape=shape)
+    of_others = csr_array(((~is_case).astype(np.float64), (place, group)), shape=shape)
+
+    def areas(times: Floats) -> Floats:
+        drawn = np.ascontiguousarray(times.T)
+        width, rise = of_others @ drawn, of_cases @ drawn
+        hits = np.cumsum(rise, axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            width, rise, tpr = width / width.sum(axis=0), rise / hits[-1], hits / hits[-1]
+            after, before = np.maximum(tpr - least_tpr, 0), np.maximum(tpr - rise - least_tpr, 0)
+            share = np.where(rise > 0, (after - before) / rise, 1.0)  # of a segment: what lies above the line
+            return np.asarray((width * share * (after + before) / 2).sum(axis=0))
+
+    return areas
+
+
+def resampled_risk_area(confidence: Floats, is_error: NDArray[np.bool_], group: Group, groups: int) -> Resampled:
+    """Prepare the area under the risk-coverage curve (AURC): the mean error rate over all coverages.
+
+    Args and Returns: as :func:`resampled_area`, with the most confident images answered first.
+    """
+    steps, place = np.unique(-confidence, return_inverse=True)
+    shape = (len(steps), groups)
+    of_all = csr_array((np.ones(len(confidence)), (place, group)), shape=shape)
+    of_errors = csr_array((is_error.astype(np.float64), (place, group)), shape=shape)
+
+    def areas(times: Floats) -> Floats:
+        drawn = np.ascontiguousarray(times.T)
+        together = of_all @ drawn
+        answered, errors = np.cumsum(together, axis=0), np.cumsum(of_errors @ drawn, axis=0)
+        return np.einsum("ks,ks->s", together, errors / np.maximum(answered, 1)) / answered[-1]
+
+    return areas
