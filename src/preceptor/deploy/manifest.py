@@ -105,6 +105,32 @@ class Quantised(Record):
     bytes: dict[str, int]
 
 
+class Figure(Record):
+    """A metric of the test part with its 95 % interval (bootstrap over groups)."""
+
+    key: str
+    label: str
+    value: float
+    low: float
+    high: float
+    digits: int
+
+    def shown(self, value: float) -> str:
+        """A value of this metric with its number of decimals."""
+        return f"{value:.{self.digits}f}"
+
+
+class SubgroupFigure(Record):
+    """The headline metric of the images with one value of an attribute; None where there are too few of them."""
+
+    attribute: str
+    value: str
+    images: int
+    figure: float | None
+    low: float | None
+    high: float | None
+
+
 class Source(Record):
     """The run that trained the network, and its data."""
 
@@ -141,6 +167,9 @@ class Manifest(Record):
     quantised: Quantised | None = None
     source: Source
     figures: dict[str, Any] = Field(default={}, description="the run's figures of this network on its test part")
+    test_figures: list[Figure] = []
+    subgroups: list[SubgroupFigure] = []
+    subgroups_reason: str = ""
     intended_use: str
 
     @property

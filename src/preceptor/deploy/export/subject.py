@@ -13,7 +13,6 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image
 from preceptor.data.split import parts_of
-from preceptor.evaluation.predictions import read_predictions
 from preceptor.networks.kinds import Network
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
@@ -58,7 +57,7 @@ class Subject:
 
     def predictions(self, part: str) -> pd.DataFrame:
         """Its rows of ``predictions.csv`` for a part; none where the run has no such part."""
-        table = read_predictions(self.run.path / "predictions.csv")
+        table = self.run.predictions
         return table[(table["network"] == self.name) & (table["part"] == part)].reset_index(drop=True)
 
 

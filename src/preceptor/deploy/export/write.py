@@ -17,6 +17,7 @@ from preceptor.data.class_names import full_names
 from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
 from preceptor.deploy.export.calibrate import calibrate
+from preceptor.deploy.export.figures import headline_figures, subgroup_figures
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
     ActivationMap,
@@ -59,7 +60,7 @@ def export(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Manifest:
-    """Export a trained network or ensemble: ``model.onnx``, ``network.onnx`` and ``export.json``.
+    """Export a trained network or ensemble: ``model.onnx``, ``network.onnx``, ``export.json`` and a model card.
 
     The folder appears whole or not at all.
 
@@ -84,11 +85,12 @@ def export(
         PreceptorError: an unfinished run, no such network, a folder that holds something else, a package that is
             missing, or a graph that does not compute what the network computes.
     """
-    require("export", "onnx", "onnxscript", "onnxruntime")
+    require("export", "onnx", "onnxscript", "onnxruntime", "huggingface_hub")
     from preceptor.deploy.export.graph import model_graph
     from preceptor.deploy.export.int8 import choose_int8
     from preceptor.deploy.export.networks import OPSET, joined, network_graph
     from preceptor.deploy.export.verify import measure_difference
+    from preceptor.deploy.model_card import write_model_card
 
     place = Path(web_runtime) if web_runtime else None
     if page:
@@ -128,6 +130,7 @@ def export(
                 write_bytes(folder / "network.int8.onnx", small.SerializeToString())
                 write_bytes(folder / "model.int8.onnx", small_whole.SerializeToString())
         weights, reason = _activation_map(subject, images)
+        by_subgroup, subgroups_reason = subgroup_figures(subject)
         manifest = Manifest(
             preceptor=__version__,
             network=subject.name,
@@ -146,9 +149,13 @@ def export(
             quantised=quantised,
             source=_source(subject),
             figures=subject.result.test,
+            test_figures=headline_figures(subject),
+            subgroups=by_subgroup,
+            subgroups_reason=subgroups_reason,
             intended_use=INTENDED_USE,
         )
         write_manifest(folder, manifest)
+        write_model_card(folder, manifest)
         if page:
             tell("writing the page")
             write_page(folder, manifest, place)
