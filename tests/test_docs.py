@@ -45,6 +45,25 @@ def test_commands_name_recipes_and_keys_that_exist(page: str) -> None:
     assert found >= 3
 
 
-def test_readme_lists_every_recipe() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert not [name for name in RECIPES if f"`{name}`" not in text]
+def test_readme_names_recipes_that_exist() -> None:
+    table = (ROOT / "README.md").read_text().split("| system | recipes |")[1].split("\n\n")[0]
+    names = re.findall(r"`(\w+)`", table)
+    assert len(names) > 10
+    assert not [name for name in names if name not in RECIPES]
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    missing = [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()]
+    assert not missing
+
+
+def test_guide_names_every_reader() -> None:
+    from preceptor.data.readers import READERS
+
+    text = (ROOT / "docs/guide-data.md").read_text()
+    assert not [name for name in READERS if f"`{name}`" not in text]
