@@ -39,8 +39,9 @@ def model(
     whole = recipe(objectives, networks, **changes)
     check_objectives(whole)
     built, _ = build_networks(whole.networks, CLASSES, 32, whole.seed, TASKS[whole.task].network)
-    objectives = build_objectives(whole, built, LABELS, 3)
-    return DistillationModel(whole, built, objectives, build_banks(whole, built, objectives, LABELS, 3))
+    labels = torch.nn.functional.one_hot(LABELS).float() if whole.task == "multi_label" else LABELS
+    objectives = build_objectives(whole, built, labels, 3)
+    return DistillationModel(whole, built, objectives, build_banks(whole, built, objectives, labels, 3))
 
 
 def views(room: DistillationModel, seed: int = 0) -> dict[str, Tensor]:

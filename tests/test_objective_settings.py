@@ -41,6 +41,10 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
         images = {name: image.repeat(1, 1, size, size) for name, image in views(room).items()}
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32 * size, 32 * size), generator=generator(0)))
         found = room(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+    elif "label_matrix" in spec.feeds.values():
+        room = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=seen)
+        labels = torch.nn.functional.one_hot(BATCH, 3).float()
+        found = room(views(room), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
     elif spec.tells_views_apart:
         seen["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
         room = model([CE, tried], networks, views=seen)

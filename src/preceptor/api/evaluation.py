@@ -144,7 +144,7 @@ def evaluate(
     _refuse_other_classes(networks, classes, catalog.name)
     side = next(iter(networks.values())).architecture.image_size
     pixels = open_pixels(catalog, side, masks=task.needs_masks, directory=optional_path(cache))
-    loader = Loader(pixels, catalog.labels, rows, best_device())
+    loader = Loader(pixels, TASKS[recipe.task].targets(catalog), rows, best_device())
     row_ids = catalog.table["id"].iloc[rows].tolist()
     result = evaluate_part(recipe, networks, loader, row_ids, classes, part)
     relations = result.relations

@@ -26,7 +26,7 @@ class Batch:
 
     Attributes:
         images: (B, 3, S, S) uint8.
-        labels: (B,) int64 class indices.
+        labels: (B,) int64 class indices, or (B, L) float32 labels.
         rows: (B,) int64 rows of the part (not of the catalog), as memory banks count them.
         masks: (B, S, S) uint8, or None.
     """
@@ -67,10 +67,10 @@ def resampled(labels: np.ndarray, how: Resampling, seed: int, epoch: int) -> np.
         int64 rows of the part, ascending; the same for the same arguments, on any machine; a class that does not occur
         stays away. An epoch's batches are ``[rows[batch] for batch in epoch_batches(len(rows), …)]``.
     """
-    counts = np.bincount(labels)
-    present = counts[counts > 0]
     if how == "none":
         return np.arange(len(labels), dtype=np.int64)
+    counts = np.bincount(labels)
+    present = counts[counts > 0]
     wanted = {"over": present.max(), "under": present.min(), "balanced": round(float(present.mean()))}[how]
     random = np.random.default_rng(seed_of(seed, epoch, 0, "resampling"))
     chosen = []
@@ -96,7 +96,7 @@ class Loader:
 
     Args:
         pixels: the cache of the whole catalog.
-        labels: (N,) class indices of the whole catalog.
+        labels: (N,) class indices of the whole catalog, or (N, L) labels, 1, 0 or NaN where not known.
         part: (P,) the part's rows in the catalog.
         device: where the batches are wanted.
 
@@ -110,7 +110,8 @@ class Loader:
             raise ValueError(f"{len(pixels)} images, but {len(labels)} labels")
         self.pixels, self.device = pixels, torch.device(device)
         self.part = np.asarray(part, dtype=np.int64)
-        self.labels = np.asarray(labels, dtype=np.int64)[self.part]
+        kind = np.int64 if labels.ndim == 1 else np.float32
+        self.labels = np.asarray(labels, dtype=kind)[self.part]
 
     def __len__(self) -> int:
         """Images of the part."""

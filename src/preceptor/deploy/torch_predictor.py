@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from preceptor.data.images import resize
+from preceptor.networks.classifier import Classifier
 from preceptor.networks.kinds import Network
 from preceptor.networks.segmenter import Segmenter
+from preceptor.utils.errors import PreceptorError
 
 
 class TorchPredictor:
@@ -21,9 +23,17 @@ class TorchPredictor:
 
     Args:
         network: is put into evaluation mode.
+
+    Raises:
+        PreceptorError: the network predicts several labels an image.
     """
 
     def __init__(self, network: Network) -> None:
+        if isinstance(network, Classifier) and network.architecture.several_labels:
+            raise PreceptorError(
+                "the network predicts several labels an image, for which image files have no form yet",
+                remedy="preceptor evaluate RUN --data … --out FOLDER writes the probabilities of a data set's images",
+            )
         self.network = network.eval()
         self.classes = network.architecture.classes
         self.draws_masks = isinstance(network, Segmenter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ def predict_part(
     batch_size: int,
     progress: Callable[[int], None] | None = None,
     watch: Callable[[str, Batch, NetworkOutput], None] | None = None,
+    activation: Literal["softmax", "sigmoid"] = "softmax",
 ) -> dict[str, np.ndarray]:
-    """Softmax probabilities (P, C) in float64 of each network for a part's images in their order, unaugmented.
+    """Return probabilities (P, C) in float64 of each network for a part's images in their order, unaugmented.
 
     The images are read once for all networks. Every network is in evaluation mode meanwhile and then again in the
     mode it was in; predictions are made in float32 whatever the training ran in. ``watch`` is shown the whole output of
@@ -35,7 +37,8 @@ def predict_part(
             images = batch.images.float().div_(255)
             for name, network in networks.items():
                 output = network(images)
-                found[name].append(output.logits.double().softmax(1).cpu())
+                logits = output.logits.double()
+                found[name].append((logits.softmax(1) if activation == "softmax" else logits.sigmoid()).cpu())
                 if watch:
                     watch(name, batch, output)
             if progress:

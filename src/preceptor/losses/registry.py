@@ -26,7 +26,7 @@ FEEDS = frozenset(
     f"{side}.{name}"
     for side in ("to", "from")
     for name in ("logits", "feature_map", "embedding", "projection", "features", "classifier", "bank")
-) | {"labels", "masks", "rows", "views", "generator"}
+) | {"labels", "label_matrix", "masks", "rows", "views", "generator"}
 
 #: Feature points that a network may offer. Stages are taken after their last ReLU, ``_pre`` ones before it; the
 #: decoder's are those of a U-Net, coarsest first.

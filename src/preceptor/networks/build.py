@@ -97,7 +97,9 @@ def _segmenter(network: NetworkConfig, classes: tuple[str, ...], image_size: int
     return built, built.start_from(network.pretrained)
 
 
-def _classifier(network: NetworkConfig, classes: tuple[str, ...], image_size: int) -> tuple[Network, str]:
+def _classifier(
+    network: NetworkConfig, classes: tuple[str, ...], image_size: int, several_labels: bool = False
+) -> tuple[Network, str]:
     assert network.backbone is not None
     mean, std = normalisation(network.backbone)
     architecture = Architecture(
@@ -110,6 +112,7 @@ def _classifier(network: NetworkConfig, classes: tuple[str, ...], image_size: in
         dropout=network.dropout,
         bottleneck=network.bottleneck,
         map_channels=network.map_channels,
+        several_labels=several_labels,
     )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)
@@ -154,7 +157,11 @@ def _on_classifier_of(
     return built, f"{start}, classifier of {network.classifier_of}"
 
 
-_BUILDERS = {"classifier": _classifier, "segmenter": _segmenter}
+def _labeller(network: NetworkConfig, classes: tuple[str, ...], image_size: int) -> tuple[Network, str]:
+    return _classifier(network, classes, image_size, several_labels=True)
+
+
+_BUILDERS = {"classifier": _classifier, "labeller": _labeller, "segmenter": _segmenter}
 
 
 def _from_run(

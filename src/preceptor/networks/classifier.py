@@ -46,6 +46,7 @@ class Architecture:
         map_block: that block: ``conv``, a 1×1 convolution, batch norm and ReLU, or ``projector``, SimKD's three
             convolutions (Chen et al. 2022).
         input_size: side that images are resized to inside the network, or None, which takes them as they are.
+        several_labels: whether each logit is a label of its own (sigmoid), and not one of several classes (softmax).
     """
 
     backbone: str
@@ -59,6 +60,7 @@ class Architecture:
     map_channels: int | None = None
     map_block: str = "conv"
     input_size: int | None = None
+    several_labels: bool = False
 
     def plain(self) -> dict[str, object]:
         return asdict(self)

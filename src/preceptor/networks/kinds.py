@@ -7,5 +7,5 @@ from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 
 Network = Classifier | Segmenter
 #: What a task may call its networks (``Task.network``).
-KINDS: dict[str, type[Network]] = {"classifier": Classifier, "segmenter": Segmenter}
+KINDS: dict[str, type[Network]] = {"classifier": Classifier, "labeller": Classifier, "segmenter": Segmenter}
 AnyArchitecture = Architecture | UNetArchitecture

@@ -64,6 +64,8 @@ def _useless(entry: Entry, interval: Interval | None) -> str:
         if targets.any() and not predicted.any():
             return f"{entry.label} predicts an empty mask for every test image."
         return ""
+    if TASKS[entry.run.task].target != "class":
+        return ""
     classes = rows["predicted"].unique()
     if len(classes) == 1 and rows["target"].nunique() > 1:
         return f"{entry.label} predicts {classes[0]} for every test image."

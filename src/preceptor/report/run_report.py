@@ -52,6 +52,7 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "title": run_text.title(runs),
         "subject": run_text.subject(runs),
         "of_masks": task.needs_masks,
+        "of_labels": task.target == "labels",
         "runs": runs,
         "all_entries": all_entries,
         "entries": entries,
@@ -77,7 +78,7 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "curves": [(run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs],
         "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
         "parts": tables.PARTS,
-        **(_of_masks(runs, entries) if task.needs_masks else _of_classes(runs, entries, differences)),
+        **_SECTIONS[task.target](runs, entries, differences),
     }
 
 
@@ -99,13 +100,24 @@ def _of_classes(
     }
 
 
-def _of_masks(runs: Sequence[LabelledRun], entries: Sequence[Entry]) -> dict[str, Any]:
+def _of_masks(
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+) -> dict[str, Any]:
     return {
         "sizes": mask_tables.size_table(entries),
         "mask_classes": mask_tables.class_table(entries, runs[0].classes) if len(runs[0].classes) > 2 else [],
         "overlays": overlay_sections(entries),
         "outline_colours": COLOURS,
     }
+
+
+def _of_labels(
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+) -> dict[str, Any]:
+    return {"labels": tables.label_table(entries, runs[0].classes)}
+
+
+_SECTIONS = {"class": _of_classes, "labels": _of_labels, "mask": _of_masks}
 
 
 def _by_split(runs: Sequence[LabelledRun]) -> list[list[LabelledRun]]:

@@ -24,6 +24,8 @@ subtracted from one another."""
 METRICS_NOTE = {
     "class": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
     "calibration error.",
+    "labels": "Ratios from 0 to 1; macro metrics are means over labels that have a positive and a negative; a label is "
+    "predicted from a probability of 0.5 on. Higher is better.",
     "mask": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
     "per-image metrics are means over images: without a target, 1 for an empty prediction and 0 for any other.",
 }

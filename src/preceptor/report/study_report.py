@@ -62,7 +62,7 @@ def render(comparison: Comparison) -> str:
 
 def _contents(comparison: Comparison) -> dict[str, Any]:
     study = comparison.study
-    of_masks = TASKS[study.task].needs_masks
+    of_masks, of_classes = TASKS[study.task].needs_masks, TASKS[study.task].target == "class"
     pooled = [_pooled(study, line) for line in study.lines]
     forests = [shown for metric in study.layout if (shown := forest(comparison, metric)) is not None]
     costs = costs_of(study.lines)
@@ -73,6 +73,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "plan_text": study.text,
         "quick": study.quick,
         "of_masks": of_masks,
+        "of_classes": of_classes,
         "classes": study.classes,
         "lines": study.lines,
         "folds": sorted({cell.fold for cell in study.cells}),
@@ -105,7 +106,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "splits": _splits(study),
         "facts": _facts(study),
         **_of_one_cell_each(study, of_masks),
-        **({} if of_masks else _of_classes(study, pooled)),
+        **(_of_classes(study, pooled) if of_classes else {}),
     }
 
 
@@ -126,7 +127,7 @@ def _of_one_cell_each(study: StudyResults, of_masks: bool) -> dict[str, Any]:
     entries = [_entry(line, usual if usual in line.runs else min(line.runs)) for line in study.lines]
     firsts = [entry for entry, line in zip(entries, study.lines, strict=True) if line.is_first]
     return {
-        "relations": None if of_masks else relation_section(entries),
+        "relations": relation_section(entries) if TASKS[study.task].target == "class" else None,
         "relation_ratios": _relations(study),
         "galleries": galleries(list({entry.run.path: None for entry in entries})),
         "layers": layer_sections([entry.run for entry in firsts]),

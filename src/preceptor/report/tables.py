@@ -79,7 +79,7 @@ def split_table(run: LabelledRun) -> list[dict[str, Any]]:
     counts = run.split.groupby(["label", "part"])["group"].agg(["size", "nunique"])
     whole = run.split.groupby("part")["group"].agg(["size", "nunique"])
     rows: list[dict[str, Any]] = []
-    for name in sorted(set(run.split["label"]) - {""}) if TASKS[run.task].needs_masks else run.classes:
+    for name in run.classes if TASKS[run.task].target == "class" else sorted(set(run.split["label"]) - {""}):
         cells = {part: _pair(counts, (name, part)) for part in PARTS}
         images = sum(number for number, _ in cells.values())
         rows.append({"name": name, "cells": cells, "share": images / max(len(run.split), 1)})
@@ -99,6 +99,17 @@ def class_sizes(entries: Sequence[Entry], classes: Sequence[str]) -> list[list[i
     """Number of test images of each class; several numbers where runs have different test parts."""
     targets = [entry.predictions["target"] for entry in entries]
     return [sorted({int((target == name).sum()) for target in targets}) for name in classes]
+
+
+def label_table(entries: Sequence[Entry], labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a label: its positives among the known, and of each network its AUC and average precision."""
+    rows = []
+    for name in labels:
+        results = [entry.test["per_label"][name] for entry in entries]
+        cases = sorted({(result["positives"], result["known"]) for result in results})
+        values = [(result["auc"], result["average_precision"]) for result in results]
+        rows.append({"name": name, "cases": cases, "values": values})
+    return rows
 
 
 def distinct(entries: Sequence[Entry]) -> list[Entry]:

@@ -76,7 +76,7 @@ def prepare(
     expected = {name: _as_trained(planned, name) for name in recipe.networks}  # what is wrong is better known now
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
-    rows = torch.from_numpy(catalog.labels[parts_of(split, catalog.table["id"]) == "train"])
+    rows = torch.from_numpy(TASKS[recipe.task].targets(catalog)[parts_of(split, catalog.table["id"]) == "train"])
     build_objectives(recipe, networks, rows, len(catalog.classes))
     if decode is not None:
         decode(catalog, recipe)

@@ -108,7 +108,8 @@ def load_parts(
     pixels = open_pixels(catalog, recipe.image_size, masks=TASKS[recipe.task].needs_masks, directory=cache)
     part = parts_of(run.split, catalog.table["id"])
     names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
-    return {name: Loader(pixels, catalog.labels, (part == name).nonzero()[0], device) for name in names}
+    targets = TASKS[recipe.task].targets(catalog)
+    return {name: Loader(pixels, targets, (part == name).nonzero()[0], device) for name in names}
 
 
 def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:

@@ -62,7 +62,7 @@ def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget
         for job in sorted(jobs, key=lambda job: -frequency[kinds[job.identity]]):
             kind, recipe = kinds[job.identity], job.recipe
             part = parts_of(split_of(catalog, recipe, job.fold), catalog.table["id"])
-            labels = np.asarray(catalog.labels)[part == "train"]
+            labels = TASKS[recipe.task].targets(catalog)[part == "train"]
             if kind not in paces and time.perf_counter() - began < budget:
                 paces[kind] = _pace(recipe, catalog, labels)
             if pace := paces.get(kind):

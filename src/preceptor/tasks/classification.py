@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from preceptor.tasks.registry import Task, register_task
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, some_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ class Classification(Task):
 
     name = "classification"
     label = "classification of images"
-    target: ClassVar[Literal["class", "mask"]] = "class"
+    target: ClassVar[Literal["class", "labels", "mask"]] = "class"
     headline = "balanced_accuracy"
     summary = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
 
@@ -32,6 +32,12 @@ class Classification(Task):
         if not catalog.has_labels:
             raise PreceptorError(
                 f"{catalog.name}: its images have masks and no labels", remedy="train with --task segmentation"
+            )
+        if catalog.label_names:
+            raise PreceptorError(
+                f"{catalog.name}: an image may have several labels ({some_of(catalog.label_names, 3)})",
+                expected="one class an image",
+                remedy="train with --task multi_label",
             )
         return catalog.classes
 

@@ -14,6 +14,7 @@ from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from torch import nn
 
@@ -28,7 +29,7 @@ class Task(ABC):
     Attributes:
         name: as in ``task:`` of a recipe.
         label: in reports, in the field's words.
-        target: what an image has and ``predictions.csv`` holds: one ``class``, or a ``mask``.
+        target: what an image has and ``predictions.csv`` holds: one ``class``, several ``labels``, or a ``mask``.
         network: which kind of network predicts it (a key of ``networks.kinds.KINDS``).
         headline: key of the metric that heads reports and, unless a recipe names another, selects the epoch.
         summary: keys of the metrics that the command line prints of a network.
@@ -37,8 +38,8 @@ class Task(ABC):
 
     name: ClassVar[str]
     label: ClassVar[str]
-    target: ClassVar[Literal["class", "mask"]]
-    network: ClassVar[Literal["classifier", "segmenter"]] = "classifier"
+    target: ClassVar[Literal["class", "labels", "mask"]]
+    network: ClassVar[Literal["classifier", "labeller", "segmenter"]] = "classifier"
     headline: ClassVar[str]
     summary: ClassVar[tuple[str, ...]]
     cases: ClassVar[str] = "cases"
@@ -60,6 +61,10 @@ class Task(ABC):
         Raises:
             PreceptorError: the data lack the targets of this task.
         """
+
+    def targets(self, catalog: Catalog) -> np.ndarray:
+        """Return what is known of each image as arrays that batches carry: class indices (N,) int64."""
+        return catalog.labels
 
     @abstractmethod
     def default_objectives(self, network: str, weight: float = 1.0, suffix: str = "") -> list[dict[str, Any]]:

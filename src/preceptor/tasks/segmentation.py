@@ -29,8 +29,8 @@ class Segmentation(Task):
 
     name = "segmentation"
     label = "segmentation"
-    target: ClassVar[Literal["class", "mask"]] = "mask"
-    network: ClassVar[Literal["classifier", "segmenter"]] = "segmenter"
+    target: ClassVar[Literal["class", "labels", "mask"]] = "mask"
+    network: ClassVar[Literal["classifier", "labeller", "segmenter"]] = "segmenter"
     headline = "iou_pooled"
     summary = ("iou_pooled", "dice_pooled", "iou", "dice")
     cases = "images"

@@ -125,7 +125,18 @@ def _check_heads(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
 def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     place, wants = f"objectives.{objective.name}", {*spec.feeds.values(), *spec.facts.values()}
     has_bank = any(source.endswith(".bank") for source in wants)
-    of_classes = bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or has_bank
+    of_labels = "label_matrix" in wants
+    of_classes = not of_labels and (bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or has_bank)
+    target = TASKS[recipe.task].target
+    if of_labels and target != "labels":
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} needs several labels an image", expected="--task multi_label"
+        )
+    if of_classes and target == "labels":
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} needs one class an image, and an image has several labels",
+            expected="a loss such as binary_cross_entropy or sigmoid_kd, or one between features",
+        )
     if "masks" in wants and not TASKS[recipe.task].needs_masks:
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs masks", expected="a loss for classification, or --task segmentation"

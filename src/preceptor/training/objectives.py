@@ -29,7 +29,7 @@ class LossInputs:
     Attributes:
         outputs: of each network, for the V·n views of this process's images, in float32.
         banks: memory banks by the network that they describe.
-        labels: (n,) classes.
+        labels: (n,) classes, or (n, L) labels.
         rows: (n,) rows of the training part.
         masks: (V·n, H, W) class indices for the views of each network, by network; empty where there are none.
         rng_key: (seed, epoch, step), for random draws.
@@ -114,9 +114,9 @@ class ObjectiveModule(nn.Module):
 
     def _value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
         share = step.mixed.get(self.objective.learner)
-        if share is None or "labels" not in self.spec.feeds.values():
+        if share is None or not {"labels", "label_matrix"} & set(self.spec.feeds.values()):
             return self._plain_value(loss, source, step)
-        partners = replace(step, labels=step.labels.roll(-1))
+        partners = replace(step, labels=step.labels.roll(-1, 0))
         return share * self._plain_value(loss, source, step) + (1 - share) * self._plain_value(loss, source, partners)
 
     def _plain_value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
@@ -137,9 +137,10 @@ class ObjectiveModule(nn.Module):
             return generator(*step.rng_key, f"objective/{self.objective.name}", device=step.labels.device)
         if feed == "views":
             return self._views(step)
-        if feed in ("labels", "rows"):
-            value = getattr(step, feed)
-            return value.repeat(self._views(step)) if self.sees_all and not self.spec.tells_views_apart else value
+        if feed in ("labels", "label_matrix", "rows"):
+            value = step.rows if feed == "rows" else step.labels
+            every_view = self.sees_all and not self.spec.tells_views_apart
+            return torch.cat([value] * self._views(step)) if every_view else value
         if kind == "bank":
             return step.banks[network]
         if kind == "classifier":
@@ -177,7 +178,7 @@ def build_objectives(
     """Build the objectives of a recipe, in its order. Learned parts of losses start from (seed, name) alone.
 
     Args:
-        row_labels: (N,) class of each row of the training part.
+        row_labels: (N,) class of each row of the training part, or (N, L) labels.
         classes: C.
 
     Raises:
@@ -185,11 +186,16 @@ def build_objectives(
     """
     drawn = resampled(row_labels.numpy(), recipe.resample, recipe.seed, 0)  # as many of each class in every epoch
     facts: dict[str, Any] = {
-        "class_counts": torch.bincount(row_labels[torch.from_numpy(drawn)], minlength=classes),
+        "class_counts": _class_counts(row_labels[torch.from_numpy(drawn)], classes),
         "row_labels": row_labels,
         "batch_size": min(recipe.batch_size, len(drawn)),
     }
     return [_build(recipe, objective, networks, facts) for objective in recipe.objectives]
+
+
+def _class_counts(labels: Tensor, classes: int) -> Tensor:
+    """Return the images of each class, or with each label, (C,)."""
+    return torch.bincount(labels, minlength=classes) if labels.ndim == 1 else (labels == 1).sum(0)
 
 
 def _build(

@@ -87,6 +87,8 @@ def load_subject(path: Path, name: str) -> Subject:
         PreceptorError: no finished run, no network of this name in it, or a member whose file is gone.
     """
     run = Run(path)
+    if TASKS[run.recipe.task].target == "labels":
+        raise PreceptorError(f"{path}: networks with several labels an image cannot be exported yet")
     networks, lost = finished_networks(run)
     if run.recipe.task not in TASK_NAMES:
         raise PreceptorError(
