@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import (
@@ -21,6 +22,9 @@ from preceptor.utils.files import SHEET_MARK, refuse_foreign
 from preceptor.utils.imports import import_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from preceptor.data.catalog import Catalog
     from preceptor.data.check import DataReport
 
 
@@ -34,6 +38,8 @@ def check_data(
     policy: Sequence[str] = (),
     image_size: int = 112,
     cache: PathLike | None = None,
+    duplicates: bool = False,
+    groups: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
 ) -> DataReport:
@@ -48,6 +54,9 @@ def check_data(
         policy: view policies in the contact sheet; all unless given.
         image_size: side of the previewed views, in pixels.
         cache: where decoded images are kept.
+        duplicates: search for near-duplicates, by a perceptual hash.
+        groups: where to write a CSV file (id, group) that joins the groups of near-duplicates; the reader's option
+            ``data.groups_csv`` takes it.
         imports: Python files that register a reader.
         progress: whether to show progress; in a terminal or notebook unless given.
 
@@ -65,6 +74,9 @@ def check_data(
     folder, sheet = optional_path(root), optional_path(preview)
     if sheet is not None:
         refuse_foreign(sheet, [SHEET_MARK], "--preview")
+    groups_file = optional_path(groups)
+    if groups_file is not None:
+        refuse_foreign(groups_file, [b"id,group\n"], "--groups")
     announce(f"reading {folder or data}", shown)
     from preceptor.data.check import check
     from preceptor.data.readers import read
@@ -74,6 +86,8 @@ def check_data(
     catalog = catalog.without(ids) if ids else catalog
     with Display("checking", quiet=not shown) as display, display.counting("reading images", len(catalog)) as move:
         report = check(catalog, progress=lambda done, total: move(1))
+    if duplicates or groups_file is not None:
+        report = _with_near_duplicates(report, catalog, groups_file, shown)
     if sheet is not None and report.ok:
         from preceptor.data.cache import open_pixels
         from preceptor.data.preview import contact_sheet
@@ -82,3 +96,17 @@ def check_data(
         chosen = {name: POLICIES[name] for name in policy or POLICIES if name != "plain"}
         contact_sheet(pixels, catalog, chosen, sheet)
     return report
+
+
+def _with_near_duplicates(report: DataReport, catalog: Catalog, groups: Path | None, shown: bool) -> DataReport:
+    """Add what a search for near-duplicates tells, and write the groups that it offers."""
+    from preceptor.data.near_duplicates import near_duplicates
+    from preceptor.training.progress import Display
+
+    with Display("comparing", quiet=not shown) as display, display.counting("comparing images", len(catalog)) as move:
+        result = near_duplicates(catalog, progress=lambda done, total: move(1))
+    lines = result.lines()
+    if groups is not None:
+        result.write_groups(groups)
+        lines.append(f"groups that keep near-duplicates together: {groups} (data.groups_csv={groups} takes them)")
+    return replace(report, near_duplicates=tuple(lines))

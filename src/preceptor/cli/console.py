@@ -78,6 +78,20 @@ def print_data_report(report: DataReport) -> None:
         )
 
 
+def print_readers() -> None:
+    """Every reader with what is known of its data set."""
+    from preceptor.data.readers import READERS
+
+    for name in sorted(READERS):
+        about = READERS[name].about
+        facts = [about.task, f"images: {about.images}" if about.images else "", f"groups: {about.groups}"]
+        facts += [f"attributes: {', '.join(about.attributes)}"] if about.attributes else []
+        facts += ["published split"] if about.parts else []
+        facts += [f"licence: {about.licence}"] if about.licence else []
+        lines = [about.title, "; ".join(filter(None, facts)), READERS[name].layout]
+        print(f"{name:16} " + f"\n{'':16} ".join(filter(None, lines)))
+
+
 def print_profiles(profiles: Sequence[Profile]) -> None:
     """The cost table."""
     from preceptor.deploy.profile import as_table

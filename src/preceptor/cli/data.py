@@ -1,4 +1,4 @@
-"""``preceptor data check``."""
+"""``preceptor data``: the readers, and what a data set holds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from preceptor.cli.options import READERS, Cache, Exclude, Imports, ReaderOption
 app = typer.Typer(help="Look at a data set before training on it.", no_args_is_help=True)
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``check`` a command of its own while it is the only one."""
+@app.command("list")
+def list_readers(imports: Imports = None) -> None:
+    """The data sets that can be read: what they show, task, size, groups, attributes, licence, layout."""
+    from preceptor.cli.console import print_readers
+    from preceptor.utils.imports import import_files
+
+    import_files(imports or ())
+    print_readers()
 
 
 @app.command()
@@ -29,6 +34,10 @@ def check(
     ] = None,
     image_size: Annotated[int, typer.Option("--image-size", min=1, help="Side of the previewed views, px.")] = 112,
     cache: Cache = None,
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="Search for near-duplicates, too.")] = False,
+    groups: Annotated[
+        Path | None, typer.Option("--groups", help="Write groups that keep near-duplicates together (CSV).")
+    ] = None,
     imports: Imports = None,
 ) -> None:
     """Layout, counts per class, unreadable files, groups."""
@@ -45,6 +54,8 @@ def check(
             policy=policy or (),
             image_size=image_size,
             cache=cache,
+            duplicates=duplicates,
+            groups=groups,
             imports=imports or (),
             progress=True,
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-READERS = "aptos2019, folder, ham10000, histopathologic, isic2019, lgg, phantom, table, or one of a plug-in"
+READERS = "folder, table, or a published data set; 'preceptor data list' names them"
 
 RecipeName = Annotated[str, typer.Argument(help="A recipe's name, or a YAML file.")]
 ReaderName = Annotated[str, typer.Option("--data", help=f"Reader: {READERS}.")]

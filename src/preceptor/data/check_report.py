@@ -47,6 +47,7 @@ class DataReport:
         mixed_groups: group -> its labels, where it has several.
         notes: what the reader has to say about this copy, and what the audit adds.
         decoded: whether the pixels were read, or the headers alone.
+        near_duplicates: what the search for near-duplicates tells; empty where none was made.
     """
 
     name: str
@@ -70,6 +71,7 @@ class DataReport:
     mixed_groups: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     decoded: bool
+    near_duplicates: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -116,7 +118,7 @@ class DataReport:
             lines.append(f"group {group} has several labels: {', '.join(labels)}")
         if len(self.mixed_groups) > _NAMED:
             lines.append(f"and {len(self.mixed_groups) - _NAMED:,} more groups have several labels")
-        lines += [f"note: {note}" for note in self.notes]
+        lines += [*self.near_duplicates, *(f"note: {note}" for note in self.notes)]
         depth = "read in full" if self.decoded else "opened (headers only)"
         if self.ok:
             lines.append(f"all files can be {depth}")
