@@ -24,20 +24,21 @@ _REASONS = {**_ALIKE, "data": "all trials learn from the same images"}
 
 
 def refuse_keys(space: Sequence[Dimension]) -> None:
-    """Keys that decide what is tested, or what a trial's value means, are no settings to be chosen by that value."""
-    for one in space:
-        section, _, _ = one.key.partition(".")
-        _, _, leaf = one.key.rpartition(".")
+    """Raise for a searched key that decides what is tested, or how a trial is judged."""
+    for dimension in space:
+        key = dimension.key
+        section, _, _ = key.partition(".")
+        _, _, leaf = key.rpartition(".")
         reason = _REASONS.get(section) or (_LUCK if leaf == "seed" else None)  # a network's, that is trained first
         if reason is not None:
-            raise PreceptorError(f"{one.key}: cannot be searched: {reason}", remedy=f"set it once: {one.key}=VALUE")
+            raise PreceptorError(f"{key}: cannot be searched: {reason}", remedy=f"set it once: {key}=VALUE")
 
 
 def refuse_unjudged(base: Recipe) -> None:
-    """A recipe needs a validation part, and a metric on it."""
+    """Raise for a recipe without a validation part, or without a metric on it to judge trials by."""
     if base.protocol == "paper":
         raise PreceptorError(
-            "protocol: paper has no validation part, and a search must not look at the test part",
+            "protocol: paper has no validation part, and a search must not read the test part",
             remedy="protocol=grouped",
         )
     if base.select.metric == "last":
@@ -46,11 +47,11 @@ def refuse_unjudged(base: Recipe) -> None:
         )
 
 
-def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
-    """Whether a trial's recipe can be trained, and compared with the others.
+def check_trial(assignment: str, recipe: Recipe, base: Recipe) -> None:
+    """Raise if a trial's recipe cannot be trained, or compared with the others.
 
     Args:
-        said: the key and the value that are tried.
+        assignment: the key and the value that are tried, as ``key=value``.
         base: the recipe of the search as it is.
 
     Raises:
@@ -59,19 +60,19 @@ def check_trial(said: str, recipe: Recipe, base: Recipe) -> None:
     """
     for section, reason in _ALIKE.items():
         if getattr(recipe, section) != getattr(base, section):
-            raise PreceptorError(f"{said}: cannot be searched: it changes {section}, and {reason}")
-    for one in with_stages(recipe):
-        check_objectives(one)
-        if (one.protocol, one.split) != (base.protocol, base.split):
+            raise PreceptorError(f"{assignment}: cannot be searched: it changes {section}, and {reason}")
+    for stage in with_stages(recipe):
+        check_objectives(stage)
+        if (stage.protocol, stage.split) != (base.protocol, base.split):
             raise PreceptorError(
-                f"trained_by: the recipe {one.name!r} is given another split than the search, and would learn "
+                f"trained_by: the recipe {stage.name!r} is given another split than the search, and would learn "
                 "from images of the test part",
                 remedy="leave split and protocol out of what trained_by sets",
             )
 
 
 def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
-    """Builds each network once that trials start from, also those that are trained first; one at a time.
+    """Build every network that trials start from once, also those that are trained first.
 
     Raises:
         PreceptorError: an unknown backbone, weights that cannot be had, a run of other classes, data without labels.
@@ -88,5 +89,5 @@ def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:
 
 
 def with_stages(recipe: Recipe) -> list[Recipe]:
-    """The recipe, and those that train its networks first."""
+    """Return the recipe, and those that train its networks first."""
     return [planned.recipe for planned in reversed([*plan_run(recipe, 0, "", 1).in_order()])]

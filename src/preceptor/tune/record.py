@@ -20,7 +20,7 @@ from preceptor.utils.files import write_text
 if TYPE_CHECKING:
     import optuna
 
-SEARCH, STORE, BEST, TABLE, NOTE = "search.yaml", "trials.db", "best.yaml", "trials.csv", "trial.json"
+SEARCH, STORE, BEST, TABLE, OUTCOME = "search.yaml", "trials.db", "best.yaml", "trials.csv", "trial.json"
 
 
 @dataclass(frozen=True)
@@ -57,37 +57,37 @@ class Search:
         """Of one trial."""
         return self.out / "trials" / f"{number:04d}"
 
-    def note(self, number: int, **said: Any) -> dict[str, Any]:
-        """Writes down how a trial ended."""
-        write_text(self.folder(number) / NOTE, json.dumps(said, indent=2) + "\n")
-        return said
+    def write_outcome(self, number: int, **outcome: Any) -> dict[str, Any]:
+        """Write down how a trial ended, and return it."""
+        write_text(self.folder(number) / OUTCOME, json.dumps(outcome, indent=2) + "\n")
+        return outcome
 
-    def noted(self, number: int) -> dict[str, Any]:
-        """How a trial ended; nothing of one that did not.
+    def outcome(self, number: int) -> dict[str, Any]:
+        """Return how a trial ended; an empty mapping for one that did not.
 
         Raises:
-            PreceptorError: the note is damaged.
+            PreceptorError: the file is damaged.
         """
-        path = self.folder(number) / NOTE
+        path = self.folder(number) / OUTCOME
         if not path.is_file():
             return {}
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            outcome = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:  # no JSON, or no UTF-8
-            found = None
-        if not _tells_an_end(found):
+            outcome = None
+        if not _is_outcome(outcome):
             raise PreceptorError(
                 f"{path}: is damaged, and does not say how trial {number} ended",
                 remedy=f"remove {path.parent}: the trial is trained again, unless {STORE} knows its value, which stays",
             )
-        return found
+        return outcome
 
 
-def _tells_an_end(noted: object) -> bool:
-    """Whether this is what :meth:`Search.note` writes of a failed trial, or of one with a value."""
-    if not isinstance(noted, dict):
+def _is_outcome(value: object) -> bool:
+    """Return whether this is what :meth:`Search.write_outcome` writes of a failed trial, or of one with a value."""
+    if not isinstance(value, dict):
         return False
-    return isinstance(noted.get("error"), str) or (isinstance(noted.get("value"), float) and "epoch" in noted)
+    return isinstance(value.get("error"), str) or (isinstance(value.get("value"), float) and "epoch" in value)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Trial:
         number: from 0 on.
         values: of the searched keys.
         value: of the selection metric in its best epoch; None of one that failed.
-        epoch: the best one, from 1; None where nobody noted it.
+        epoch: the best one, from 1; None where it is not known.
         epochs: how many there were.
         seconds: that it took.
         error: why it failed.
@@ -114,30 +114,37 @@ class Trial:
 
 
 def write_trials(search: Search, ended: Sequence[optuna.trial.FrozenTrial]) -> list[Trial]:
-    """Writes ``trials.csv``, and ``best.yaml`` once there is a best one; all trials, the best first."""
-    trials = [_told(search, one) for one in ended]
+    """Write ``trials.csv``, and ``best.yaml`` once there is a best one; return all trials, the best first."""
+    trials = [_trial(search, frozen) for frozen in ended]
     write_text(search.out / TABLE, _table(search, trials))
-    ranked = sorted(trials, key=lambda one: (one.value is None, -(one.value or 0.0), one.number))
+    ranked = sorted(trials, key=lambda trial: (trial.value is None, -(trial.value or 0.0), trial.number))
     if ranked and ranked[0].value is not None:
         write_text(search.out / BEST, _best(search, ranked[0], len(trials)))
     return ranked
 
 
-def _told(search: Search, one: optuna.trial.FrozenTrial) -> Trial:
-    noted = search.noted(one.number)
-    seconds, error = float(noted.get("seconds", 0.0)), str(noted.get("error", ""))
-    return Trial(one.number, dict(one.params), one.value, noted.get("epoch"), noted.get("epochs"), seconds, error)
+def _trial(search: Search, frozen: optuna.trial.FrozenTrial) -> Trial:
+    outcome = search.outcome(frozen.number)
+    return Trial(
+        number=frozen.number,
+        values=dict(frozen.params),
+        value=frozen.value,
+        epoch=outcome.get("epoch"),
+        epochs=outcome.get("epochs"),
+        seconds=float(outcome.get("seconds", 0.0)),
+        error=str(outcome.get("error", "")),
+    )
 
 
 def _best(search: Search, best: Trial, trials: int) -> str:
     recipe = search.resolved(best.values)
     fold = search.data.fold
     judged = f"validation/{' + '.join(recipe.select.networks)}/{recipe.select.metric}"
-    said = ", ".join(f"{key}={value}" for key, value in best.values.items())
+    values = ", ".join(f"{key}={value}" for key, value in best.values.items())
     when = f" in epoch {best.epoch}" if best.epoch is not None else ""
     return (
         f"# The best of {trials} trials: {judged} {best.value:.4f}{when}.\n"
-        f"# Trial {best.number}: {said}\n"
+        f"# Trial {best.number}: {values}\n"
         "# That figure was searched for and is too good; preceptor train finds the one to report.\n"
         f"# Searched on fold {fold}; train it with --fold {fold}. The search trained on the test images of the other\n"
         "# folds, or chose by them: figures of those folds are too good.\n\n" + to_yaml(recipe)
@@ -145,11 +152,12 @@ def _best(search: Search, best: Trial, trials: int) -> str:
 
 
 def _table(search: Search, trials: Sequence[Trial]) -> str:
-    keys = [one.key for one in search.space]
+    keys = [dimension.key for dimension in search.space]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "value", "epoch", "epochs", "seconds", *keys, "error"])
-    for one in trials:
-        values = [one.values.get(key) for key in keys]
-        writer.writerow([one.number, one.value, one.epoch, one.epochs, round(one.seconds, 1), *values, one.error])
+    for trial in trials:
+        values = [trial.values.get(key) for key in keys]
+        outcome = [trial.number, trial.value, trial.epoch, trial.epochs, round(trial.seconds, 1)]
+        writer.writerow([*outcome, *values, trial.error])
     return text.getvalue()

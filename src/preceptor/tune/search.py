@@ -28,7 +28,7 @@ _HOPELESS = 3  # trials that all failed: then it is not their values
 
 
 def tune(search: Search, trials: int) -> list[Trial]:
-    """Tries values until there are ``trials`` in all, those of earlier calls counted; writes ``best.yaml`` and
+    """Try values until there are ``trials`` in all, those of earlier calls counted; write ``best.yaml`` and
     ``trials.csv``.
 
     The first trial has the recipe's own values, where the space holds them. Which values a trial has depends on the
@@ -48,7 +48,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
     with locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
         _same_search(search, base, catalog)
         study = open_study(search.stored, _first(search, base))
-        write_trials(search, ended(study))  # finds a damaged note before there is work that it would undo
+        write_trials(search, ended(study))  # finds a damaged outcome before there is work that it would undo
         _go_on(search, study)
         while len(ended(study)) < trials:
             _try(search, study, *ask(study, search.space, search.seed))
@@ -59,7 +59,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
 
 
 def _check(search: Search) -> tuple[Recipe, Catalog]:
-    """The recipe and the data as they are; what can be wrong with keys, values and networks is found here."""
+    """Check keys, values and networks; return the recipe and the data."""
     if not search.space:
         raise PreceptorError(
             "there is nothing to search", expected="a key with a range, as in 'objectives.kl.weight=log(0.01,10)'"
@@ -67,45 +67,51 @@ def _check(search: Search) -> tuple[Recipe, Catalog]:
     refuse_keys(search.space)
     base = search.resolved({})
     refuse_unjudged(base)
-    tried = [*_tried(search, base)]
-    for said, recipe in tried:
-        check_trial(said, recipe, base)
+    candidates = [*_candidates(search, base)]
+    for assignment, recipe in candidates:
+        check_trial(assignment, recipe, base)
     catalog = search.data.catalog()
-    check_networks([recipe for _, recipe in tried], catalog)
+    check_networks([recipe for _, recipe in candidates], catalog)
     return base, catalog
 
 
-def _tried(search: Search, base: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """A trial's recipe for every end and every choice; its other keys as the recipe has them, where that is tried."""
-    own = {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
-    others = {one.key: one.values[0] for one in search.space if not one.holds(own[one.key])}
-    for one in search.space:
-        for value in one.values:
-            yield f"{one.key}={value}", search.resolved({**others, one.key: value})
+def _candidates(search: Search, base: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """Yield a trial's recipe for every end and every choice, other keys as the recipe has them where they are tried."""
+    own = _own_values(search, base)
+    others = {
+        dimension.key: dimension.values[0] for dimension in search.space if not dimension.holds(own[dimension.key])
+    }
+    for dimension in search.space:
+        for value in dimension.values:
+            yield f"{dimension.key}={value}", search.resolved({**others, dimension.key: value})
 
 
 def _first(search: Search, base: Recipe) -> dict[str, Any] | None:
-    """The recipe's own values, which come first; None where the space does not hold them."""
-    own = {one.key: _own_value(search.recipe, base, one.key) for one in search.space}
-    return own if all(one.holds(own[one.key]) for one in search.space) else None
+    """Return the recipe's own values, which come first; None where the space does not hold them."""
+    own = _own_values(search, base)
+    return own if all(dimension.holds(own[dimension.key]) for dimension in search.space) else None
+
+
+def _own_values(search: Search, base: Recipe) -> dict[str, Any]:
+    return {dimension.key: _own_value(search.recipe, base, dimension.key) for dimension in search.space}
 
 
 def _own_value(source: str, base: Recipe, key: str) -> Any:
-    """What the recipe says where nobody searches; None where it says nothing."""
+    """Return the recipe's own value of a key; None where it sets none."""
     if source in RECIPES and key in RECIPES[source].arguments:
         return RECIPES[source].arguments[key].default
-    here: Any = {**base.plain(), "objectives": {one.name: one.model_dump(by_alias=True) for one in base.objectives}}
+    here: Any = {**base.plain(), "objectives": {term.name: term.model_dump(by_alias=True) for term in base.objectives}}
     for part in key.split("."):
         here = here.get(part) if isinstance(here, dict) else None
     return here
 
 
 def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
-    """Writes down what is searched, or compares it with what was."""
+    """Write down what is searched, or refuse a folder that holds another search."""
     data = search.data
-    said = {
+    content = {
         "recipe": base.plain(),
-        "space": {one.key: str(one) for one in search.space},
+        "space": {dimension.key: str(dimension) for dimension in search.space},
         "data": {
             "name": data.name,
             "root": str(data.root.resolve()) if data.root else None,
@@ -117,7 +123,7 @@ def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
         "seed": search.seed,
     }
     path = search.out / SEARCH
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     if not path.is_file():
         write_text(path, text)
         return
@@ -151,27 +157,27 @@ def _written_before(path: Path) -> dict[str, Any]:
 
 
 def _go_on(search: Search, study: Study) -> None:
-    """Ends the trials that were at work when the search was stopped."""
-    for one in running(study):
-        if one.params.keys() == {dimension.key for dimension in search.space}:
-            _try(search, study, one.number, one.params)
+    """Finish the trials that were running when the search was stopped."""
+    for frozen in running(study):
+        if frozen.params.keys() == {dimension.key for dimension in search.space}:
+            _try(search, study, frozen.number, frozen.params)
         else:  # stopped while its values were drawn
-            search.note(one.number, error="stopped before it had values")
-            fail(study, one.number)
+            search.write_outcome(frozen.number, error="stopped before it had values")
+            fail(study, frozen.number)
 
 
 def _try(search: Search, study: Study, number: int, values: Mapping[str, Value]) -> None:
-    found = search.noted(number) or attempt(search, number, values)
-    if "error" in found:
+    outcome = search.outcome(number) or attempt(search, number, values)
+    if "error" in outcome:
         fail(study, number)
-        search.say(f"trial {number}: failed: {found['error'].splitlines()[0]}")
+        search.say(f"trial {number}: failed: {outcome['error'].splitlines()[0]}")
         return
-    study.tell(number, found["value"])
-    said = "  ".join(f"{key}={one:.4g}" if isinstance(one, float) else f"{key}={one}" for key, one in values.items())
-    search.say(f"trial {number}: {found['value']:.4f} in epoch {found['epoch']}  {said}")
+    study.tell(number, outcome["value"])
+    listed = (f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
+    search.say(f"trial {number}: {outcome['value']:.4f} in epoch {outcome['epoch']}  {'  '.join(listed)}")
 
 
 def _refuse_hopeless(trials: Sequence[Trial], least: int) -> None:
-    if len(trials) >= least and all(one.value is None for one in trials):
-        first = min(trials, key=lambda one: one.number)
+    if len(trials) >= least and all(trial.value is None for trial in trials):
+        first = min(trials, key=lambda trial: trial.number)
         raise PreceptorError(f"all {len(trials)} trials failed; the first: {first.error}")

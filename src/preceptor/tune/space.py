@@ -35,12 +35,12 @@ class Dimension:
     values: tuple[Value, ...]
 
     def __str__(self) -> str:
-        return f"{self.kind}({','.join('null' if one is None else str(one) for one in self.values)})"
+        return f"{self.kind}({','.join('null' if value is None else str(value) for value in self.values)})"
 
     def holds(self, value: object) -> bool:
-        """Whether the search could try this value."""
+        """Return whether the search could try this value."""
         if self.kind == "choice":
-            return any(type(one) is type(value) and one == value for one in self.values)
+            return any(type(choice) is type(value) and choice == value for choice in self.values)
         low, high = self.values
         if (
             isinstance(value, bool)
@@ -52,59 +52,61 @@ class Dimension:
 
 
 def split_space(overrides: Sequence[str]) -> tuple[list[Dimension], list[str]]:
-    """The searched keys among overrides, and the other overrides.
+    """Split overrides into the searched keys and the rest.
 
     Raises:
-        PreceptorError: something that looks like a range and is none, ends that do not fit, a key named twice.
+        PreceptorError: a range that cannot be read, ends in the wrong order, a key given twice.
     """
     space, rest = [], []
     for override in overrides:
         key, separator, text = override.partition("=")
-        found = _CALL.fullmatch(text) if separator else None
-        if found is None:
+        call = _CALL.fullmatch(text) if separator else None
+        if call is None:
             rest.append(override)
         else:
-            space.append(_dimension(key, found[1], found[2]))
-    keys = [one.key for one in space] + [one.partition("=")[0] for one in rest]
-    twice = [key for key in keys if keys.count(key) > 1]
-    if twice:
-        raise PreceptorError(f"{twice[0]}: is given {keys.count(twice[0])} times", expected="each key once")
+            space.append(_dimension(key, call[1], call[2]))
+    keys = [dimension.key for dimension in space] + [override.partition("=")[0] for override in rest]
+    repeated = [key for key in keys if keys.count(key) > 1]
+    if repeated:
+        raise PreceptorError(f"{repeated[0]}: is given {keys.count(repeated[0])} times", expected="each key once")
     return space, rest
 
 
 def _dimension(key: str, kind: str, inside: str) -> Dimension:
-    said = f"{key}={kind}({inside})"
+    text = f"{key}={kind}({inside})"
     if kind not in KINDS:
         raise PreceptorError(
-            f"{said}: there is no {kind}.{did_you_mean(kind, KINDS)}", expected="; ".join(KINDS.values())
+            f"{text}: there is no {kind}.{did_you_mean(kind, KINDS)}", expected="; ".join(KINDS.values())
         )
     try:
         values = tuple(load_yaml(f"[{inside}]", key))  # as recipes are read: 1e-3 is a number
     except PreceptorError:
-        raise PreceptorError(f"{said}: cannot be read", expected=KINDS[kind]) from None
+        raise PreceptorError(f"{text}: cannot be read", expected=KINDS[kind]) from None
     if kind == "choice":
-        return Dimension(key, kind, _choices(said, values))
-    numbers = tuple(_number(said, kind, one) for one in values)
+        return Dimension(key, kind, _choices(text, values))
+    numbers = tuple(_number(text, kind, value) for value in values)
     if len(numbers) != 2:
-        raise PreceptorError(f"{said}: has {len(numbers)} numbers", expected=KINDS[kind])
+        raise PreceptorError(f"{text}: has {len(numbers)} numbers", expected=KINDS[kind])
     low, high = numbers
     if not low < high:
-        raise PreceptorError(f"{said}: {low} is not below {high}", expected=KINDS[kind])
+        raise PreceptorError(f"{text}: {low} is not below {high}", expected=KINDS[kind])
     if kind == "log" and low <= 0:
-        raise PreceptorError(f"{said}: {low} has no logarithm", expected="numbers above 0", remedy=f"uniform({inside})")
+        raise PreceptorError(f"{text}: {low} has no logarithm", expected="numbers above 0", remedy=f"uniform({inside})")
     return Dimension(key, kind, numbers)
 
 
-def _choices(said: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
+def _choices(text: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
     if len(values) < 2:
-        raise PreceptorError(f"{said}: leaves nothing to choose", expected=KINDS["choice"])
-    for one in values:
-        if not isinstance(one, float | int | str | bool | None):
-            raise PreceptorError(f"{said}: {one!r} is no single value", expected="numbers, words, true, false or null")
+        raise PreceptorError(f"{text}: leaves nothing to choose", expected=KINDS["choice"])
+    for value in values:
+        if not isinstance(value, float | int | str | bool | None):
+            raise PreceptorError(
+                f"{text}: {value!r} is no single value", expected="numbers, words, true, false or null"
+            )
     return values
 
 
-def _number(said: str, kind: str, value: Any) -> float | int:
+def _number(text: str, kind: str, value: Any) -> float | int:
     wanted = int if kind == "int" else float | int
     if (
         isinstance(value, bool)
@@ -112,5 +114,5 @@ def _number(said: str, kind: str, value: Any) -> float | int:
         or value != value
         or value in (float("inf"), -float("inf"))
     ):
-        raise PreceptorError(f"{said}: {value!r} is no {'whole ' if kind == 'int' else ''}number", expected=KINDS[kind])
+        raise PreceptorError(f"{text}: {value!r} is no {'whole ' if kind == 'int' else ''}number", expected=KINDS[kind])
     return value if kind == "int" else float(value)

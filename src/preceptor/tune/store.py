@@ -45,10 +45,10 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
 
 
 def ask(study: Study, space: Sequence[Dimension], seed: int) -> tuple[int, dict[str, Any]]:
-    """Number and values of the next trial, which depend on the seed, the number and the results before it."""
+    """Return number and values of the next trial, which depend on the seed, the number and the results before it."""
     number = len(study.trials) - len(study.get_trials(deepcopy=False, states=(_states().WAITING,)))
     study.sampler = _sampler(seed, number)
-    asked = study.ask({one.key: _distribution(one) for one in space})
+    asked = study.ask({dimension.key: _distribution(dimension) for dimension in space})
     return asked.number, asked.params
 
 
@@ -57,11 +57,11 @@ def fail(study: Study, number: int) -> None:
 
 
 def ended(study: Study) -> list[FrozenTrial]:
-    return [one for one in study.get_trials(deepcopy=False) if one.state.is_finished()]
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def running(study: Study) -> list[FrozenTrial]:
-    """Those without an end: at work, or at work when the search was stopped."""
+    """Return the trials without an end: running, or running when the search was stopped."""
     return study.get_trials(deepcopy=False, states=(_states().RUNNING,))
 
 
@@ -79,14 +79,14 @@ def _states() -> Any:
 
 
 def _sampler(seed: int, number: int) -> BaseSampler:
-    """Every trial draws from a seed of its own, so that a search which was stopped goes on as it would have."""
+    """Seed every trial by its number, so that a stopped search continues as it would have."""
     return _optuna().samplers.TPESampler(seed=seed_of(seed, "tune", number) % 2**32)
 
 
-def _distribution(one: Dimension) -> BaseDistribution:
+def _distribution(dimension: Dimension) -> BaseDistribution:
     kinds = _optuna().distributions
-    if one.kind == "choice":
-        return kinds.CategoricalDistribution(list(one.values))
-    if one.kind == "int":
-        return kinds.IntDistribution(*one.values)
-    return kinds.FloatDistribution(*one.values, log=one.kind == "log")
+    if dimension.kind == "choice":
+        return kinds.CategoricalDistribution(list(dimension.values))
+    if dimension.kind == "int":
+        return kinds.IntDistribution(*dimension.values)
+    return kinds.FloatDistribution(*dimension.values, log=dimension.kind == "log")

@@ -22,19 +22,19 @@ from preceptor.utils.errors import PreceptorError
 
 
 def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Trains a trial, and notes ``value``, ``epoch`` (the best one), ``epochs`` and ``seconds``, or ``error``.
+    """Train a trial and write down ``value``, ``epoch`` (the best one), ``epochs`` and ``seconds``, or ``error``.
 
-    The traceback of what nobody foresaw goes to standard error.
+    The traceback of an unexpected error goes to standard error.
     """
     began = time.perf_counter()
     try:
         return _train(search, number, values)
     except PreceptorError as error:
-        said = str(error)
+        message = str(error)
     except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
         traceback.print_exc()
-        said = f"{type(error).__name__}: {error}"
-    return search.note(number, error=said, seconds=time.perf_counter() - began)
+        message = f"{type(error).__name__}: {error}"
+    return search.write_outcome(number, error=message, seconds=time.perf_counter() - began)
 
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str
     train_epochs(run, search.devices, search.cache, search.quiet)
     progress = run.checkpoints.progress()
     result = {"value": progress.best, "epoch": progress.best_epoch, "epochs": progress.epoch}
-    search.note(number, **result, seconds=progress.seconds)
+    search.write_outcome(number, **result, seconds=progress.seconds)
     shutil.rmtree(run.checkpoint.parent)
     return result
 

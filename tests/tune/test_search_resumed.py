@@ -16,7 +16,7 @@ from conftest import TINY
 from preceptor.cli import app
 from preceptor.runs.create import Data
 from preceptor.tune import trial
-from preceptor.tune.record import NOTE, SEARCH, STORE, Search
+from preceptor.tune.record import OUTCOME, SEARCH, STORE, Search
 from preceptor.tune.search import tune
 from preceptor.tune.space import split_space
 from preceptor.utils.errors import PreceptorError
@@ -32,7 +32,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def train(search: Search, number: int, values: object) -> dict[str, Any]:
         numbers.append(number)
-        return search.note(number, **ENDED, seconds=1.0)
+        return search.write_outcome(number, **ENDED, seconds=1.0)
 
     monkeypatch.setattr(trial, "_train", train)
     return numbers
@@ -88,7 +88,7 @@ def test_a_damaged_note_is_named_before_anything_is_trained(
     text: bytes, phantom_root: Path, tmp_path: Path, trained: list[int]
 ) -> None:
     tune(_search(phantom_root, tmp_path), 1)
-    path = tmp_path / "trials/0000" / NOTE
+    path = tmp_path / "trials/0000" / OUTCOME
     path.write_bytes(text)
     with pytest.raises(PreceptorError, match=re.escape(f"{path}: is damaged")):
         tune(_search(phantom_root, tmp_path), 2)
@@ -105,7 +105,7 @@ def test_a_trial_without_a_value_whose_note_is_damaged_is_trained_again(
 ) -> None:
     def killed(search: Search, number: int, values: object) -> None:
         (search.folder(number)).mkdir(parents=True)
-        (search.folder(number) / NOTE).write_text('{"value"')
+        (search.folder(number) / OUTCOME).write_text('{"value"')
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -196,7 +196,7 @@ def test_a_failure_that_was_noted_and_not_yet_told_is_told(
     """Killed between the two, a search goes on all the same."""
 
     def noted_only(search: Search, study: object, number: int, values: dict[str, object]) -> None:
-        search.note(number, error="CUDA out of memory", seconds=1.0)
+        search.write_outcome(number, error="CUDA out of memory", seconds=1.0)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
