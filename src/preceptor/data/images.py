@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from preceptor.data.dicom import dicom_size, is_dicom, read_dicom
 from preceptor.data.image_files import (
     COLOUR,
     MOST_PIXELS,
@@ -39,6 +40,8 @@ def read_header(path: Path) -> Header:
     Raises:
         PreceptorError: the file is missing, empty, no image, or one that :func:`read_image` refuses by its header.
     """
+    if is_dicom(path):
+        return Header(*dicom_size(path), "DICOM")
     with opened(path) as image:
         refuse_mode(path, image, COLOUR, _EXPECTED)
         return Header(image.width, image.height, image.mode)
@@ -46,6 +49,8 @@ def read_header(path: Path) -> Header:
 
 def read_image(path: Path) -> np.ndarray:
     """The pixels of a photograph, exactly as stored, turned upright by its EXIF orientation.
+
+    A DICOM file (``.dcm``) is read as :func:`preceptor.data.dicom.read_dicom` does.
 
     8-bit RGB is taken as it is; 8-bit grey is repeated in all three channels; an alpha channel is dropped where it is
     opaque throughout.
@@ -66,6 +71,8 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_oriented(path: Path) -> tuple[np.ndarray, int]:
     """The pixels as :func:`read_image` gives them, and the EXIF orientation (1 to 8) that they were turned by."""
+    if is_dicom(path):
+        return read_dicom(path), 1
     with opened(path) as image:
         refuse_mode(path, image, COLOUR, _EXPECTED)
         orientation = orientation_of(path, image)

@@ -5,6 +5,7 @@ The columns ``image`` and ``mask`` of a catalog hold one string for each image, 
 - ``train/a.png``: an image file;
 - ``derma.npz::train_images[7]``: entry 7 of an array in a NumPy archive or an HDF5 file;
 - ``train-image.hdf5::ISIC_0015670``: a data set of an HDF5 file that holds an encoded image file;
+- ``scan.dcm::frame=3``: one frame of a DICOM file (:mod:`preceptor.data.dicom`), or another window;
 - ``a_mask.png|a_mask_1.png``: several masks of one image, to be united (masks only);
 - :data:`EMPTY_MASK`: a mask that is background throughout and has no file (masks only).
 """
@@ -22,6 +23,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from preceptor.data.dicom import DICOM_SUFFIXES
 from preceptor.utils.errors import PreceptorError
 
 #: The mask of an image that is known to show nothing.
@@ -29,7 +31,7 @@ EMPTY_MASK = "::empty"
 _MEMBER, _UNION = "::", "|"
 _INDEXED = re.compile(r"(?P<key>.+)\[(?P<index>[0-9]+)\]")
 _HDF5 = (".h5", ".hdf5")
-_CONTAINERS = (".npz", *_HDF5)
+_CONTAINERS = (".npz", *_HDF5, *DICOM_SUFFIXES)
 _lock = RLock()  # HDF5 serves one thread at a time, and an array of an archive is to be unpacked once
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from preceptor.data.dicom import DICOM_SUFFIXES, is_dicom
 from preceptor.data.images import SUFFIXES, read_image
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import MASK_MARK, write_bytes, write_text
@@ -49,7 +50,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
             inside = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES
+                if file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
                 and file.is_file()
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
@@ -59,7 +60,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
                     f"{path}: holds no images, nor do its sub-folders", expected=f"files ending in {endings}"
                 )
             files += inside
-        elif path.is_file():
+        elif path.is_file() or (is_dicom(path) and "::" in path.name):
             files.append(path)
         else:
             raise PreceptorError(f"{path}: no such file", expected="image files, or folders of them")

@@ -105,7 +105,7 @@ class _Images(ort.CalibrationDataReader):
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:  # type: ignore[override]
         batch = next(self._batches, None)
-        return None if batch is None else {"image": batch.astype(np.float32) / 255}
+        return None if batch is None else {"image": np.asarray(batch / np.float32(255), dtype=np.float32)}
 
 
 def _in_float(model: onnx.ModelProto, convolutions: int) -> list[str]:
