@@ -17,6 +17,7 @@ from preceptor.evaluation.resampling import Resampling, resample
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
+from preceptor.training.checks import check_objectives
 from preceptor.utils.errors import PreceptorError
 
 LABELS = ("edema", "mass", "none")
@@ -136,6 +137,15 @@ def test_what_needs_one_class_is_refused(table: Path, tmp_path: Path, phantom_ro
     losses = {**options, "objectives.binary_cross_entropy.loss": "cross_entropy"}
     with pytest.raises(PreceptorError, match="needs one class an image"):
         train("student", data="table", root=table / "labels.csv", out=out, overrides=losses, task="multi_label")
+
+
+def test_softmax_distillation_of_labels_is_refused_and_kd_has_a_form_of_its_own() -> None:
+    recipe = resolve("kd", {"task": "multi_label"})
+    assert [objective.loss for objective in recipe.objectives] == ["binary_cross_entropy", "sigmoid_kd"]
+    check_objectives(recipe)
+    softmax = resolve("kd", {"task": "multi_label", "objectives.sigmoid_kd.loss": "kl"})
+    with pytest.raises(PreceptorError, match="one distribution over classes"):
+        check_objectives(softmax)
 
 
 def test_recipes_have_a_form_for_labels() -> None:

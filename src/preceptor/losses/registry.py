@@ -82,6 +82,8 @@ class LossSpec:
             leaves its parameters out of the optimiser of networks and losses, and after that one's step calls
             ``critic_loss`` with the outputs of the same step, detached, and steps an optimiser of the critic's own.
             ``forward`` passes no gradient to the critic, and ``critic_loss`` none to anything else.
+        per_label: whether two networks' logits are compared label by label (sigmoid), as several labels an image need,
+            and not as one distribution over classes (softmax).
     """
 
     name: str
@@ -95,6 +97,7 @@ class LossSpec:
     features: tuple[str, ...] = ()
     exceptions: Mapping[str, str] = field(default_factory=dict)
     critic: Mapping[str, str] = field(default_factory=dict)
+    per_label: bool = False
 
     @property
     def tells_views_apart(self) -> bool:
@@ -139,6 +142,7 @@ def register_loss(
     features: tuple[str, ...] = (),
     exceptions: Mapping[str, str] | None = None,
     critic: Mapping[str, str] | None = None,
+    per_label: bool = False,
 ) -> Callable[[L], L]:
     """Class decorator that registers a loss under ``name``; see :class:`LossSpec` for the arguments.
 
@@ -170,6 +174,7 @@ def register_loss(
             tuple(features),
             dict(exceptions or {}),
             dict(critic or {}),
+            per_label,
         )
         LOSSES.add(name, spec)
         with_checks(module, spec)

@@ -24,6 +24,7 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
     feeds={"student_logits": "to.logits", "teacher_logits": "from.logits"},
     trains=("student_logits",),
     example=_example,
+    per_label=True,
 )
 class SigmoidKD(nn.Module):
     """Multi-label logit distillation (Yang et al. 2023, eq. 3): the binary KL of each label, summed over labels and

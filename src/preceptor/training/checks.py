@@ -137,6 +137,12 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             f"{place}: the loss {spec.name} needs one class an image, and an image has several labels",
             expected="a loss such as binary_cross_entropy or sigmoid_kd, or one between features",
         )
+    if target == "labels" and {"to.logits", "from.logits"} <= wants and not spec.per_label:
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} compares logits as one distribution over classes, and an image has several "
+            "labels",
+            expected="a loss that compares them label by label, such as sigmoid_kd",
+        )
     if "masks" in wants and not TASKS[recipe.task].needs_masks:
         raise PreceptorError(
             f"{place}: the loss {spec.name} needs masks", expected="a loss for classification, or --task segmentation"
