@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BANNED = frozenset({"said", "found", "told", "seen", "look", "looks", "said_", "one_"})
-VAGUE = "one"
+VAGUE, PARTNER = "one", "other"
 
 
 def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -22,8 +22,11 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in BANNED:
             yield node.lineno, node.id
-        elif isinstance(node, ast.arg) and node.arg in {*BANNED, VAGUE}:
-            yield node.lineno, node.arg
+        elif isinstance(node, ast.arguments):
+            every = (*node.posonlyargs, *node.args, *node.kwonlyargs)
+            arguments = {argument.arg: argument.lineno for argument in every}
+            banned = BANNED if PARTNER in arguments else {*BANNED, VAGUE}
+            yield from ((line, name) for name, line in arguments.items() if name in banned)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in BANNED:
             yield node.lineno, node.attr
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name in BANNED:

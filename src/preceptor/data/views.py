@@ -71,7 +71,7 @@ class Draw:
     def select(self, indices: np.ndarray | Tensor) -> Draw:
         """The draws of some of the images, such as one process's share; their views are those of the whole batch."""
         rows = np.asarray(indices)
-        return Draw(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+        return Draw(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
@@ -118,7 +118,7 @@ def draw_again(policy: Policy, count: int, also: Sequence[str], generator: torch
     if not also:
         return drawn
     chosen = [(False, False, False, 0), *(ORIENTATIONS[name] for name in also)]
-    h_flip, v_flip, transpose, turns = (np.repeat(np.array(one), count) for one in zip(*chosen, strict=True))
+    h_flip, v_flip, transpose, turns = (np.repeat(np.array(values), count) for values in zip(*chosen, strict=True))
     back = geometric.orientations(h_flip, v_flip, transpose, turns).swapaxes(1, 2)
     turned = np.concatenate([drawn.matrices[:, :, :2] @ back, drawn.matrices[:, :, 2:]], axis=2)
     return replace(drawn, matrices=turned)

@@ -55,8 +55,8 @@ class Profile:
 
     def plain(self) -> dict[str, Any]:
         """Ready for JSON; batch sizes become text."""
-        said = {key: getattr(self, key) for key in self.__dataclass_fields__}
-        return said | {"latency_ms": {str(batch): one for batch, one in self.latency_ms.items()}}
+        plain = {key: getattr(self, key) for key in self.__dataclass_fields__}
+        return plain | {"latency_ms": {str(batch): latency for batch, latency in self.latency_ms.items()}}
 
 
 def profile(
@@ -81,7 +81,7 @@ def profile(
         repeats: timed passes, after some to warm up.
         progress: told after each batch size.
     """
-    found = {batch: _latencies(networks, batch, repeats, patience, progress) for batch in batches}
+    latencies = {batch: _latencies(networks, batch, repeats, patience, progress) for batch in batches}
     return [
         Profile(
             name=name,
@@ -90,7 +90,7 @@ def profile(
             parameters=sum(weight.numel() for weight in network.parameters()),
             bytes=files[name].stat().st_size if name in files else stored_bytes(network),
             flops=flops_of(network, network.architecture.image_size),
-            latency_ms={batch: found[batch][name] for batch in batches},
+            latency_ms={batch: latencies[batch][name] for batch in batches},
             threads=torch.get_num_threads(),
             device=_device_of(network),
         )
@@ -107,9 +107,9 @@ def as_csv(profiles: Sequence[Profile]) -> str:
     """One row a network, one column a figure: ``latency_1_p50_ms`` and the like."""
     text = io.StringIO()
     rows = []
-    for one in profiles:
-        row = {key: value for key, value in one.plain().items() if key != "latency_ms"}
-        for batch, latency in one.latency_ms.items():
+    for profile in profiles:
+        row = {key: value for key, value in profile.plain().items() if key != "latency_ms"}
+        for batch, latency in profile.latency_ms.items():
             row |= {f"latency_{batch}_p{p}_ms": latency[f"p{p}"] for p in PERCENTILES}
             row[f"latency_{batch}_repeats"] = latency["repeats"]
         rows.append(row)
@@ -126,14 +126,15 @@ def as_table(profiles: Sequence[Profile]) -> Group:
     for heading in ("px", "parameters", "file", "FLOPs"):
         table.add_column(heading, justify="right", no_wrap=True)
     for batch in profiles[0].latency_ms:
-        said = ", ".join(f"p{p}" for p in PERCENTILES)
-        table.add_column(f"ms a batch of {batch}\n{said}", justify="right", no_wrap=True)
-    for one in profiles:
-        latencies = ["  ".join(f"{latency[f'p{p}']:.4g}" for p in PERCENTILES) for latency in one.latency_ms.values()]
-        sizes = [f"{one.parameters / 1e6:.2f} M", f"{one.bytes / 1e6:.2f} MB", f"{one.flops / 1e6:,.1f} M"]
-        table.add_row(f"{one.name}\n  {one.backbone}", str(one.image_size), *sizes, *latencies)
-    conditions = dict.fromkeys(f"{one.device}, {one.threads} threads" for one in profiles)
-    repeats = sorted({int(latency["repeats"]) for one in profiles for latency in one.latency_ms.values()})
+        percentiles = ", ".join(f"p{p}" for p in PERCENTILES)
+        table.add_column(f"ms a batch of {batch}\n{percentiles}", justify="right", no_wrap=True)
+    for profile in profiles:
+        batches = profile.latency_ms.values()
+        latencies = ["  ".join(f"{latency[f'p{p}']:.4g}" for p in PERCENTILES) for latency in batches]
+        sizes = [f"{profile.parameters / 1e6:.2f} M", f"{profile.bytes / 1e6:.2f} MB", f"{profile.flops / 1e6:,.1f} M"]
+        table.add_row(f"{profile.name}\n  {profile.backbone}", str(profile.image_size), *sizes, *latencies)
+    conditions = dict.fromkeys(f"{profile.device}, {profile.threads} threads" for profile in profiles)
+    repeats = sorted({int(latency["repeats"]) for profile in profiles for latency in profile.latency_ms.values()})
     passes = f"{repeats[0]}" if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
     note = f"Warm, {'; '.join(conditions)}, {passes} passes each in float32; a multiply-add is two FLOPs."
     return Group(table, Text(note))

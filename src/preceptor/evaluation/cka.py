@@ -72,8 +72,8 @@ class CKAMeter:
         rows, columns = (torch.stack([_u_centred(value) for value in layers.values()]) for layers in (one, other))
         n = rows.shape[-1]
         flat_rows, flat_columns = rows.flatten(1) / (n * (n - 3)) ** 0.5, columns.flatten(1) / (n * (n - 3)) ** 0.5
-        found = flat_rows @ flat_columns.T, flat_rows.square().sum(1), flat_columns.square().sum(1)
-        self._sums = found if self._sums is None else tuple(a + b for a, b in zip(self._sums, found, strict=True))  # type: ignore[assignment]
+        sums = flat_rows @ flat_columns.T, flat_rows.square().sum(1), flat_columns.square().sum(1)
+        self._sums = sums if self._sums is None else tuple(a + b for a, b in zip(self._sums, sums, strict=True))  # type: ignore[assignment]
         self._names, self._images = names, self._images + n
 
     def result(self) -> LayerSimilarity:
@@ -125,12 +125,12 @@ def layers_of(network: nn.Module, most: int = MOST_LAYERS) -> dict[str, nn.Modul
     """
     if most < 2:
         raise ValueError(f"most is {most}; at least two layers were expected")
-    found = dict(_blocks(network, ""))
-    if not found:
+    blocks = dict(_blocks(network, ""))
+    if not blocks:
         raise ValueError("the network has no convolution and no linear layer")
-    names = list(found)
+    names = list(blocks)
     chosen = sorted({round(place) for place in np.linspace(0, len(names) - 1, min(most, len(names)))})
-    return {names[place]: found[names[place]] for place in chosen}
+    return {names[place]: blocks[names[place]] for place in chosen}
 
 
 @torch.no_grad()
@@ -174,19 +174,19 @@ def watch_layers(network: nn.Module, most: int = MOST_LAYERS) -> Iterator[dict[s
 
     See :func:`layers_of` for ``most``.
     """
-    seen: dict[str, Tensor] = {}
+    grams: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim > 1:
-                seen[name] = gram(output)
+                grams[name] = gram(output)
 
         return hook
 
     layers = layers_of(network, most)
     hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
     try:
-        yield seen
+        yield grams
     finally:
         for hook in hooks:
             hook.remove()

@@ -74,9 +74,9 @@ def _machine_load() -> dict[str, float]:
 
 def cost_of_all(costs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The cost of running several networks on an image, one after the other: sums of what :func:`cost_of` says."""
-    sums = {key: sum(one[key] for one in costs) for key in ("parameters", "trainable_parameters", "bytes", "flops")}
+    sums = {key: sum(cost[key] for cost in costs) for key in ("parameters", "trainable_parameters", "bytes", "flops")}
     first = costs[0]["latency_ms"]
-    latency = {key: sum(one["latency_ms"][key] for one in costs) for key in ("median", "p10", "p90")}
+    latency = {key: sum(cost["latency_ms"][key] for cost in costs) for key in ("median", "p10", "p90")}
     return {"image_size": costs[0]["image_size"], **sums, "latency_ms": {**first, **latency}}
 
 

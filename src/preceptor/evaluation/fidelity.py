@@ -34,11 +34,11 @@ class FidelityMeter:
         fitting = (teacher.shape[0], *teacher.shape[2:]) if decided else teacher.shape
         if teacher.ndim < 2 or student.shape != fitting:
             raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)}; expected one shape")
-        said = student if decided else student.argmax(1)
-        self._cases += said.numel()
-        self._agreed = _more(self._agreed, (said == teacher.argmax(1)).sum())
+        classes = student if decided else student.argmax(1)
+        self._cases += classes.numel()
+        self._agreed = _more(self._agreed, (classes == teacher.argmax(1)).sum())
         if not decided:
-            self._with_probabilities += said.numel()
+            self._with_probabilities += classes.numel()
             s, t = student.double().log_softmax(1), teacher.double().log_softmax(1)
             self._divergence = _more(self._divergence, (t.exp() * (t - s)).sum())
 
@@ -70,10 +70,10 @@ def fidelity(student: ArrayLike, teacher: ArrayLike) -> dict[str, float | None]:
     Raises:
         ValueError: no case, or shapes that differ.
     """
-    s, t = (np.asarray(one, dtype=np.float64) for one in (student, teacher))
+    s, t = (np.asarray(values, dtype=np.float64) for values in (student, teacher))
     if s.shape != t.shape or s.ndim != 2 or not len(s):
         raise ValueError(f"student {s.shape} and teacher {t.shape}; expected one shape (N, C)")
     meter = FidelityMeter()
     floor = np.finfo(np.float64).tiny
-    meter.update(*(torch.from_numpy(np.log(np.maximum(one, floor))) for one in (s, t)))
+    meter.update(*(torch.from_numpy(np.log(np.maximum(values, floor))) for values in (s, t)))
     return meter.result()

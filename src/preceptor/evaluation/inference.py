@@ -29,7 +29,7 @@ def predict_part(
     every network (by name) on every batch, for whoever wants more of this pass than probabilities.
     """
     modes = {name: network.training for name, network in networks.items()}
-    found: dict[str, list[torch.Tensor]] = {name: [] for name in networks}
+    probabilities: dict[str, list[torch.Tensor]] = {name: [] for name in networks}
     for network in networks.values():
         network.eval()
     try:
@@ -38,7 +38,7 @@ def predict_part(
             for name, network in networks.items():
                 output = network(images)
                 logits = output.logits.double()
-                found[name].append((logits.softmax(1) if activation == "softmax" else logits.sigmoid()).cpu())
+                probabilities[name].append((logits.softmax(1) if activation == "softmax" else logits.sigmoid()).cpu())
                 if watch:
                     watch(name, batch, output)
             if progress:
@@ -46,4 +46,4 @@ def predict_part(
     finally:
         for name, network in networks.items():
             network.train(modes[name])
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+    return {name: torch.cat(parts).numpy() for name, parts in probabilities.items()}

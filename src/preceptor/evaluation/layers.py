@@ -57,18 +57,18 @@ def compare_networks(
     return {pair: meter.result() for pair, meter in meters.items()}
 
 
-def write_layers(found: Mapping[tuple[str, str], LayerSimilarity], path: Path) -> None:
+def write_layers(similarities: Mapping[tuple[str, str], LayerSimilarity], path: Path) -> None:
     """Writes one compressed file, whole or not at all.
 
     It holds ``pairs`` (K, 2), names of networks, ``images``, how many were looked at, and for pair k ``rows_k`` and
     ``columns_k``, names of layers in the order in which they run, and ``values_k`` (rows, columns) float32.
     """
     arrays: dict[str, np.ndarray] = {}
-    for index, one in enumerate(found.values()):
+    for index, one in enumerate(similarities.values()):
         arrays[f"rows_{index}"] = np.array(one.rows, dtype=str)
         arrays[f"columns_{index}"] = np.array(one.columns, dtype=str)
         arrays[f"values_{index}"] = one.values.astype(np.float32)
     buffer = io.BytesIO()
-    images = np.array(next(iter(found.values())).images)
-    np.savez_compressed(buffer, pairs=np.array(list(found), dtype=str), images=images, **arrays)  # type: ignore[arg-type]
+    images = np.array(next(iter(similarities.values())).images)
+    np.savez_compressed(buffer, pairs=np.array(list(similarities), dtype=str), images=images, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())

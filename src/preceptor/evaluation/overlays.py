@@ -45,14 +45,14 @@ def draw_masks(
         batch = next(loader.batches([rows]))
         assert batch.masks is not None
         images = batch.images.float().div_(255)
-        said = {name: network(images).logits.float().softmax(1) for name, network in networks.items()}
+        probabilities = {name: network(images).logits.float().softmax(1) for name, network in networks.items()}
     finally:
         for name, network in networks.items():
             network.train(modes[name])
-    masks = {name: one.argmax(1) for name, one in said.items()}
+    masks = {name: one.argmax(1) for name, one in probabilities.items()}
     for name, members in ensembles.items():
-        if set(members) <= set(said):
-            masks[name] = union([said[member] for member in members])
+        if set(members) <= set(probabilities):
+            masks[name] = union([probabilities[member] for member in members])
     drawn = {name: one.cpu().numpy().astype(np.uint8) for name, one in masks.items()}
     return batch.images.permute(0, 2, 3, 1).cpu().numpy(), batch.masks.cpu().numpy(), drawn
 
@@ -72,7 +72,7 @@ def write_overlays(
         ids: of the loader's images, in its order.
     """
     place = {name: row for row, name in enumerate(ids)}
-    rows = np.array([place[one] for one in kept])
+    rows = np.array([place[name] for name in kept])
     pictures: list[bytes] = []
     truths: list[NDArray[np.uint8]] = []
     masks: dict[str, list[NDArray[np.uint8]]] = {}

@@ -177,8 +177,8 @@ def write_matrices(
 def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """How many images of each class: two, then one by one to the class that is furthest behind (Sainte-Laguë)."""
     wanted = np.zeros_like(counts)
-    for one in np.argsort(-counts, kind="stable"):  # where there are too many classes, the rarest go without
-        wanted[one] = min(LEAST, counts[one], size - wanted.sum())
+    for label in np.argsort(-counts, kind="stable"):  # where there are too many classes, the rarest go without
+        wanted[label] = min(LEAST, counts[label], size - wanted.sum())
     for _ in range(min(size, int(counts.sum())) - int(wanted.sum())):
         behind = np.where(wanted < counts, counts / (2 * wanted + 1), -1.0)
         wanted[behind.argmax()] += 1

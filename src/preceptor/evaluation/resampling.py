@@ -152,8 +152,8 @@ def _case_by_case(metric: Metric, cases: Cases, group: NDArray[np.intp]) -> Resa
 
     def values(times: Floats) -> Floats:
         drawn = (np.repeat(np.arange(len(group)), row[group].astype(np.int64)) for row in times)
-        found = [metric(*(select_cases(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
-        return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+        values = [metric(*(select_cases(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     return values
 

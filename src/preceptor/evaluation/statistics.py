@@ -60,10 +60,10 @@ class PairedTest:
 
 def spread(values: ArrayLike) -> Spread | None:
     """Mean and sample standard deviation; None of nothing."""
-    found = np.asarray(values, dtype=np.float64)
-    if not len(found):
+    cells = np.asarray(values, dtype=np.float64)
+    if not len(cells):
         return None
-    return Spread(float(found.mean()), float(found.std(ddof=1)) if len(found) > 1 else None, len(found))
+    return Spread(float(cells.mean()), float(cells.std(ddof=1)) if len(cells) > 1 else None, len(cells))
 
 
 def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> PairedTest:
@@ -85,21 +85,21 @@ def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> Pai
     Raises:
         ValueError: a difference that is not finite, a fold without one, or a negative ``test_share``.
     """
-    seeds = [np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in differences]
-    if not all(len(one) and np.isfinite(one).all() for one in seeds) or test_share < 0:
+    seeds = [np.atleast_1d(np.asarray(fold, dtype=np.float64)) for fold in differences]
+    if not all(len(fold) and np.isfinite(fold).all() for fold in seeds) or test_share < 0:
         raise ValueError(f"differences {seeds} and test_share {test_share}; expected finite numbers and a share ≥ 0")
-    found, folds = np.array([one.mean() for one in seeds]), len(seeds)
+    means, folds = np.array([fold.mean() for fold in seeds]), len(seeds)
     if not folds:
         return PairedTest(0, None, reason="no cell in common")
-    mean = float(found.mean())
+    mean = float(means.mean())
     if folds < 2:
         shared = f"; its {len(seeds[0])} seeds share their images" if len(seeds[0]) > 1 else ""
         return PairedTest(folds, mean, reason=f"one fold in common{shared}")
-    if np.ptp(found) < _SAME:
+    if np.ptp(means) < _SAME:
         if abs(mean) < _SAME:
             return PairedTest(folds, mean, 0.0, 0.0, 1.0)
         return PairedTest(folds, mean, reason="all differences are equal")
-    error = float(np.sqrt((1 / folds + test_share) * found.var(ddof=1)))
+    error = float(np.sqrt((1 / folds + test_share) * means.var(ddof=1)))
     freedom = folds - 1
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
     return PairedTest(folds, mean, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / error)))

@@ -60,7 +60,7 @@ def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
 
 def _variant(technique: str, style: str) -> None:
     """Registers one of the twelve, with the arguments that it has a use for."""
-    said, role = TECHNIQUES[technique]
+    summary, role = TECHNIQUES[technique]
 
     def _recipe(
         task: str = "classification",
@@ -113,7 +113,7 @@ def _variant(technique: str, style: str) -> None:
             **{**setting.training, "select": select},
         )
 
-    _recipe.__doc__ = f"""{said[0].upper()}{said[1:]}; style {style.upper()}: {_in_words(technique, style)}.
+    _recipe.__doc__ = f"""{summary[0].upper()}{summary[1:]}; style {style.upper()}: {_in_words(technique, style)}.
 
     preset=paper has ImageNet networks, ResNet50 and two ResNet18 (backbone=mobilenetv1_100 for its other student), one
     rate for all, parts of 75:10:15, and for each network the epoch that is its own best. alpha, beta and gamma weigh,

@@ -18,7 +18,7 @@ _UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branc
 def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
     """The first fault of a validation, with the key as a user writes it and a suggestion for a mistyped one."""
     faults = error.errors()
-    fault = next((one for one in faults if one["type"] == "extra_forbidden"), _deepest(faults))
+    fault = next((other for other in faults if other["type"] == "extra_forbidden"), _deepest(faults))
     key = _written(fault["loc"], data)
     if fault["type"] == "extra_forbidden":
         known = _siblings(schema, fault["loc"][:-1])
@@ -34,8 +34,8 @@ def explain(error: ValidationError, where: str, schema: type[BaseModel], data: A
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
-    branches = [one for one in faults if one["loc"][:-1] == fault["loc"][:-1] and _is_unnamed(one["loc"][-1])]
-    expected = [str(one["msg"]).removeprefix("Input should be ") for one in branches or [fault]]
+    branches = [other for other in faults if other["loc"][:-1] == fault["loc"][:-1] and _is_unnamed(other["loc"][-1])]
+    expected = [str(branch["msg"]).removeprefix("Input should be ") for branch in branches or [fault]]
     return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=", or ".join(dict.fromkeys(expected)))
 
 
@@ -48,7 +48,8 @@ def _deepest(faults: list[Any]) -> Any:
     first = faults[0]
     if first["loc"] and first["loc"][-1] in _TAGS:
         stem = first["loc"][:-1]
-        return max((one for one in faults if one["loc"][: len(stem)] == stem), key=lambda one: len(one["loc"]))
+        branches = (fault for fault in faults if fault["loc"][: len(stem)] == stem)
+        return max(branches, key=lambda fault: len(fault["loc"]))
     return first
 
 
@@ -94,7 +95,7 @@ def _into(here: dict[str, Any], part: int | str, whole: dict[str, Any]) -> dict[
         return here.get("items", {})
     if part in here.get("properties", {}):
         return here["properties"][part]
-    choices = [_follow(one, whole) for one in here.get("anyOf", here.get("oneOf", []))]
+    choices = [_follow(choice, whole) for choice in here.get("anyOf", here.get("oneOf", []))]
     for choice in choices:  # the tag of a union: the branch with that name, or title
         tagged = choice.get("properties", {}).get("name", {}).get("const")
         if part in (tagged, choice.get("title"), str(choice.get("title", "")).lower()):

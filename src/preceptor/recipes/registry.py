@@ -38,8 +38,8 @@ class RecipeSpec:
 
     @property
     def arguments(self) -> dict[str, inspect.Parameter]:
-        said = inspect.signature(self.function).parameters
-        return {name: argument for name, argument in said.items() if name not in self.without}
+        parameters = inspect.signature(self.function).parameters
+        return {name: argument for name, argument in parameters.items() if name not in self.without}
 
     def __call__(self, **given: Any) -> Recipe:
         """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""

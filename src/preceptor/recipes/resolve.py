@@ -80,7 +80,7 @@ def to_yaml(recipe: Recipe) -> str:
     lines: list[str] = []
     for key, value in recipe.plain().items():
         if key == "objectives":
-            lines += ["objectives:", *(f"  - {_flow(one)}" for one in value)]
+            lines += ["objectives:", *(f"  - {_flow(term)}" for term in value)]
         elif key in ("networks", "views"):
             lines += [f"{key}:", *(f"  {name}: {_flow(one)}" for name, one in value.items())]
         else:
@@ -104,7 +104,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     """``base`` with the changes, objectives travelling as a mapping by name."""
     base = validate(base, where).plain()
-    plain = {**base, "objectives": {one.get("name") or one["loss"]: dict(one) for one in base["objectives"]}}
+    plain = {**base, "objectives": {term.get("name") or term["loss"]: dict(term) for term in base["objectives"]}}
     plain["networks"] = {name: dict(one) for name, one in base["networks"].items()}
     plain["views"] = {name: {"policy": v} if isinstance(v, str) else dict(v) for name, v in base["views"].items()}
     for key, value in changes.items():

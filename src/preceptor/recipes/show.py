@@ -14,8 +14,8 @@ def commented_yaml(source: str, overrides: list[str]) -> str:
     if source not in RECIPES:
         return to_yaml(recipe)
     spec = RECIPES[source]
-    said = (inspect.getdoc(spec.function) or "").split("\n")
+    lines = (inspect.getdoc(spec.function) or "").split("\n")
     if spec.arguments:
-        said += ["", f"Arguments: {spec.usage()}"]
-    head = "\n".join(f"# {line}".rstrip() for line in said)
+        lines += ["", f"Arguments: {spec.usage()}"]
+    head = "\n".join(f"# {line}".rstrip() for line in lines)
     return f"{head}\n\n{to_yaml(recipe)}"

@@ -68,7 +68,7 @@ def explain(
     distilled = _entry(_of_classes(finished.load_run(path)), network)
     single = _entry(_of_classes(finished.load_run(alone)), None) if alone else _beside(distilled)
     _refuse_other_images(distilled, single)
-    teacher = next((one for one in entries_of([distilled.run]) if one.kind in finished.TEACHERS.values()), None)
+    teacher = next((entry for entry in entries_of([distilled.run]) if entry.kind in finished.TEACHERS.values()), None)
     entries = {"teacher": teacher, "student alone": single, "distilled": distilled}
     networks = {title: _Network(entry) for title, entry in entries.items() if entry is not None}
     picked = pick(distilled, single, teacher, per_class)
@@ -120,7 +120,7 @@ def _most_confident(rows: pd.DataFrame, split: pd.DataFrame, classes: list[str],
         of_class = rows[rows["target"] == name]
         ranked = pd.DataFrame({"sure": of_class[f"p_{name}"], "group": groups.reindex(of_class.index)})
         ranked = ranked.sort_index().sort_values("sure", ascending=False, kind="stable").drop_duplicates("group")
-        ids += [str(one) for one in ranked.index[:per_class]]
+        ids += [str(name) for name in ranked.index[:per_class]]
     return ids
 
 
@@ -191,8 +191,8 @@ def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
 
 
 def _entry(run: finished.LabelledRun, network: str | None) -> Entry:
-    entries = {one.name: one for one in entries_of([run]) if one.kind != "ensemble"}  # which has no gradient
-    learned = [one for one in entries.values() if one.role == "trained"]
+    entries = {entry.name: entry for entry in entries_of([run]) if entry.kind != "ensemble"}  # which has no gradient
+    learned = [entry for entry in entries.values() if entry.role == "trained"]
     if network is None and "student" not in entries and len(learned) == 1:
         return learned[0]
     if (network or "student") not in entries:

@@ -34,7 +34,7 @@ def size_table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     rows = []
     for name, least, most in [*zip(THIRDS, bounds, bounds[1:], strict=False), ("none", None, None)]:
         chosen = [share == 0 if least is None else (share > least) & (share <= most) for share in shares]
-        cases = sorted({int(one.sum()) for one in chosen})
+        cases = sorted({int(mask.sum()) for mask in chosen})
         if cases != [0]:
             values = [_mean(entry, one) for entry, one in zip(entries, chosen, strict=True)]
             rows.append({"name": name, "least": least, "most": most, "cases": cases, "values": values})
@@ -47,8 +47,8 @@ def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[s
     return [
         {
             "name": name,
-            "cases": sorted({one[name]["images"] for one in of_class if name in one}),
-            "values": [one.get(name) for one in of_class],
+            "cases": sorted({values[name]["images"] for values in of_class if name in values}),
+            "values": [values.get(name) for values in of_class],
         }
         for name in classes[1:]
     ]

@@ -177,7 +177,7 @@ def _unlike(line: Line, base: Line) -> str:
 
 def _missing(line: Line, base: Line, metric: str) -> str:
     """Why two lines with common cells have no common value of a metric."""
-    lacking = [one.label for one in (line, base) if not one.values(metric)]
+    lacking = [each.label for each in (line, base) if not each.values(metric)]
     return f"{listed(lacking)} without this metric" if lacking else "no common cell with this metric of both"
 
 
@@ -205,6 +205,6 @@ class _Draws:
 
     def difference(self, line: Line, base: Line, metric: str, common: list[Key], level: float) -> Interval | None:
         """Interval of one line minus another on the cells that both have; None where there is no such metric."""
-        if not common or not all(metric in self.of(one, common) for one in (line, base)):
+        if not common or not all(metric in self.of(each, common) for each in (line, base)):
             return None
         return interval(self.of(line, common)[metric].samples - self.of(base, common)[metric].samples, level)

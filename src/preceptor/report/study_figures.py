@@ -57,9 +57,9 @@ class Lane:
 def forest(comparison: Comparison, metric: str) -> Forest | None:
     """Differences of all methods to the baseline in one metric; None where there is none."""
     versus = comparison.versus[metric]
-    ends = [one.test.mean for one in versus if one.test.mean is not None]
-    ends += [end for one in versus if one.pooled for end in (one.pooled.low, one.pooled.high)]
-    tests = [one.test for one in versus if one.test.low is not None]
+    ends = [row.test.mean for row in versus if row.test.mean is not None]
+    ends += [end for row in versus if row.pooled for end in (row.pooled.low, row.pooled.high)]
+    tests = [row.test for row in versus if row.test.low is not None]
     # Intervals over few folds are so wide that beside them all others would shrink to dots: they are cut.
     for test in [test for test in tests if test.folds > FEW] or tests:
         ends += [end for end in (test.low, test.high) if end is not None]
@@ -77,12 +77,12 @@ def forest(comparison: Comparison, metric: str) -> Forest | None:
 
     lanes = [
         Lane(
-            one,
-            None if one.test.mean is None else place(one.test.mean),
-            stretch(one.test.low, one.test.high),
-            stretch(one.pooled.low, one.pooled.high) if one.pooled else None,
+            row,
+            None if row.test.mean is None else place(row.test.mean),
+            stretch(row.test.low, row.test.high),
+            stretch(row.pooled.low, row.pooled.high) if row.pooled else None,
         )
-        for one in versus
+        for row in versus
     ]
     ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
     return Forest(metric, comparison.study.layout[metric], lanes, place(0), [(place(tick), tick) for tick in ticks])
@@ -165,7 +165,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def _number(axes: Axes, points: Sequence[tuple[float, float, int]]) -> None:
     """Write each point's number beside it, at its height where there is room."""
     to_axes = axes.transAxes.inverted().transform
-    at = [tuple(map(float, to_axes(axes.transData.transform((cost, mean))))) for cost, mean, _ in points]
+    shifted = [to_axes(axes.transData.transform((cost, mean))) for cost, mean, _ in points]
+    at = [(float(x), float(y)) for x, y in shifted]
     for (x, y), (left, height), (*_, index) in zip(at, label_places(at), points, strict=True):
         colour = SERIES[index % len(SERIES)]
         if abs(height - y) > 0.02:

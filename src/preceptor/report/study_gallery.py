@@ -38,7 +38,7 @@ def write_study_gallery(folder: Path) -> Path | None:
 def _pair(study: StudyResults) -> tuple[Line, Line] | None:
     taught = [line for line in study.lines if _sources(line)]
     alone = [line for line in study.lines if _sources(line) == [] and not line.row.teacher]
-    pairs = [(one, other) for one in reversed(taught) for other in alone if one.runs.keys() & other.runs.keys()]
+    pairs = [(line, single) for line in reversed(taught) for single in alone if line.runs.keys() & single.runs.keys()]
     return pairs[0] if pairs else None
 
 

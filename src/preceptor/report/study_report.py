@@ -202,7 +202,8 @@ def _cell_rows(study: StudyResults) -> list[tuple[str, Line | None, list[tuple[f
     states = {(cell.row, cell.key): cell.state for cell in study.cells}
     result: list[tuple[str, Line | None, list[tuple[float | None, str]]]] = []
     for row in study.plan.rows:
-        for line in [line for line in study.lines if line.row is row] or [None]:
+        lines: list[Line | None] = [line for line in study.lines if line.row is row]
+        for line in lines or [None]:
             values = line.values(study.first) if line else {}
             result.append((row.name, line, [(values.get(key), _state(states.get((row.name, key)))) for key in keys]))
     return result

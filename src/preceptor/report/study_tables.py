@@ -14,7 +14,7 @@ from preceptor.runs.marks import NOT_EVIDENCE
 
 _ARROWS = {"▲": r"$^\uparrow$", "▼": r"$^\downarrow$", "": ""}
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    one: f"\\{one}" for one in "&%$#_{}"
+    letter: f"\\{letter}" for letter in "&%$#_{}"
 }
 
 
@@ -55,10 +55,10 @@ def as_markdown(comparison: Comparison) -> str:
                 ["row", "difference (corrected CI)", "p", "Holm p", "bootstrap (corrected CI)", "verdict"],
                 *(
                     [
-                        one.line.label, one.difference(decimals), probability(one.test.p), probability(one.adjusted),
-                        span(one.pooled.low, one.pooled.high, decimals) if one.pooled else NONE, one.words,
+                        row.line.label, row.difference(decimals), probability(row.test.p), probability(row.adjusted),
+                        span(row.pooled.low, row.pooled.high, decimals) if row.pooled else NONE, row.words,
                     ]
-                    for one in versus
+                    for row in versus
                 ),
             ]
         )  # fmt: skip
@@ -145,4 +145,4 @@ def _rows(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(one, one) for one in text)
+    return "".join(_LATEX.get(letter, letter) for letter in text)

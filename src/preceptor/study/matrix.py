@@ -117,7 +117,7 @@ def _stage(recipe: Recipe, name: str, plan: Plan) -> Recipe:
         networks = {**recipe.networks, name: network.model_copy(update={"trained_by": seeded})}
         recipe = recipe.model_copy(update={"networks": networks})
     stage = stage_recipe(recipe, name)
-    if plan.teacher is not None and not any(one.trained_by for one in stage.networks.values()):
+    if plan.teacher is not None and not any(network.trained_by for network in stage.networks.values()):
         stage = _teacher(plan.teacher, stage)
     check_objectives(stage)
     return stage
@@ -132,9 +132,9 @@ def _teacher(teacher: Teacher, stage: Recipe) -> Recipe:
 def _place(job: PlannedRun, names: dict[str, str], shared: set[str], out: Path) -> Path:
     ending = f"-fold{job.fold}-seed{job.seed}-{job.identity[:8]}"
     for room in (SHARED, CELLS):
-        found = sorted((out / room).glob(f"*{ending}"))
-        if found:
-            return found[0]
+        folders = sorted((out / room).glob(f"*{ending}"))
+        if folders:
+            return folders[0]
     if job.identity in shared:
         return out / SHARED / (job.recipe.name + ending)
     return out / CELLS / (_file_name(names[job.identity]) + ending)

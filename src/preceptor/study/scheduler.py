@@ -71,7 +71,7 @@ class Study:
 
     def users(self, part: PlannedRun) -> list[Cell]:
         """The cells that need a shared part, or are it."""
-        return [cell for cell in self.matrix.cells if part.identity in {one.identity for one in cell.job.in_order()}]
+        return [cell for cell in self.matrix.cells if part.identity in {job.identity for job in cell.job.in_order()}]
 
     def write(self) -> None:
         """``cells.json`` and ``shared.json`` as things stand.
@@ -96,8 +96,8 @@ class Study:
 
     def _part(self, job: PlannedRun) -> dict[str, Any]:
         users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
-        said = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
-        return {**said, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
+        description = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
+        return {**description, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
 
     def _stands(self, job: PlannedRun) -> dict[str, Any]:
         outcome = self.outcomes[job.identity]
@@ -123,15 +123,15 @@ def open_study(plan: Plan, folder: Path) -> Study:
     fingerprint = catalog.fingerprint()
     refuse_other_data(folder, plan, fingerprint, len(catalog))
     matrix = expand(plan, fingerprint, folder)
-    told = told_before(folder)
-    outcomes = {key: stands(key, matrix.paths[key], told.get(key)) for key in matrix.jobs}
+    earlier = told_before(folder)
+    outcomes = {key: stands(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
     check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
 
-def data_of(said: DataSet) -> Data:
-    root = Path(said.root).expanduser().resolve() if said.root else None
-    return Data(said.reader, root, said.options, tuple(said.exclude))
+def data_of(config: DataSet) -> Data:
+    root = Path(config.root).expanduser().resolve() if config.root else None
+    return Data(config.reader, root, config.options, tuple(config.exclude))
 
 
 def tried_again(study: Study) -> Study:

@@ -89,7 +89,7 @@ def refuse_other_study(folder: Path, plan: Plan) -> None:
         PreceptorError: it is a file or cannot be looked into, holds a study of another name or size, or a damaged plan.
     """
     try:
-        there = next(one for one in (folder, *folder.parents) if one.exists())
+        there = next(place for place in (folder, *folder.parents) if place.exists())
     except OSError as error:
         raise PreceptorError(f"--out {folder}: cannot be looked into ({error.strerror})") from None
     if not there.is_dir():
@@ -165,9 +165,9 @@ def told_before(folder: Path) -> dict[str, Outcome]:
     outcomes = {}
     for path in (folder / TABLE, folder / PARTS):
         try:
-            for one in _json(path, []):
-                seconds, error = float(one["seconds"] or 0), str(one.get("error") or "")
-                outcomes[one["identity"]] = Outcome(one["identity"], one["state"], error, seconds)
+            for row in _json(path, []):
+                seconds, error = float(row["seconds"] or 0), str(row.get("error") or "")
+                outcomes[row["identity"]] = Outcome(row["identity"], row["state"], error, seconds)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _unreadable(path, error) from None
     return outcomes

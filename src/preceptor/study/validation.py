@@ -58,16 +58,16 @@ def check_comparable(baseline: str, recipes: Iterable[tuple[str, Recipe]]) -> No
     Raises:
         PreceptorError: names the row and the key.
     """
-    first: tuple[str, dict[str, object]] | None = None
+    reference: tuple[str, dict[str, object]] | None = None
     for row, recipe in sorted(recipes, key=lambda pair: pair[0] != baseline):
-        values = {"task": recipe.task, "protocol": recipe.protocol}
+        values: dict[str, object] = {"task": recipe.task, "protocol": recipe.protocol}
         values |= {f"split.{key}": value for key, value in recipe.split.model_dump().items()}
         where = f"row {row}, recipe {recipe.name}"
-        first = first or (where, values)
+        reference = reference or (where, values)
         for key, value in values.items():
-            if value != first[1][key]:
+            if value != reference[1][key]:
                 raise PreceptorError(
-                    f"{where}: {key} is {value}, but {first[1][key]} in {first[0]}",
+                    f"{where}: {key} is {value}, but {reference[1][key]} in {reference[0]}",
                     expected="one split, protocol and task for all rows and their teachers: rows are compared on the "
                     "same test images",
                     remedy=f"set {key} once, in the plan's set, or make two plans",

@@ -88,8 +88,8 @@ def work(task: Task) -> Outcome:
         return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
         traceback.print_exc()
-        said = f"{type(error).__name__}: {error}"
-        return Outcome(task.identity, "failed", said, time.perf_counter() - began + before)
+        message = f"{type(error).__name__}: {error}"
+        return Outcome(task.identity, "failed", message, time.perf_counter() - began + before)
     return Outcome(task.identity, "done", "", time.perf_counter() - began + before)
 
 

@@ -213,7 +213,7 @@ def _write_lesion(directory: Path, knobs: Phantom, lesion: _Lesion) -> None:
 
 
 def _table(lesions: list[_Lesion]) -> pd.DataFrame:
-    rows = [(f"lesion_{one.number:07d}", image_id, one.label) for one in lesions for image_id in one.images]
+    rows = [(f"lesion_{lesion.number:07d}", image_id, lesion.label) for lesion in lesions for image_id in lesion.images]
     return pd.DataFrame(rows, columns=["lesion_id", "image_id", "dx"]).sort_values("image_id", ignore_index=True)
 
 

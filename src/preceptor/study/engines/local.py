@@ -70,7 +70,7 @@ class LocalEngine:
         self._fill()
 
     def results(self, seconds: float) -> list[Outcome]:
-        workers = {one.receive: one for one in self._at_work.values()}
+        workers = {worker.receive: worker for worker in self._at_work.values()}
         outcomes = []
         for ready in wait(list(workers), timeout=seconds):
             worker = workers[ready]  # type: ignore[index]

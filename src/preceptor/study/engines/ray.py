@@ -78,10 +78,10 @@ class RayEngine:
             return []
         ready, _ = self._ray.wait(list(self._at_work), num_returns=1, timeout=seconds)
         outcomes = []
-        for one in ready:
-            identity = self._at_work.pop(one)
+        for task in ready:
+            identity = self._at_work.pop(task)
             try:
-                outcomes.append(self._ray.get(one))
+                outcomes.append(self._ray.get(task))
             except self._ray.exceptions.RayError as error:
                 outcomes.append(Outcome(identity, "failed", _in_words(error)))
         self._fill()
@@ -91,8 +91,8 @@ class RayEngine:
         return set(self._at_work.values())
 
     def close(self) -> None:
-        for one in self._at_work:
-            self._ray.cancel(one, force=True)
+        for task in self._at_work:
+            self._ray.cancel(task, force=True)
         self._ray.shutdown()
 
     def _fill(self) -> None:
