@@ -89,6 +89,9 @@ def test_a_class_that_a_resampling_misses_is_left_out() -> None:
     table.loc[:, "target"] = ["bkl"] * 2 + ["nv"] * 6
     sampled = _resampled([table], Resampling(table["group"], samples=200))
     assert np.isfinite(sampled["balanced_accuracy"].samples).all()
+    precision = metrics_of("classification")["macro_average_precision"]
+    cases = TASKS["classification"].metric_cases(table, CLASSES)
+    assert sampled["macro_average_precision"].value == pytest.approx(precision(*cases)), "no image of mel"
     missed = np.isnan(sampled["macro_auc"].samples)
     assert 0 < missed.sum() < 200  # only nv was drawn, or only bkl
     assert 0 <= interval(sampled["macro_auc"].samples).low <= 1

@@ -48,17 +48,19 @@ def resampled_precision(scores: Floats, is_case: NDArray[np.bool_], group: Group
 
     Args and Returns: as :func:`resampled_area`; NaN without a case.
     """
-    thresholds, place = np.unique(-scores, return_inverse=True)
+    thresholds = np.unique(-scores[is_case])  # recall rises where a case stands, and nowhere else
+    place = np.searchsorted(thresholds, -scores)
+    called = place < len(thresholds)
     shape = (len(thresholds), groups)
-    of_all = csr_array((np.ones(len(scores)), (place, group)), shape=shape)
-    of_cases = csr_array((is_case.astype(np.float64), (place, group)), shape=shape)
+    of_all = csr_array((np.ones(called.sum()), (place[called], group[called])), shape=shape)
+    of_cases = csr_array((np.ones(is_case.sum()), (place[is_case], group[is_case])), shape=shape)
 
     def precisions(times: Floats) -> Floats:
         drawn = np.ascontiguousarray(times.T)
         new = of_cases @ drawn
         hits, called = np.cumsum(new, axis=0), np.cumsum(of_all @ drawn, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.einsum("ks,ks->s", new, hits / np.maximum(called, 1)) / hits[-1]
+            return np.einsum("ks,ks->s", new, hits / np.maximum(called, 1)) / new.sum(axis=0)
 
     return precisions
 
