@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,26 @@ def test_a_run_of_something_else_is_refused(said: Any, classes: tuple[str, ...],
         build_networks({"teacher": NetworkConfig(run=str(run), frozen=True, **said)}, classes, 32, 0)
     assert "networks.teacher.run" in str(caught.value)
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"epoch": 3, "state_dict": state},
+        lambda state: {"epoch": 3, "model": state},
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"model.module.{key}": value for key, value in state.items()}},
+    ],
+)
+def test_weights_are_found_where_training_scripts_put_them(
+    tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], dict[str, Any]]
+) -> None:
+    state = {"conv.weight": torch.ones(2), "head.bias": torch.zeros(1)}
+    torch.save(wrap(state), tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").keys() == state.keys()
+
+
+def test_a_checkpoint_without_a_state_dict_names_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "student": {"a": 1}}, tmp_path / "w.pth")
+    with pytest.raises(PreceptorError, match=r"no state dict; it holds epoch, student"):
+        read_weights(tmp_path / "w.pth")

@@ -14,6 +14,7 @@ from preceptor.data.csvfile import LINE, read_csv
 from preceptor.data.groups import tidied
 from preceptor.data.readers import read
 from preceptor.data.sources import EMPTY_MASK
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 
@@ -190,3 +191,9 @@ def test_an_empty_cell_is_an_empty_mask_on_request(tmp_path: Path) -> None:
     assert catalog.table["mask"].tolist() == ["3.png", EMPTY_MASK, "4.png"]
     assert catalog.has_masks
     assert len(catalog.fingerprint()) == 64
+
+
+def test_one_class_is_nothing_to_classify(tmp_path: Path) -> None:
+    catalog = read("table", table(tmp_path, rows("image,label", ",a", ",a")))
+    with pytest.raises(PreceptorError, match="all images are of one class, 'a'"):
+        TASKS["classification"].classes(catalog)

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 
 from preceptor.utils.errors import PreceptorError, some_of
 
+#: Where training scripts put the state dict in what they save.
+_NESTS = ("state_dict", "model", "model_state_dict", "net", "network")
+#: What DataParallel, torch.compile, Lightning modules and the like put before each name.
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+
 
 def normalisation(backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that timm's weights for this backbone were trained with."""
@@ -66,7 +71,11 @@ def check_available(backbone: str, pretrained: str) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` file, or of a ``.pth`` / ``.pt`` file that unpickles nothing but tensors."""
+    """Tensors of a ``.safetensors`` file, or of a ``.pth`` / ``.pt`` file that unpickles nothing but tensors.
+
+    A state dict may be nested, as training scripts save it (under ``model``, for instance), and a prefix that a wrapper
+    put before all of its names (``module.``) is taken off.
+    """
     if not path.is_file():
         raise PreceptorError(
             f"{path}: no such weights file",
@@ -74,7 +83,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _unwrapped(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise PreceptorError(f"{path}: cannot be read as weights ({error})", remedy="fetch the file again") from None
@@ -83,9 +92,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and is not opened ({type(error).__name__})",
             remedy="convert it to .safetensors where you trust it",
         ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise PreceptorError(f"{path}: holds no state dict", expected="tensors by name, at the top or under state_dict")
+    nested = [loaded.get(key) for key in _NESTS] if isinstance(loaded, dict) else []
+    for state in (*nested, loaded):
+        if isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values()):
+            return _unwrapped(state)
+    keys = f"; it holds {some_of(loaded, 5)}" if isinstance(loaded, dict) else ""
+    raise PreceptorError(
+        f"{path}: holds no state dict{keys}", expected=f"tensors by name, at the top or under {', '.join(_NESTS)}"
+    )
+
+
+def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off the prefixes that all names share because a wrapper held the network when it was saved."""
+    for prefix in _WRAPPERS:
+        if state and all(key.startswith(prefix) for key in state):
+            return _unwrapped({key.removeprefix(prefix): value for key, value in state.items()})
     return state
 
 

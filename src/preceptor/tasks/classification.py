@@ -39,6 +39,12 @@ class Classification(Task):
                 expected="one class an image",
                 remedy="train with --task multi_label",
             )
+        if len(catalog.classes) < 2:
+            raise PreceptorError(
+                f"{catalog.name}: all images are of one class, {catalog.classes[0]!r}",
+                expected="at least two classes to tell apart",
+                remedy="check --root, or the column with the labels",
+            )
         return catalog.classes
 
     def default_objectives(self, network: str, weight: float = 1.0, suffix: str = "") -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ class Segmentation(Task):
             raise PreceptorError(
                 f"{catalog.name}: {len(bare)} of {len(catalog)} images have no mask ({some_of(bare, 3)})",
                 expected="a mask for every image, for --task segmentation",
-                remedy="leave those images out (--exclude), or train with --task classification",
+                remedy="leave those images out (--exclude), take them as showing nothing (--data table: "
+                "data.empty_masks=true), or train with --task classification",
             )
         return catalog.mask_classes
 
