@@ -14,6 +14,7 @@ test: .venv/installed lint types
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/check_names.py src benchmarks .ci
 
 types: .venv/installed
 	$(BIN)/mypy
