@@ -131,7 +131,7 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
 def _engine_step(training: Training) -> Callable[[], None]:
     epoch = 1
     weights = training.model.active(epoch)
-    plan = [one for one in training.plan(epoch) if len(one) == training.recipe.batch_size]
+    plan = [value for value in training.plan(epoch) if len(value) == training.recipe.batch_size]
     sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
 
     def endless() -> Iterator[tuple[np.ndarray, Batch]]:
