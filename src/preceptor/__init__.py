@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from preceptor.api.exporting import export
     from preceptor.api.prediction import load, predict
     from preceptor.api.reporting import explain, profile, report
+    from preceptor.api.serving import serve
     from preceptor.api.studies import study
     from preceptor.api.training import resume, train
     from preceptor.api.tuning import tune
@@ -36,6 +37,7 @@ __all__ = [
     "profile",
     "report",
     "resume",
+    "serve",
     "study",
     "train",
     "tune",
@@ -51,6 +53,7 @@ _FUNCTIONS = {
     "profile": "reporting",
     "report": "reporting",
     "resume": "training",
+    "serve": "serving",
     "study": "studies",
     "train": "training",
     "tune": "tuning",

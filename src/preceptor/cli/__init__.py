@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from preceptor.cli import data, demo, evaluate, export, recipes, study, train, tune
+from preceptor.cli import data, demo, evaluate, export, recipes, serve, study, train, tune
 from preceptor.cli.failures import Commands, run
 from preceptor.version import __version__
 
@@ -32,6 +32,7 @@ for command in (
     evaluate.explain,
     evaluate.profile,
     export.export,
+    serve.serve,
     study.study,
     tune.tune,
     demo.demo,
