@@ -31,29 +31,29 @@ def _cases(count: int = 300, classes: int = 4, seed: int = 0) -> tuple[np.ndarra
 @given(seed=st.integers(0, 10_000), count=st.integers(8, 200))
 def test_equal_to_scikit_learn(seed: int, count: int) -> None:
     targets, scores = _cases(count, seed=seed)
-    found = classification_metrics(targets, scores, CLASSES)
+    figures = classification_metrics(targets, scores, CLASSES)
     predicted = scores.argmax(axis=1)
-    assert found["accuracy"] == pytest.approx(sk.accuracy_score(targets, predicted), abs=1e-6)
-    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(targets, predicted), abs=1e-6)
-    assert found["macro_precision"] == pytest.approx(
+    assert figures["accuracy"] == pytest.approx(sk.accuracy_score(targets, predicted), abs=1e-6)
+    assert figures["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(targets, predicted), abs=1e-6)
+    assert figures["macro_precision"] == pytest.approx(
         sk.precision_score(targets, predicted, average="macro", zero_division=0), abs=1e-6
     )
-    assert found["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"), abs=1e-6)
-    assert found["macro_auc"] == pytest.approx(sk.roc_auc_score(targets, scores, multi_class="ovr"), abs=1e-6)
-    assert found["macro_average_precision"] == pytest.approx(
+    assert figures["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, average="macro"), abs=1e-6)
+    assert figures["macro_auc"] == pytest.approx(sk.roc_auc_score(targets, scores, multi_class="ovr"), abs=1e-6)
+    assert figures["macro_average_precision"] == pytest.approx(
         sk.average_precision_score(np.eye(4)[targets], scores, average="macro"), abs=1e-6
     )
     recalls = sk.recall_score(targets, predicted, average=None)
-    assert list(found["per_class_recall"].values()) == pytest.approx(list(recalls), abs=1e-6)
-    assert list(found["per_class_recall"]) == CLASSES
-    assert found["cases"] == count
-    assert found["absent_classes"] == []
+    assert list(figures["per_class_recall"].values()) == pytest.approx(list(recalls), abs=1e-6)
+    assert list(figures["per_class_recall"]) == CLASSES
+    assert figures["cases"] == count
+    assert figures["absent_classes"] == []
 
 
 def test_two_classes_are_one_against_the_rest_too() -> None:
     targets, scores = _cases(classes=2)
-    found = classification_metrics(targets, scores, ["benign", "malignant"])
-    assert found["macro_auc"] == pytest.approx(sk.roc_auc_score(targets, scores[:, 1]), abs=1e-12)
+    figures = classification_metrics(targets, scores, ["benign", "malignant"])
+    assert figures["macro_auc"] == pytest.approx(sk.roc_auc_score(targets, scores[:, 1]), abs=1e-12)
 
 
 def test_calibration_error_equal_to_torchmetrics() -> None:
@@ -82,28 +82,28 @@ def test_absent_class_is_named_and_left_out_of_every_mean() -> None:
     targets, scores = _cases(200)
     kept = targets != 2
     targets, scores = targets[kept], scores[kept]
-    found = classification_metrics(targets, scores, CLASSES)
+    figures = classification_metrics(targets, scores, CLASSES)
     predicted, present = scores.argmax(axis=1), [0, 1, 3]
-    assert found["absent_classes"] == ["bkl"]
-    assert found["per_class_recall"]["bkl"] is None
-    assert found["balanced_accuracy"] == pytest.approx(
+    assert figures["absent_classes"] == ["bkl"]
+    assert figures["per_class_recall"]["bkl"] is None
+    assert figures["balanced_accuracy"] == pytest.approx(
         sk.recall_score(targets, predicted, labels=present, average="macro")
     )
-    assert found["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, labels=present, average="macro"))
+    assert figures["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, labels=present, average="macro"))
     aucs = [sk.roc_auc_score(targets == index, scores[:, index]) for index in present]
-    assert found["macro_auc"] == pytest.approx(np.mean(aucs))
+    assert figures["macro_auc"] == pytest.approx(np.mean(aucs))
 
 
 def test_one_class_alone_has_no_auc_and_is_still_json() -> None:
-    found = classification_metrics([1, 1], [[0.2, 0.8], [0.7, 0.3]], ["a", "b"])
-    assert found["macro_auc"] is None
-    assert found["balanced_accuracy"] == 0.5
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    figures = classification_metrics([1, 1], [[0.2, 0.8], [0.7, 0.3]], ["a", "b"])
+    assert figures["macro_auc"] is None
+    assert figures["balanced_accuracy"] == 0.5
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_class_never_predicted_counts_as_zero_precision() -> None:
-    found = classification_metrics([0, 1], [[0.9, 0.1], [0.8, 0.2]], ["a", "b"])
-    assert found["macro_precision"] == pytest.approx(0.25)
+    figures = classification_metrics([0, 1], [[0.9, 0.1], [0.8, 0.2]], ["a", "b"])
+    assert figures["macro_precision"] == pytest.approx(0.25)
 
 
 def test_half_precision_softmax_is_accepted() -> None:

@@ -74,16 +74,16 @@ def test_recipes_and_plans_may_name_it_for_its_task_alone() -> None:
 
 
 def test_a_metric_of_whole_masks_is_averaged_and_resampled_over_images() -> None:
-    @register_metric("found", label="found targets", tasks=["segmentation"], per_image=True)
-    def found(target: np.ndarray, prediction: np.ndarray) -> float:
+    @register_metric("detected", label="detected targets", tasks=["segmentation"], per_image=True)
+    def detected(target: np.ndarray, prediction: np.ndarray) -> float:
         return float((prediction[target > 0] > 0).any()) if target.any() else float("nan")
 
     truth, predicted = torch.zeros(4, 3, 3, dtype=torch.long), torch.zeros(4, 3, 3, dtype=torch.long)
     truth[:3, 1], predicted[0, 1, 1], predicted[3] = 1, 1, 1
     meter = MaskMeter(("none", "lesion"))
     meter.update(predicted, truth)
-    assert meter.result()["found"] == pytest.approx(1 / 3), "the image without a target is left out"
+    assert meter.result()["detected"] == pytest.approx(1 / 3), "the image without a target is left out"
     rows = meter.rows(list("abcd"), part="test", network="student")
-    assert rows["found"].tolist()[:3] == [1, 0, 0]
+    assert rows["detected"].tolist()[:3] == [1, 0, 0]
     (counts,) = TASKS["segmentation"].metric_cases(rows, ("none", "lesion"))
-    assert METRICS["found"](counts) == pytest.approx(1 / 3)
+    assert METRICS["detected"](counts) == pytest.approx(1 / 3)
