@@ -51,7 +51,7 @@ def test_page_is_well_formed(page: str) -> None:
 
 def test_figures_follow_the_colours_of_the_page(page: str) -> None:
     assert "#fe00" not in page  # no stand-in is left
-    assert page.count("<svg") == 3 + 3 + 2 + 3 + 4  # ROC, reliability, cost, curves of one and of two objectives
+    assert page.count("<svg") == 3 + 3 + 1 + 3 + 2 + 3 + 4  # ROC, decision, risk, reliability, cost, training curves
     used = set(re.findall(r"var\((--\w+)\)", page))
     assert used <= set(re.findall(r"(--\w+):", page))
 

@@ -56,7 +56,7 @@ def test_old_runs_have_no_new_sections(tmp_path: Path) -> None:
 
 
 def test_relations_stand_side_by_side(runs: list[Path], page: str) -> None:
-    section = page[page.index('id="relations"') : page.index('id="calibration"')]
+    section = page[page.index('id="relations"') : page.index('id="failures"')]
     assert section.count("data:image/png;base64,") == section.count("<svg") == 3
     for entry in entries_of(load_runs(runs)):
         assert f"{entry.label}: R<sub>d</sub> {entry.result.relations['r_d']:.2f}" in section

@@ -9,6 +9,7 @@ from typing import Any
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import SAMPLES
 from preceptor.report import figures, mask_tables, page, run_text, tables
+from preceptor.report.clinical import clinical_sections, participants
 from preceptor.report.entries import Entry, LabelledRun, entries_of, load_runs
 from preceptor.report.errors import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
@@ -42,7 +43,7 @@ def write_report(runs: Sequence[Path | Run], out: Path) -> Path:
 def render(runs: Sequence[LabelledRun]) -> str:
     """The page as text."""
     _refuse_unlike(runs)
-    return page.render("run.html.j2", _contents(runs, entries_of(runs)))
+    return page.render("run.html.j2", _contents(runs, entries_of(runs)), "clinical.css")
 
 
 def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "cost_figures": figures.headline_against_cost(entries),
         "curves": [(run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs],
         "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
+        "participants": participants(_by_split(runs)),
         "parts": tables.PARTS,
         **_SECTIONS[task.target](runs, entries, differences),
     }
@@ -97,6 +99,7 @@ def _of_classes(
         "relations": relation_section(entries),
         "galleries": galleries([run.path for run in runs]),
         "reliability": figures.reliability_diagrams(entries),
+        **clinical_sections(entries),
     }
 
 

@@ -1,0 +1,38 @@
+"""The sections that a clinical reviewer asks for, of runs that predict one class an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from preceptor.report.calibration import calibration_rows
+from preceptor.report.entries import Entry, LabelledRun
+from preceptor.report.failures import surest_errors
+from preceptor.report.network_predictions import class_words, predictions_of
+from preceptor.report.operating_points import POINTS, positive_classes
+from preceptor.report.participants import demographics, flow
+from preceptor.report.subgroups import attribute_sections
+from preceptor.report.uncertainty import ANSWERED, ERROR, risk_figure, selective_rows, sets_rows
+
+
+def clinical_sections(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what ``clinical.html.j2`` shows of networks; empty lists where the task has no such section."""
+    networks = predictions_of(entries)
+    return {
+        "positives": positive_classes(networks, {}),
+        "points": POINTS,
+        "calibrations": calibration_rows(networks),
+        "sets": sets_rows(networks),
+        "class_words": class_words(entries[0].run),
+        "coverage_wanted": 1 - ERROR,
+        "selective": selective_rows(networks),
+        "answered": ANSWERED,
+        "risks": risk_figure(networks) if networks else None,
+        "attributes": attribute_sections(networks),
+        "failures": surest_errors(networks),
+    }
+
+
+def participants(sharers: Sequence[Sequence[LabelledRun]]) -> list[dict[str, Any]]:
+    """Return flow diagram and attributes of each split of a report, in the order of its tables of images."""
+    return [{"flow": flow(runs[0]), "demographics": demographics(runs[0])} for runs in sharers]

@@ -1,0 +1,133 @@
+"""What the sections on classifiers work on: predictions of both parts as arrays, and estimates with intervals.
+
+Whatever is chosen (a threshold, a temperature, a set's size) is chosen on the validation part and measured on the test
+part. Under ``protocol: paper`` there is no validation part, and nothing is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preceptor.data.class_names import full_names
+from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
+from preceptor.evaluation.metrics import Metric
+from preceptor.evaluation.metrics.registry import Floats
+from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample
+from preceptor.report.entries import Entry, LabelledRun
+
+ONE_CLASS = ("classification", "ordinal")  # tasks whose predictions are one probability a class
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value of the test part and its 95 % interval; None where it is undefined."""
+
+    value: float | None
+    interval: Interval | None = None
+
+
+NOTHING = Estimate(None)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network predicted on one part.
+
+    Attributes:
+        ids: (N,) of the images.
+        targets: (N,) class indices.
+        probabilities: (N, C).
+        groups: (N,) lesion or patient of each image.
+    """
+
+    ids: NDArray[np.str_]
+    targets: NDArray[np.int64]
+    probabilities: Floats
+    groups: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class NetworkPredictions:
+    """A network with its predictions on both parts; resamplings are shared between networks tested on one part."""
+
+    entry: Entry
+    validation: Predictions | None
+    test: Predictions
+    resampling: Resampling
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """Fitted on the validation part; None without one."""
+        if self.validation is None:
+            return None
+        return fit_temperature(log_probabilities(self.validation.probabilities), self.validation.targets)
+
+    @cached_property
+    def calibrated(self) -> Floats:
+        """Probabilities (N, C) of the test part after temperature scaling, as they are without a validation part."""
+        if self.temperature is None:
+            return self.test.probabilities
+        return rescaled(self.test.probabilities, self.temperature)
+
+    def estimates(self, metrics: Mapping[str, Metric], probabilities: Floats | None = None) -> dict[str, Estimate]:
+        """Return metrics of the test part with intervals, of other ``probabilities`` (N, C) if given."""
+        scores = self.test.probabilities if probabilities is None else probabilities
+        sampled = resample(metrics, [((self.test.targets, scores), self.test.groups)], self.resampling)
+        return {key: estimate_of(value) for key, value in sampled.items()}
+
+    @cached_property
+    def group_index(self) -> NDArray[np.intp]:
+        """(N,) which of the resampled groups each test image is of."""
+        return self.resampling.index(self.test.groups)
+
+
+def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
+    """Return the networks of runs that predict one class an image, with their predictions."""
+    draws: dict[bytes, Resampling] = {}
+    result = []
+    for entry in entries:
+        test = _predictions(entry, "test")
+        if entry.run.task not in ONE_CLASS or test is None:
+            continue
+        names = np.unique(test.groups)
+        key = names.tobytes()
+        if key not in draws:
+            draws[key] = Resampling(names)
+        result.append(NetworkPredictions(entry, _predictions(entry, "validation"), test, draws[key]))
+    return result
+
+
+def estimate_of(sampled: Sampled) -> Estimate:
+    """Return value and interval, neither where the value is undefined."""
+    if not np.isfinite(sampled.value):
+        return NOTHING
+    return Estimate(sampled.value, interval(sampled.samples) if np.isfinite(sampled.samples).any() else None)
+
+
+def class_words(run: LabelledRun) -> dict[str, str]:
+    """Return the classes of a run in full words, by code.
+
+    Names come from the data set's reader; a code that it does not know names itself.
+    """
+    classes = run.classes
+    return dict(zip(classes, full_names(run.environment.data.name, classes), strict=True))
+
+
+def _predictions(entry: Entry, part: str) -> Predictions | None:
+    table, classes = entry.run.predictions, entry.run.classes
+    rows = table[(table["network"] == entry.name) & (table["part"] == part)]
+    if rows.empty or entry.run.task not in ONE_CLASS:
+        return None
+    index = {name: place for place, name in enumerate(classes)}
+    groups = rows["id"].map(entry.run.split.set_index("id")["group"])
+    return Predictions(
+        ids=rows["id"].to_numpy(str),
+        targets=rows["target"].map(index).to_numpy(np.int64),
+        probabilities=rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
+        groups=groups.to_numpy(str),
+    )

@@ -1,0 +1,128 @@
+"""Results by attribute (sex, age, site …): whether a network serves one group of people worse than all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from preceptor.data.split import COLUMNS
+from preceptor.evaluation.attributes import banded
+from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.resampling import Interval
+from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
+from preceptor.report.entries import LabelledRun
+from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions
+from preceptor.report.tables import TEACHING
+
+METRIC_KEYS = ("balanced_accuracy", "macro_auc")
+MOST = 12  # different values; an attribute of more names images rather than groups
+Change = tuple[float, Interval]
+
+
+@dataclass(frozen=True)
+class NetworkInSubgroup:
+    """Metrics of one network in the images of one value, and their gaps to all other images.
+
+    Attributes:
+        values, gaps: of each of :data:`METRIC_KEYS`.
+        changes: how much larger each gap is than the teacher's; None for a teacher, or without one.
+    """
+
+    network: NetworkPredictions
+    values: list[Estimate]
+    gaps: list[Estimate]
+    changes: list[Change | None]
+
+
+@dataclass(frozen=True)
+class Value:
+    """The test images of one value of an attribute; ``rows`` is empty where they are too few."""
+
+    name: str
+    images: int
+    groups: int
+    rows: list[NetworkInSubgroup]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute of the test part.
+
+    Attributes:
+        networks: that were tested on one test part.
+        missing: test images without a value.
+    """
+
+    name: str
+    networks: list[NetworkPredictions]
+    values: list[Value]
+    missing: int
+
+
+def attribute_sections(networks: Sequence[NetworkPredictions]) -> list[Attribute]:
+    """Return results by every attribute of ``split.csv`` that has two values or more in the test part."""
+    by_split: dict[str, list[NetworkPredictions]] = {}
+    for network in networks:
+        by_split.setdefault(network.entry.run.split_hash, []).append(network)
+    sections = []
+    for sharers in by_split.values():
+        for name in attributes_of(sharers[0].entry.run):
+            section = _section(name, sharers)
+            if section is not None:
+                sections.append(section)
+    return sections
+
+
+def attributes_of(run: LabelledRun) -> list[str]:
+    """Return the names of the attributes in ``split.csv``."""
+    return [name for name in run.split.columns if name not in COLUMNS]
+
+
+def _section(name: str, networks: Sequence[NetworkPredictions]) -> Attribute | None:
+    split = networks[0].entry.run.split
+    tested = split[split["part"] == "test"]
+    words, names = banded(tested[name])
+    if not 2 <= len(names) <= MOST:
+        return None
+    by_id = dict(zip(tested["id"], words, strict=True))
+    results = [_of_network(network, by_id) for network in networks]
+    teachers = {
+        network.entry.run.path: result
+        for network, result in zip(networks, results, strict=True)
+        if network.entry.kind in TEACHING
+    }
+    values = []
+    for value in names:
+        inside = words == value
+        groups = tested["group"][inside].nunique()
+        rows = [
+            _row(network, result, teachers.get(network.entry.run.path), value)
+            for network, result in zip(networks, results, strict=True)
+        ]
+        values.append(Value(value, int(inside.sum()), int(groups), rows if inside.sum() >= FEW else []))
+    return Attribute(name.replace("_", " "), list(networks), values, int((words == "").sum()))
+
+
+Results = list[dict[str, Subgroup]]  # of each metric, by value
+
+
+def _of_network(network: NetworkPredictions, words: dict[str, str]) -> Results:
+    test = network.test
+    attribute = np.array([words[name] for name in test.ids])
+    cases = (test.targets, test.probabilities)
+    return [subgroups(METRICS[key], cases, test.groups, attribute, network.resampling) for key in METRIC_KEYS]
+
+
+def _row(network: NetworkPredictions, results: Results, teacher: Results | None, value: str) -> NetworkInSubgroup:
+    found = [result.get(value) for result in results]
+    changes: list[Change | None] = [None] * len(METRIC_KEYS)
+    if teacher is not None and network.entry.kind not in TEACHING:
+        changes = [widened(mine, theirs).get(value) for mine, theirs in zip(results, teacher, strict=True)]
+    return NetworkInSubgroup(
+        network,
+        [NOTHING if each is None else Estimate(each.value, each.interval) for each in found],
+        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in found],
+        changes,
+    )
