@@ -15,12 +15,12 @@ import preceptor
 from conftest import TINY
 from preceptor import train
 from preceptor.api.completion import carry_on
+from preceptor.evaluation import evaluate
 from preceptor.networks.files import load_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
-from preceptor.training import loop
 from preceptor.training.checkpoint import load_state
 from preceptor.utils.errors import PreceptorError
 
@@ -130,18 +130,18 @@ def test_paper_protocol(phantom_root: Path, tmp_path: Path) -> None:
 def test_grouped_run_never_looks_at_the_test_part_before_the_end(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-    real = loop.predict_part
+    sizes: list[int] = []
+    real = evaluate.predict_part
 
-    def spy(networks, loader, batch_size):  # type: ignore[no-untyped-def]
-        seen.append(len(loader))
-        return real(networks, loader, batch_size)
+    def spy(networks, loader, *arguments, **keywords):  # type: ignore[no-untyped-def]
+        sizes.append(len(loader))
+        return real(networks, loader, *arguments, **keywords)
 
-    monkeypatch.setattr(loop, "predict_part", spy)
+    monkeypatch.setattr(evaluate, "predict_part", spy)
     run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=STUDENT)
     parts = run.metrics.parts
     assert parts["validation"] != parts["test"]
-    assert seen == [parts["validation"]] * 2
+    assert sizes == [parts["validation"]] * 3 + [parts["test"]], "two epochs, then the selected weights on both parts"
 
 
 def test_early_stop_and_plateau(phantom_root: Path, tmp_path: Path) -> None:
