@@ -95,6 +95,19 @@ def test_load_gives_the_selected_network(kd: Run, phantom_root: Path) -> None:
     assert "not for diagnosis" in header["intended_use"]
 
 
+def test_a_changed_bit_in_the_weights_is_noticed(kd: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(kd.path, tmp_path / "run")
+    preceptor.load(run)
+    file = run / "student.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        PreceptorError, match=r"student\.safetensors: the weights have changed since the run wrote them"
+    ):
+        preceptor.load(run)
+
+
 def test_student_starts_alike_alone_and_distilled(phantom_root: Path, tmp_path: Path, kd: Run) -> None:
     """A fair comparison: same first weights, same batches, same views."""
     alone = prepare(resolve("student", STUDENT), Data("phantom", phantom_root), tmp_path / "alone")

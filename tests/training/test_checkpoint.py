@@ -71,3 +71,13 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], checkpoints.last)
     with pytest.raises(PreceptorError, match="is no checkpoint of a run"):
         checkpoints.progress()
+
+
+def test_a_single_changed_bit_is_noticed(tmp_path: Path) -> None:
+    checkpoints = store(tmp_path)
+    weights = load_state(checkpoints.last)["model"]["weight"].numpy().tobytes()
+    content = bytearray(checkpoints.last.read_bytes())
+    content[content.index(weights) + 3] ^= 1
+    checkpoints.last.write_bytes(content)
+    with pytest.raises(PreceptorError, match=r"last\.pt: cannot be read"):
+        checkpoints.progress()

@@ -14,6 +14,7 @@ from preceptor.networks.build import find_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import sha256_of
 
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 
@@ -177,4 +178,4 @@ def _hash_of(file: Path) -> str:
 @cache
 def _hash_of_version(file: Path, size: int, changed: int) -> str:
     """SHA-256 of a file's content, computed once while size and time of change stay the same."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return sha256_of(file)

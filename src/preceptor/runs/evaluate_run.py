@@ -27,6 +27,7 @@ from preceptor.runs.worker import best_networks, load_parts
 from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import Progress
 from preceptor.training.loop import LAST_EPOCHS
+from preceptor.utils.files import sha256_of
 
 
 def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None = None) -> None:
@@ -66,6 +67,7 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
             | said[name]
             | ({"relations": relations[name]} if name in relations else {})
             | ({"selected_epoch": progress.best_each[name][1]} if name in progress.best_each else {})
+            | ({"sha256": sha256_of(file)} if (file := run.network_file(name)).is_file() else {})
             for name, one in _described(run, recipe, networks).items()
         },
     }

@@ -12,6 +12,7 @@ from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.files import sha256_of
 
 
 def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
@@ -33,7 +34,7 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
     lost: dict[str, str] = {}
     for name, network in recipe.networks.items():
         if run.network_file(name).is_file() or network.frozen is not True:
-            found[name] = load_network(run.network_file(name))[0]
+            found[name] = _own_network(run, name)
             continue
         try:
             built, _ = build_networks(
@@ -72,7 +73,7 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
     run = Run(model)
     files = sorted(file.stem for file in model.glob("*.safetensors"))
     if name is None and (run.network_file("student").is_file() or len(files) == 1):
-        return load_network(run.network_file("student" if "student" in files else files[0]))[0]
+        return _own_network(run, "student" if "student" in files else files[0])
     if not run.finished and not files:
         raise not_finished(run)
     known = list(run.recipe.networks) if run.finished else files
@@ -83,7 +84,7 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
             remedy=f"name one of them: {' or '.join(choose.format(known_name) for known_name in known)}",
         )
     if run.network_file(name).is_file():
-        return load_network(run.network_file(name))[0]
+        return _own_network(run, name)
     networks, unavailable = finished_networks(run)
     if name in unavailable:
         raise PreceptorError(f"{model}: {name}: {unavailable[name]}", remedy="put the run that trained it back")
@@ -135,6 +136,20 @@ def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:
     added = {name: metrics.networks[name].model_copy(update={"relations": figures[name]}) for name in lacking}
     run.write_metrics(metrics.model_copy(update={"networks": {**metrics.networks, **added}}))
     return True
+
+
+def _own_network(run: Run, name: str) -> Network:
+    """A network from the run's own file, which must be the one that the run wrote."""
+    file = run.network_file(name)
+    network, _ = load_network(file)
+    known = run.metrics.networks[name].sha256 if run.finished and name in run.metrics.networks else None
+    if known not in (None, sha256_of(file)):  # format 1 has none
+        raise PreceptorError(
+            f"{file}: the weights have changed since the run wrote them",
+            expected=f"SHA-256 {known[:12]}…",
+            remedy=f"restore the file, or remove {run.path / 'metrics.json'}: preceptor resume {run.path} writes both",
+        )
+    return network
 
 
 def _short(file: Path) -> str:

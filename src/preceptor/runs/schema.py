@@ -92,6 +92,7 @@ class NetworkResult(Record):
         validation: metric → value on the validation part; None under ``protocol: paper``.
         test: metric → value on the test part.
         relations: see :mod:`preceptor.evaluation.relations`.
+        sha256: of its file; None where it has none in this run, and in format 1.
         selected_epoch: whose weights were kept, from 1, where each network has its own.
     """
 
@@ -102,6 +103,7 @@ class NetworkResult(Record):
     validation: dict[str, Any] | None = None
     test: dict[str, Any]
     relations: dict[str, Any] | None = None
+    sha256: str | None = None
     selected_epoch: int | None = None
 
 

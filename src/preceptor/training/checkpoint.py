@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -127,9 +128,13 @@ def load_state(path: Path) -> dict[str, Any]:
         PreceptorError: the file is missing or damaged, is no checkpoint, or is of an unknown format.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # checks the CRC of each part, which torch does not
+        state = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise PreceptorError(f"{path}: cannot be read ({error})", remedy=_REMEDY) from None
+    if damaged:
+        raise PreceptorError(f"{path}: cannot be read (its part {damaged} has changed on the disk)", remedy=_REMEDY)
     if not isinstance(state, dict):
         raise PreceptorError(f"{path}: is no checkpoint of a run", remedy=_REMEDY)
     number = state.get("format", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,3 +90,9 @@ def write_output(path: Path, content: str | bytes, option: str = "--out") -> Non
         write_bytes(path, content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
     except OSError as error:
         raise PreceptorError(f"{option} {path}: cannot be written ({error.strerror})", remedy="name another") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
