@@ -169,6 +169,29 @@ POLICIES: dict[str, Policy] = {
         noise=0.05,
         noise_p=0.25,
     ),
+    # Beyer et al. 2022: crops of 5 to 100 % of the area, hence magnified up to √20 times, and mirrored. Ours draws the
+    # magnification uniformly, and places crops anywhere near the middle.
+    "patient": Policy(h_flip=0.5, scale=(1.0, 4.47), shift=0.25),
+    # Yan et al. 2019: a crop of 224 of 256 pixels from the middle 0.8 of the short side, quarter turns and flips.
+    "attention": Policy(h_flip=0.5, v_flip=0.5, quarter_turns=0.75, scale=(1.25, 1.43), shift=0.09),
+    # Ours, the strong view of multi-level logit distillation (Jin et al. 2023), whose RandAugment it stands for.
+    "strong": Policy(
+        h_flip=0.5,
+        quarter_turns=0.75,
+        scale=(0.8, 1.5),
+        shear=15,
+        rotate=45,
+        shift=0.1,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        hue=10,
+        noise=0.06,
+        noise_p=0.5,
+        holes=1,
+        hole_size=0.25,
+        holes_p=0.5,
+    ),
     # Niyaz et al. 2024 (KD with mutual learning): flips, rotation, transpose, shift, scale, intensity. The sizes are
     # ours, since the text gives none.
     "kdml": Policy(

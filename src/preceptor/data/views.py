@@ -106,15 +106,21 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
     )
 
 
-def draw_again(policy: Policy, count: int, also: Sequence[str], generator: torch.Generator) -> Draw:
+def draw_again(
+    policy: Policy, count: int, also: Sequence[str], generator: torch.Generator, extra: Policy | None = None
+) -> Draw:
     """Draws (1 + len(also))·count views of ``count`` images, all upright ones first, then those under each transform.
 
     Every view has a draw of its own and is turned afterwards, exactly: no pixel is interpolated for it.
 
     Args:
         also: keys of :data:`ORIENTATIONS`.
+        extra: the policy of the views under ``also``, where it is another.
     """
-    drawn = draw(policy, count * (1 + len(also)), generator)
+    if extra is None or extra == policy or not also:
+        drawn = draw(policy, count * (1 + len(also)), generator)
+    else:
+        drawn = _joined(draw(policy, count, generator), draw(extra, count * len(also), generator))
     if not also:
         return drawn
     chosen = [(False, False, False, 0), *(ORIENTATIONS[name] for name in also)]
@@ -122,6 +128,17 @@ def draw_again(policy: Policy, count: int, also: Sequence[str], generator: torch
     back = geometric.orientations(h_flip, v_flip, transpose, turns).swapaxes(1, 2)
     turned = np.concatenate([drawn.matrices[:, :, :2] @ back, drawn.matrices[:, :, 2:]], axis=2)
     return replace(drawn, matrices=turned)
+
+
+def _joined(first: Draw, second: Draw) -> Draw:
+    """The draws of two policies as one batch; centres of holes that a view does not have lie outside of it."""
+    most = max(first.holes.shape[1], second.holes.shape[1])
+    first, second = (
+        replace(drawn, holes=np.pad(drawn.holes, ((0, 0), (0, most - drawn.holes.shape[1]), (0, 0)), constant_values=9))
+        for drawn in (first, second)
+    )
+    names = [column.name for column in fields(Draw)]
+    return Draw(**{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names})
 
 
 @torch.no_grad()

@@ -98,6 +98,7 @@ class Recipe(Section):
 
     ``task`` names what networks predict (``preceptor.tasks``): ``segmentation`` makes every network a U-Net on its
     backbone, and its classes those of the masks.
+    ``drop_last`` leaves the last, smaller batch of an epoch out, for losses whose weights depend on the batch size.
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
@@ -112,6 +113,7 @@ class Recipe(Section):
     protocol: Literal["grouped", "paper"] = "grouped"
     image_size: Annotated[int, Field(ge=16)] = 224
     batch_size: Annotated[int, Field(ge=2)] = 32
+    drop_last: bool = False
     epochs: Positive = 60
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -240,7 +242,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         plain = self.model_dump(by_alias=True)
-        for key in ("critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
+        for key in ("drop_last", "critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 plain.pop(key)
         return plain

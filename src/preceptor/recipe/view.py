@@ -19,6 +19,7 @@ class View(Section):
 
     ``extra_transforms`` shows each image again under exact transforms, every time with a draw of its own: with
     ``[rot90, rot180, rot270]`` a batch of B images becomes 4·B views, the upright ones first (SSKD, Xu et al. 2020).
+    They are drawn from the same policy, or from ``extra_policy``, as the strong views of Jin et al. 2023.
     ``mixup`` (Zhang et al. 2018) adds the next image of the batch to each: λ·x + (1-λ)·x', one λ a batch, drawn from
     Beta(α, α) and then max(λ, 1-λ), as in Beyer et al. 2022; 1.0 makes it uniform. Losses that read labels are mixed
     likewise. With several processes each mixes the images of its own share.
@@ -27,9 +28,10 @@ class View(Section):
     policy: str | Policy | None = None
     same_as: str | None = None
     extra_transforms: Annotated[list[Transform], Field(min_length=1)] | None = None
+    extra_policy: str | Policy | None = None
     mixup: Annotated[float, Field(gt=0)] | None = None
 
-    @field_validator("policy", mode="before")
+    @field_validator("policy", "extra_policy", mode="before")
     @classmethod
     def _known(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in POLICIES:
@@ -51,6 +53,8 @@ class View(Section):
             raise ValueError("needs either policy or same_as")
         if self.same_as is not None and self.extra_transforms is not None:
             raise ValueError("extra_transforms belongs to the view that has a policy; same_as sees what that one sees")
+        if self.extra_policy is not None and self.extra_transforms is None:
+            raise ValueError("extra_policy draws the views of extra_transforms: give these too, for instance [h_flip]")
         if self.same_as is not None and self.mixup is not None:
             raise ValueError("mixup belongs to the view that has a policy; same_as sees what that one sees")
         return self
@@ -63,4 +67,12 @@ class View(Section):
     def resolved(self) -> Policy:
         """The policy itself. Only for a view that has one of its own."""
         assert self.policy is not None
-        return POLICIES[self.policy] if isinstance(self.policy, str) else self.policy
+        return _resolved(self.policy)
+
+    def extra(self) -> Policy:
+        """The policy of the views under extra transforms. Only for a view that has one of its own."""
+        return self.resolved() if self.extra_policy is None else _resolved(self.extra_policy)
+
+
+def _resolved(policy: str | Policy) -> Policy:
+    return POLICIES[policy] if isinstance(policy, str) else policy

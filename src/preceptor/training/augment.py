@@ -53,7 +53,8 @@ def make_views(
     images, masks, mixed = {}, {}, {}
     for name in dict.fromkeys(origin.values()):
         extra = recipe.transforms(name)
-        drawn = draw_again(recipe.views[name].resolved(), whole, extra, generator(*rng_key, f"views/{name}"))
+        config = recipe.views[name]
+        drawn = draw_again(config.resolved(), whole, extra, generator(*rng_key, f"views/{name}"), config.extra())
         views = 1 + len(extra)
         if len(mine) < whole:
             drawn = drawn.select(np.concatenate([view * whole + mine for view in range(views)]))

@@ -90,6 +90,9 @@ class Training:
         recipe = self.recipe
         rows = resampled(self.parts.train.labels, recipe.resample, recipe.seed, epoch)
         plan = epoch_batches(len(rows), recipe.batch_size, recipe.seed, epoch, self.fabric.world_size)
+        if recipe.drop_last:
+            size = min(recipe.batch_size, len(rows))
+            plan = [batch[:size] for batch in plan if len(batch) >= size]
         return [rows[batch] for batch in plan]
 
     @property
