@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from preceptor.recipe import NetworkConfig, Objective, Recipe, TrainedBy, View
@@ -18,6 +19,7 @@ def distil(
     own: float = 1.0,
     kd: float = 0.0,
     setting: SettingName = "ours",
+    teachers: Mapping[str, NetworkConfig] | None = None,
 ) -> Recipe:
     """Build own·L_task + kd·T²·KL (T = 4) + terms, which lead from the teacher to the student.
 
@@ -28,30 +30,33 @@ def distil(
         own: weight of the task's own loss; 0 leaves it out.
         kd: weight of the KL of the logits, at the temperature of the common benchmarks.
         setting: whose backbones, views and training.
+        teachers: by name, in the place of ``teacher``; of several each counts alike.
     """
     settings = SETTINGS[setting]
-    backbone, start = settings.teacher
-    student, student_start = settings.student
+    teachers = teachers or {"teacher": frozen_teacher(teacher, setting)}
+    sides = {"from": list(teachers) if len(teachers) > 1 else next(iter(teachers)), "to": "student"}
     logits = [{"loss": "kl", "weight": kd, "temperature": 4.0}] if kd else []
+    student, start = settings.student
     objectives = [
         *(TASKS[task].default_objectives("student", own) if own else []),
-        *({**term, "from": "teacher", "to": "student"} for term in (*logits, *terms)),
+        *({**term, **sides} for term in (*logits, *terms)),
     ]
     return Recipe(
         name="distilled",
         task=task,
-        networks={
-            "teacher": NetworkConfig(
-                backbone=backbone, pretrained=start, frozen=True, trained_by=trained_teacher(setting)
-            )
-            if teacher is None
-            else NetworkConfig(run=teacher, frozen=True),
-            "student": NetworkConfig(backbone=student, pretrained=student_start),
-        },
-        views={"student": View(policy=settings.policy), "teacher": View(same_as="student")},
+        networks={**teachers, "student": NetworkConfig(backbone=student, pretrained=start)},
+        views={"student": View(policy=settings.policy), **dict.fromkeys(teachers, View(same_as="student"))},
         objectives=[Objective.model_validate(term) for term in objectives],
         **settings.fields(task),
     )
+
+
+def frozen_teacher(run: str | None, setting: SettingName = "ours") -> NetworkConfig:
+    """Return the teacher of a finished run, or one that is trained first in a paper's setting."""
+    if run is not None:
+        return NetworkConfig(run=run, frozen=True)
+    backbone, start = SETTINGS[setting].teacher
+    return NetworkConfig(backbone=backbone, pretrained=start, frozen=True, trained_by=trained_teacher(setting))
 
 
 def trained_teacher(setting: SettingName, **changes: Any) -> TrainedBy:
