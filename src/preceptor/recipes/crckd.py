@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from preceptor.recipe import NetworkConfig, Objective, Ramp, Recipe, Steps, View
+from preceptor.recipes.distillation import for_task
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.settings import SETTINGS
 from preceptor.tasks import TASKS
@@ -104,7 +105,7 @@ def _recipe(
     """B2 and what is added to it. For masks both networks see one draw: they are compared place by place."""
     official, terms = preset == "official", terms or []
     setting = SETTINGS["crckd_official" if official else "crckd"]
-    kl = {"loss": "kl", "weight": _ramp(preset, ramp_epochs)}
+    kl = for_task({"loss": "kl", "weight": _ramp(preset, ramp_epochs)}, task)
     with_banks = any(term["loss"] in ("ccd", "crd", "crp") for term in terms)
     teachers_view = View(policy="crckd_official_teacher" if official else "crckd")
     return Recipe(
@@ -115,7 +116,7 @@ def _recipe(
                 backbone=backbone,
                 pretrained="imagenet",
                 projection=128 if with_banks else None,
-                bottleneck=setting.bottleneck if TASKS[task].network == "classifier" else None,
+                bottleneck=None if TASKS[task].needs_masks else setting.bottleneck,
             ),
             "teacher": NetworkConfig(mean_of="student", decay=0.99, batch_norm="batch" if official else "averaged"),
         },

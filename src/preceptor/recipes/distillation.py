@@ -39,7 +39,7 @@ def distil(
     student, start = settings.student
     objectives = [
         *(TASKS[task].default_objectives("student", own) if own else []),
-        *({**term, **sides} for term in (*logits, *terms)),
+        *({**for_task(term, task), **sides} for term in (*logits, *terms)),
     ]
     return Recipe(
         name="distilled",
@@ -49,6 +49,15 @@ def distil(
         objectives=[Objective.model_validate(term) for term in objectives],
         **settings.fields(task),
     )
+
+
+def for_task(term: Term, task: str) -> Term:
+    """Return a term with the KL of the logits in the form of a task: of several labels an image that of each label.
+
+    >>> for_task({"loss": "kl", "weight": 0.5}, "multi_label")
+    {'loss': 'sigmoid_kd', 'weight': 0.5}
+    """
+    return {**term, "loss": "sigmoid_kd"} if term["loss"] == "kl" and TASKS[task].target == "labels" else term
 
 
 def frozen_teacher(run: str | None, setting: SettingName = "ours") -> NetworkConfig:

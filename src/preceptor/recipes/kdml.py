@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from preceptor.recipe import NetworkConfig, Objective, Positive, Recipe, Select, View
-from preceptor.recipes.distillation import trained_teacher
+from preceptor.recipes.distillation import for_task, trained_teacher
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.settings import SETTINGS, SettingName
 from preceptor.tasks import TASKS
@@ -96,7 +96,7 @@ def _variant(technique: str, style: str) -> None:
             terms += TASKS[task].default_objectives("teacher", suffix="_teacher")
         for source, student, kind in edges(technique, style):
             weight = (beta if source == "teacher" else gamma)[STUDENTS.index(student)]
-            terms.append(_edge(source, student, kind, weight, temperature))
+            terms.append(for_task(_edge(source, student, kind, weight, temperature), task))
         select = Select(
             network=list(STUDENTS), metric=TASKS[task].headline, epoch="each" if preset == "paper" else "joint"
         )
@@ -145,7 +145,7 @@ def _block(task: str, backbone: str, run: str | None, channels: int | None) -> i
     Raises:
         PreceptorError: channels are asked for where they change nothing.
     """
-    if TASKS[task].network == "classifier" and run is None:
+    if not TASKS[task].needs_masks and run is None:
         return channels or _channels(backbone)
     if channels is not None:
         why = "teacher=… is as it was trained" if run is not None else "all U-Nets have as many at that point"

@@ -33,7 +33,6 @@ from preceptor.recipe import (
 from preceptor.recipes.distillation import distil, trained_teacher
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.settings import SETTINGS, SettingName
-from preceptor.tasks import TASKS
 
 PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
 Preset = Literal["ours", "paper", "official"]
@@ -61,10 +60,7 @@ def kd(
     The student has the budget of the recipe ``student``, so that the two can be compared. Of several labels an image
     (task=multi_label) KL is that of each label (Yang et al. 2023).
     """
-    terms = _blkd(temperature, balance)
-    if TASKS[task].target == "labels":
-        terms = [{**term, "loss": "sigmoid_kd"} for term in terms]
-    return _distilled(preset, teacher, task, terms, 1 - balance)
+    return _distilled(preset, teacher, task, _blkd(temperature, balance), 1 - balance)
 
 
 @register_recipe(paper=f"{PAPER}, Table 2; Romero et al. 2015")

@@ -45,7 +45,7 @@ def _supervised(
 ) -> Recipe:
     setting = SETTINGS[preset]
     usual, start = getattr(setting, name)
-    bottleneck = setting.bottleneck if TASKS[task].network == "classifier" else None
+    bottleneck = None if TASKS[task].needs_masks else setting.bottleneck
     network = NetworkConfig(backbone=backbone or usual, pretrained=pretrained or start, bottleneck=bottleneck)
     return Recipe(
         name=name,

@@ -160,10 +160,12 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     if recipe.task != base.task:
         handed_on["task"] = recipe.task
     said = network.trained_by.set
-    if not {"run", "teacher", f"networks.{trained}.run"} & said.keys():  # else it is what it is
+    finished = {"run", "teacher", f"networks.{trained}.run"} & said.keys()  # it is what it is
+    if not finished or (finished == {"teacher"} and trained != "teacher"):
         # a recipe's argument of that name says the same, and has the last word
         shape = [key for key in ("backbone", "pretrained", "dropout", "bottleneck", "map_channels") if key not in said]
         handed_on |= {f"networks.{trained}.{key}": getattr(network, key) for key in shape}
+    if not finished:
         for nested, one in base.networks.items():  # a stage of the stage has this run's budget, not that stage's
             if one.trained_by is not None:
                 handed_on[f"networks.{nested}.trained_by.set.epochs"] = recipe.epochs
