@@ -106,7 +106,7 @@ def open_pixels(
         masks: whether masks are wanted too; every image then needs one of its own size, with the catalog's
             ``mask_classes``.
         directory: where entries lie; by default ``$PRECEPTOR_CACHE``, or else the user's cache folder.
-        progress: told how far a build has come; not called when nothing has to be built.
+        progress: called with (images done, images in all) while an entry is built, and only then.
         workers: decoding threads; by default as many as this process may use cores.
 
     Raises:

@@ -42,7 +42,7 @@ class Catalog:
             ``label_names`` (1, 0, or NaN where missing). Sorted by id, numbers in it by their value.
         classes: the class names in the order of their indices; only :data:`UNLABELLED` where nothing is labelled;
             ``label_names`` where an image may have several labels.
-        notes: what the user should be told about this copy (partial, groups missing, …).
+        notes: sentences for the user about this copy (partial, groups missing, …).
         excluded: ids left out on request.
         mask_classes: what the values 0, 1, … of the masks mean, the background first; background and foreground where
             a reader with masks does not say, empty without masks.

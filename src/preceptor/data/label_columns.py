@@ -26,7 +26,7 @@ class Labels:
         text: (N,) the class of each image, or its labels joined by ``|``; empty where it has none.
         classes: in the order of their indices.
         matrix: (N, L) 1, 0 or NaN for each of ``classes`` where an image may have several; None where it has one.
-        notes: what the user should be told.
+        notes: sentences for the user.
     """
 
     text: pd.Series

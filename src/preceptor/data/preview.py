@@ -76,7 +76,7 @@ def _sample(catalog: Catalog, per_class: int, seed: int) -> np.ndarray:
     """Rows of the catalog, class by class."""
     random = np.random.default_rng(seed_of(seed, "preview"))
     labels = catalog.labels
-    chosen = [random.permutation(np.flatnonzero(labels == label))[:per_class] for label in range(len(catalog.classes))]
+    chosen = [random.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
     return np.concatenate(chosen)
 
 

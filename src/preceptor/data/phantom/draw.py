@@ -217,6 +217,7 @@ def _table(lesions: list[_Lesion]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["lesion_id", "image_id", "dx"]).sort_values("image_id", ignore_index=True)
 
 
-def differing(one: Phantom, other: Phantom) -> list[str]:
+def differing(first: Phantom, second: Phantom) -> list[str]:
     """The names of the knobs that differ."""
-    return [field.name for field in fields(one) if getattr(one, field.name) != getattr(other, field.name)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(first)]  # type: ignore[arg-type]
+    return [name for name in names if getattr(first, name) != getattr(second, name)]
