@@ -91,7 +91,8 @@ def test_masks_that_were_cut_are_noted(spoilt: Path, tmp_path: Path) -> None:
 
 
 def test_same_runs_give_the_same_page(page: str, runs: list[Path], tmp_path: Path) -> None:
-    assert write_report(runs, tmp_path / "again.html").read_text(encoding="utf-8") == page
+    (tmp_path / "again").mkdir()
+    assert write_report(runs, tmp_path / "again" / "report.html").read_text(encoding="utf-8") == page
 
 
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def _predictions(entry: Entry, part: str) -> Predictions | None:
     groups = rows["id"].map(entry.run.split.set_index("id")["group"])
     return Predictions(
         ids=rows["id"].to_numpy(str),
-        targets=rows["target"].map(index).to_numpy(np.int64),
+        targets=np.asarray(rows["target"].map(index), dtype=np.int64),
         probabilities=rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
         groups=groups.to_numpy(str),
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from preceptor.data.split import ALL_PARTS
 from preceptor.evaluation.attributes import banded, is_numeric
@@ -98,9 +98,8 @@ def _quartiles(values: pd.Series) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _share(words: Sequence[str], value: str) -> str:
-    recorded = sum(word != "" for word in words)
-    images = sum(word == value for word in words)
+def _share(words: NDArray[np.str_], value: str) -> str:
+    recorded, images = int((words != "").sum()), int((words == value).sum())
     return f"{count(images)} ({percent(images / recorded)})" if recorded else ratio(None)
 
 

@@ -17,6 +17,7 @@ from preceptor.report.layers import layer_sections
 from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
+from preceptor.report.publication import files_beside, refuse_foreign_files, write_files
 from preceptor.report.relations import relation_section
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
@@ -28,22 +29,32 @@ def write_report(runs: Sequence[Path | Run], out: Path) -> Path:
 
     Args:
         runs: run directories, or runs; their order is that of the tables.
-        out: the file to write; one that exists is replaced as a whole.
+        out: the file to write; one that exists is replaced as a whole, and so are the files beside it: its numbers
+            (``.csv``), its table (``.tex``), the methods (``.bib``) and a checklist for a paper (``.checklist.md``).
 
     Returns:
         ``out``.
 
     Raises:
-        PreceptorError: a directory is no finished run, runs have different tasks or classes, or ``out`` cannot be
-            written.
+        PreceptorError: a directory is no finished run, runs have different tasks or classes, ``out`` cannot be
+            written, or another file has the name of one beside it.
     """
-    return page.write_page(out, render(load_runs(runs)))
+    refuse_foreign_files(out)
+    loaded = load_runs(runs)
+    _refuse_unlike(loaded)
+    contents = _contents(loaded, entries_of(loaded)) | {"beside": files_beside(out)}
+    write_files(loaded, contents, out)
+    return page.write_page(out, _page(contents))
 
 
 def render(runs: Sequence[LabelledRun]) -> str:
-    """The page as text."""
+    """The page as text, without the names of files beside it."""
     _refuse_unlike(runs)
-    return page.render("run.html.j2", _contents(runs, entries_of(runs)), "clinical.css")
+    return _page(_contents(runs, entries_of(runs)))
+
+
+def _page(contents: dict[str, Any]) -> str:
+    return page.render("run.html.j2", contents, "clinical.css")
 
 
 def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict[str, Any]:

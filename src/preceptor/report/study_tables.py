@@ -105,16 +105,19 @@ def as_latex(comparison: Comparison) -> str:
     """A table for a paper, in the style of booktabs."""
     study, decimals, paper = comparison.study, comparison.study.decimals, published(comparison)
     quick = rf" \textbf{{({NOT_EVIDENCE})}}" if study.quick else ""
-    cited = f" Published: {_tex(study.plan.published.table)}." if study.plan.published and any(paper.values()) else ""
+    cited = (
+        f" Published: {latex_text(study.plan.published.table)}." if study.plan.published and any(paper.values()) else ""
+    )
     lines = [
         *([f"% {NOT_EVIDENCE}"] if study.quick else []),
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_tex(study.title)}{quick}. Mean $\pm$ standard deviation over cells; $\uparrow\downarrow$: "
-        rf"differs from {_tex(study.baseline)} (corrected resampled $t$-test over folds, Holm, $p<0.05$).{cited}}}",
+        rf"\caption{{{latex_text(study.title)}{quick}. Mean $\pm$ standard deviation over cells; "
+        rf"$\uparrow\downarrow$: differs from {latex_text(study.baseline)} "
+        rf"(corrected resampled $t$-test over folds, Holm, $p<0.05$).{cited}}}",
         rf"\begin{{tabular}}{{l{'c' * len(study.layout)}}}",
         r"\toprule",
-        " & ".join(["", *map(_tex, study.layout.values())]) + r" \\",
+        " & ".join(["", *map(latex_text, study.layout.values())]) + r" \\",
         r"\midrule",
     ]
     for line in study.lines:
@@ -123,7 +126,7 @@ def as_latex(comparison: Comparison) -> str:
             text = mean_std(comparison.spreads[line.index][metric], decimals).replace("±", r"$\pm$")
             versus = comparison.against(line, metric)
             cells.append(text.replace(NONE, "--") + _ARROWS[versus.arrow if versus else ""])
-        lines.append(" & ".join([_tex(line.label), *cells]) + r" \\")
+        lines.append(" & ".join([latex_text(line.label), *cells]) + r" \\")
         if values := paper[line.index]:
             texts = [ratio(values.get(metric), decimals).replace(NONE, "--") for metric in study.layout]
             lines.append(" & ".join([r"\quad\emph{published}", *texts]) + r" \\")
@@ -144,5 +147,6 @@ def _rows(table: Sequence[Sequence[str]]) -> list[str]:
     return [head, "|---" * len(table[0]) + "|", *body]
 
 
-def _tex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """Return a text with the characters escaped that mean something to LaTeX."""
     return "".join(_LATEX.get(letter, letter) for letter in text)
