@@ -137,7 +137,7 @@ def test_the_surest_errors_are_errors_of_different_lesions(networks: list[Networ
 def test_flow_and_attributes_add_up(networks: list[NetworkPredictions]) -> None:
     run = networks[2].entry.run
     shown = flow(run)
-    assert (shown.found, shown.excluded) == (501, 1)
+    assert (shown.images, shown.excluded) == (501, 1)
     assert [box.name for box in shown.parts] == ["train", "validation", "test"]
     assert sum(box.images for box in shown.parts) == shown.used.images == 500
     table = demographics(run)

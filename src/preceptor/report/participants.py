@@ -29,13 +29,13 @@ class Flow:
     """How the images of a data set came into their parts.
 
     Attributes:
-        found: images of the data set, those left out included.
+        images: images of the data set, those left out included.
         excluded: left out by ``--exclude``.
         used: images of all parts.
         parts: the parts that hold an image, in order.
     """
 
-    found: int
+    images: int
     excluded: int
     used: Box
     parts: list[Box]
@@ -76,7 +76,7 @@ def demographics(run: LabelledRun) -> Demographics | None:
         elif len(names) <= MOST:
             rows.append((title, False, ["" for _ in parts]))
             for value in names:
-                cells = [_share(words[(split["part"] == part).to_numpy()], value) for part in parts]
+                cells = [_share(words[(split["part"] == part).to_numpy()].tolist(), value) for part in parts]
                 rows.append((value, True, cells))
         else:
             rows.append((f"{title}, different values", False, [_different(table[name]) for table in tables]))

@@ -116,13 +116,13 @@ def _of_network(network: NetworkPredictions, words: dict[str, str]) -> Results:
 
 
 def _row(network: NetworkPredictions, results: Results, teacher: Results | None, value: str) -> NetworkInSubgroup:
-    found = [result.get(value) for result in results]
+    values = [result.get(value) for result in results]
     changes: list[Change | None] = [None] * len(METRIC_KEYS)
     if teacher is not None and network.entry.kind not in TEACHING:
         changes = [widened(mine, theirs).get(value) for mine, theirs in zip(results, teacher, strict=True)]
     return NetworkInSubgroup(
         network,
-        [NOTHING if each is None else Estimate(each.value, each.interval) for each in found],
-        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in found],
+        [NOTHING if each is None else Estimate(each.value, each.interval) for each in values],
+        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in values],
         changes,
     )

@@ -21,7 +21,7 @@ def keep_pictures(
     networks: Mapping[str, AnyNetwork],
     loader: Loader,
     ids: list[str],
-    found: Evaluation,
+    evaluation: Evaluation,
     *,
     missing: bool = False,
 ) -> list[str]:

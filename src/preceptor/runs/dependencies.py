@@ -140,8 +140,8 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     network = recipe.networks[name]
     assert network.trained_by is not None
     base = resolve(network.trained_by.recipe)
-    learning = [one for one, said in base.networks.items() if said.learns]
-    left = [one for one, said in base.networks.items() if said.frozen is not True]  # each gets a file
+    learning = [key for key, config in base.networks.items() if config.learns]
+    left = [key for key, config in base.networks.items() if config.frozen is not True]  # each gets a file
     if (name not in left and len(left) != 1) or (name not in learning and len(learning) != 1):
         raise PreceptorError(
             f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(left)}",
@@ -159,17 +159,18 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     }
     if recipe.task != base.task:
         handed_on["task"] = recipe.task
-    said = network.trained_by.set
-    finished = {"run", "teacher", f"networks.{trained}.run"} & said.keys()  # it is what it is
+    settings = network.trained_by.set
+    finished = {"run", "teacher", f"networks.{trained}.run"} & settings.keys()  # it is what it is
     if not finished or (finished == {"teacher"} and trained != "teacher"):
         # a recipe's argument of that name says the same, and has the last word
-        shape = [key for key in ("backbone", "pretrained", "dropout", "bottleneck", "map_channels") if key not in said]
+        shapes = ("backbone", "pretrained", "dropout", "bottleneck", "map_channels")
+        shape = [key for key in shapes if key not in settings]
         handed_on |= {f"networks.{trained}.{key}": getattr(network, key) for key in shape}
     if not finished:
-        for nested, one in base.networks.items():  # a stage of the stage has this run's budget, not that stage's
-            if one.trained_by is not None:
+        for nested, config in base.networks.items():  # a stage of the stage has this run's budget, not that stage's
+            if config.trained_by is not None:
                 handed_on[f"networks.{nested}.trained_by.set.epochs"] = recipe.epochs
-    return resolve(network.trained_by.recipe, {**handed_on, **said})
+    return resolve(network.trained_by.recipe, {**handed_on, **settings})
 
 
 def _hash_of(file: Path) -> str:

@@ -40,31 +40,31 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
         if not recipe.networks[name].gives_features  # which has no classes, hence nothing to be tested
     }
     loaders = load_parts(run, recipe, catalog, cache, device)
-    said: dict[str, dict[str, Any]] = {name: {} for name in (*networks, *recipe.ensembles)}
+    results: dict[str, dict[str, Any]] = {name: {} for name in (*networks, *recipe.ensembles)}
     frames = []
     relations: dict[str, Any] = {}
-    for part in [one for one in ("validation", "test") if one in loaders]:
+    for part in [name for name in ("validation", "test") if name in loaders]:
         ids = catalog.table["id"].iloc[loaders[part].part].tolist()
-        found = evaluate_part(recipe, networks, loaders[part], ids, TASKS[recipe.task].classes(catalog), part)
-        frames += found.predictions
-        for name, metrics in found.metrics.items():
-            said[name][part] = metrics
-        if part == "test" and found.relations is not None:
-            relations = found.relations.plain()
-            found.relations.write_matrices(ids, run.path / RELATIONS)
+        evaluation = evaluate_part(recipe, networks, loaders[part], ids, TASKS[recipe.task].classes(catalog), part)
+        frames += evaluation.predictions
+        for name, metrics in evaluation.metrics.items():
+            results[name][part] = metrics
+        if part == "test" and evaluation.relations is not None:
+            relations = evaluation.relations.plain()
+            evaluation.relations.write_matrices(ids, run.path / RELATIONS)
         if part == "test":
-            keep_pictures(run.path, recipe, networks, loaders[part], ids, found)
+            keep_pictures(run.path, recipe, networks, loaders[part], ids, evaluation)
     progress = run.checkpoints.progress()
     if recipe.protocol == "paper":
-        _mean_of_last_epochs(said, progress.history)
+        _mean_of_last_epochs(results, progress.history)
     write_predictions(frames, run.path / "predictions.csv")
-    save_networks(run, recipe, networks, {name: one["test"] for name, one in said.items()})
+    save_networks(run, recipe, networks, {name: one["test"] for name, one in results.items()})
     measured = {
         "parts": {part: len(loader) for part, loader in loaders.items()},
         **_masks_cut(loaders["test"].pixels),
         "networks": {
             name: one
-            | said[name]
+            | results[name]
             | ({"relations": relations[name]} if name in relations else {})
             | ({"selected_epoch": progress.best_each[name][1]} if name in progress.best_each else {})
             | ({"sha256": sha256_of(file)} if (file := run.network_file(name)).is_file() else {})
@@ -119,7 +119,7 @@ def _described(run: Run, recipe: Recipe, networks: dict[str, AnyNetwork]) -> dic
             "role": "ensemble",
             "backbone": " + ".join(members),
             "start": "",
-            "cost": cost_of_all([one["cost"] for one in of_members]),
+            "cost": cost_of_all([cost["cost"] for cost in of_members]),
         }
     return described
 
@@ -151,9 +151,9 @@ def save_networks(
             save_network(_plain(network, headed), run.network_file(name), about)
 
 
-def _mean_of_last_epochs(said: dict[str, Any], history: list[dict[str, float]]) -> None:
+def _mean_of_last_epochs(results: dict[str, Any], history: list[dict[str, float]]) -> None:
     """Puts the mean of the last epochs in the place of the scalars; the rest is the last epoch's."""
-    for name, parts in said.items():
+    for name, parts in results.items():
         for key, value in parts["test"].items():
             column = f"test/{name}/{key}"
             rows = [row[column] for row in history[-LAST_EPOCHS:] if column in row]

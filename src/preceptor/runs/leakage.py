@@ -28,11 +28,11 @@ def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
         return  # ids of other data may be the same by chance
     learned = set(theirs.loc[theirs["part"] == "train", "id"])
     for part in ("test", "validation"):
-        seen = sorted(learned.intersection(split.loc[split["part"] == part, "id"]))
-        if seen:
+        overlap = sorted(learned.intersection(split.loc[split["part"] == part, "id"]))
+        if overlap:
             raise PreceptorError(
-                f"{key}: {source.path} was trained on {len(seen)} images of this run's {part} part "
-                f"({some_of(seen, 3)}); it is of fold {record.fold} of {record.folds}",
+                f"{key}: {source.path} was trained on {len(overlap)} images of this run's {part} part "
+                f"({some_of(overlap, 3)}); it is of fold {record.fold} of {record.folds}",
                 expected="a network trained on the same fold of the same split",
                 remedy="train one on this fold, or leave the run out and let the recipe train it first",
             )

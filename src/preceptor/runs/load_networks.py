@@ -30,11 +30,11 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
         raise not_finished(run)
     recipe, settled = run.recipe, run.settled_networks()
     classes = tuple(run.metrics.classes)
-    found: dict[str, Network] = {}
+    networks: dict[str, Network] = {}
     lost: dict[str, str] = {}
     for name, network in recipe.networks.items():
         if run.network_file(name).is_file() or network.frozen is not True:
-            found[name] = _own_network(run, name)
+            networks[name] = _own_network(run, name)
             continue
         try:
             built, _ = build_networks(
@@ -45,8 +45,8 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
         else:
             one = built[name]
             assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
-            found[name] = one.for_inference()
-    return found, lost
+            networks[name] = one.for_inference()
+    return networks, lost
 
 
 def load_named(model: Path, name: str | None = None, *, choose: str = "network={!r}") -> Network:
@@ -117,13 +117,13 @@ def networks_at(model: Path) -> dict[str, tuple[Network, Path]]:
             raise PreceptorError(f"{model}: no such run or file", expected="a finished run, or one of its .safetensors")
         return {_short(model): (load_network(model)[0], model)}
     run = Run(model)
-    settled, found = run.settled_networks(), {}
+    settled, networks = run.settled_networks(), {}
     for name, network in finished_networks(run)[0].items():
         file, source = run.network_file(name), settled[name].run
         if not file.is_file() and source is not None:
             file = find_network(Path(source), name, f"networks.{name}.run")
-        found[_short(file)] = (network, file)
-    return found
+        networks[_short(file)] = (network, file)
+    return networks
 
 
 def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:

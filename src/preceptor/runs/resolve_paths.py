@@ -23,10 +23,10 @@ def absolute(recipe: Recipe) -> Recipe:
             changes["run"] = str(file.resolve())
         if network.pretrained not in ("none", "imagenet"):
             changes["pretrained"] = str(Path(network.pretrained).expanduser().resolve())
-        said = network.model_dump()
+        plain = network.model_dump()
         if network.trained_by is not None:
-            said["trained_by"] = _stage(network.trained_by)
-        networks[name] = NetworkConfig.model_validate({**said, **changes})
+            plain["trained_by"] = _stage(network.trained_by)
+        networks[name] = NetworkConfig.model_validate({**plain, **changes})
     return recipe.model_copy(update={"networks": networks})
 
 

@@ -125,7 +125,7 @@ def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwor
     return networks
 
 
-def _bare(network: NetworkConfig, said: NetworkConfig) -> NetworkConfig:
+def _bare(network: NetworkConfig, original: NetworkConfig) -> NetworkConfig:
     if network.backbone is None:
         return network
-    return NetworkConfig.model_validate({**said.model_dump(), "pretrained": "none"})
+    return NetworkConfig.model_validate({**original.model_dump(), "pretrained": "none"})
