@@ -197,3 +197,10 @@ def test_one_class_is_nothing_to_classify(tmp_path: Path) -> None:
     catalog = read("table", table(tmp_path, rows("image,label", ",a", ",a")))
     with pytest.raises(PreceptorError, match="all images are of one class, 'a'"):
         TASKS["classification"].classes(catalog)
+
+
+def test_a_table_of_masks_names_the_images_without_one(tmp_path: Path) -> None:
+    root = table(tmp_path, rows("image,mask", ",3.png", ","))
+    with pytest.raises(PreceptorError, match=r"on line 3: 1 of 2 images have no mask") as caught:
+        read("table", root)
+    assert "data.empty_masks=true" in caught.value.remedy

@@ -66,7 +66,7 @@ def _split(override: str) -> tuple[str, str]:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise PreceptorError(f"{override!r} is not an override", expected="key=value, as in epochs=30")
-    if not text.strip():
+    if not text.strip(" "):  # a tab may be a value: data.separator
         raise PreceptorError(f"{key}: has no value", expected="key=value; key=null takes a setting away")
     return key, text
 

@@ -78,8 +78,10 @@ def table(
     rows = read_csv(path, [*required, *([split] if split else [])], separator=separator, encoding=encoding)
     group, mask = (name if name in rows.columns else "" for name in (group, mask))
     label = "" if labels else _label_column(path, rows, image, label, mask)
-    blank_allowed = {label if unlabelled or label_separator else "", mask if empty_masks else "", ""}
-    for column in {image, label or ("" if labels else mask), id} - blank_allowed:
+    blank_allowed = {label if unlabelled or label_separator else "", ""}
+    if mask and not label and not labels and not empty_masks:
+        _refuse_images_without_mask(path, rows, mask)
+    for column in {image, label, id} - blank_allowed:
         refuse_missing(path, rows, column)
     read_labels = _labels(path, rows, label, _listed(labels), label_separator)
     finder = FileFinder(path.parent, folder)
@@ -226,6 +228,16 @@ def _find_csv(root: Path, name: str) -> Path:
             remedy=f"add data.csv={tables[0].name}",
         )
     return tables[0]
+
+
+def _refuse_images_without_mask(path: Path, rows: pd.DataFrame, mask: str) -> None:
+    lines = rows.loc[is_missing(rows[mask]), LINE]
+    if len(lines):
+        raise PreceptorError(
+            f"{path}: no {mask!r} on line {some_of(lines)}: {len(lines):,} of {len(rows):,} images have no mask",
+            expected="labels, or a mask for every image",
+            remedy="data.empty_masks=true takes these images as showing nothing; or remove the rows",
+        )
 
 
 def _refuse_repeats(path: Path, rows: pd.DataFrame, files: pd.Series) -> None:
