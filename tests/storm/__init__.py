@@ -1,0 +1,5 @@
+"""The storm: runs that are killed or run out of disk, and inputs that are damaged, some hundreds of each.
+
+It is run apart from the tests, from the root of the repository: ``python -m tests.storm kills --count 100`` and
+``python -m tests.storm mutants --count 1000``. ``docs/reliability.md`` keeps what it last counted.
+"""

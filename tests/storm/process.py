@@ -1,0 +1,153 @@
+"""Commands in processes that are forked from this one, which has loaded the libraries already."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"}
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What happens to a command.
+
+    Attributes:
+        seconds: after which its process group is killed.
+        operation: number of the file operation before which it kills itself, from 1.
+        room: bytes that a file can have; a larger one meets a full disk (``EFBIG``).
+    """
+
+    seconds: float | None = None
+    operation: int | None = None
+    room: int | None = None
+
+    @property
+    def name(self) -> str:
+        if self.room is not None:
+            return f"files of at most {self.room} bytes"
+        return f"kill at operation {self.operation}" if self.operation else f"kill after {self.seconds} s"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code (-9 of a kill), output, seconds and file operations (0 of a kill)."""
+
+    code: int
+    output: str
+    seconds: float
+    operations: int
+
+
+def load_libraries() -> None:
+    """Import what every command imports."""
+    import optuna.samplers
+    import timm
+    import torch
+
+    import preceptor.api.completion
+    import preceptor.cli
+    import preceptor.study.scheduler
+    import preceptor.tune.search  # noqa: F401
+
+    torch.set_num_threads(1)
+    timm.create_model("test_resnet")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def run(words: Sequence[str], folder: Path, disturbance: Disturbance | None = None) -> Ended:
+    """Run ``preceptor WORDS`` in ``folder`` to its end, or to the disturbance."""
+    disturbance = disturbance or Disturbance()
+    log, counter = folder.with_suffix(".log"), folder.with_suffix(".operations")
+    counter.unlink(missing_ok=True)
+    began = time.monotonic()
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        _become(words, folder, log, counter, disturbance)
+    status = _wait(process, began, disturbance.seconds)
+    seconds = time.monotonic() - began
+    output = log.read_text(encoding="utf-8", errors="replace")
+    operations = int(counter.read_text()) if counter.is_file() else 0
+    return Ended(os.waitstatus_to_exitcode(status), output, seconds, operations)
+
+
+def random_disturbance(chance: random.Random, seconds: float, operations: int, largest: int) -> Disturbance:
+    """One that falls somewhere into a command of this length, or a little after its end.
+
+    Args:
+        largest: bytes of the largest file that it writes.
+    """
+    kind = chance.choice(["time", "time", "operation", "operation", "room"])
+    if kind == "time":
+        return Disturbance(seconds=round(chance.uniform(0.02, 1.05) * seconds, 3))
+    if kind == "operation":
+        return Disturbance(operation=chance.randint(1, max(operations, 1)))
+    return Disturbance(room=int(2 ** chance.uniform(8, max(largest, 512).bit_length())))
+
+
+def _wait(process: int, began: float, seconds: float | None) -> int:
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return status
+        if seconds is not None and time.monotonic() - began >= seconds:
+            os.killpg(process, signal.SIGKILL)
+            return os.waitpid(process, 0)[1]
+        time.sleep(0.005)
+
+
+def _become(words: Sequence[str], folder: Path, log: Path, counter: Path, disturbance: Disturbance) -> None:
+    """Be the command, in the forked process; never returns."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.chdir(folder)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.argv = ["preceptor", *words]
+        count = _watch_files(str(folder), disturbance.operation)
+        if disturbance.room is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (disturbance.room, resource.RLIM_INFINITY))
+        from preceptor.cli import main
+
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if disturbance.room is None:
+            counter.write_text(str(count()))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _watch_files(folder: str, last: int | None):  # type: ignore[no-untyped-def]
+    """Count operations that change files below ``folder``, and die before number ``last``."""
+    number, here = 0, os.getpid()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal number
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if not (writes or event in _CHANGES) or os.getpid() != here:
+            return
+        path = arguments[0]
+        name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+        if os.path.abspath(name).startswith(folder + os.sep):
+            number += 1
+            if number == last:
+                os.kill(here, signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    return lambda: number
