@@ -176,9 +176,14 @@ def test_shipped_plans_expand(name: str) -> None:
         matrix = expand(settled, "data", Path("nowhere"))
         assert len(matrix.cells) == len(settled.rows)
         parts = Counter(matrix.jobs[key].recipe.name for key in matrix.shared)
-        assert (
-            parts == {"crckd": {}, "ssdkd": {"teacher": 1, "sskd_head": 1}, "kdml": {"teacher": 1}}[name.split("_")[0]]
-        )
+        with_head = {"teacher": 1, "sskd_head": 1}
+        shared = {
+            "crckd": {},
+            "ssdkd": with_head,
+            "kdml": {"teacher": 1},
+            "methods": {**with_head, "fsp_start": 1, "kd": 1},
+        }
+        assert parts == shared[name.split("_")[0]]
         splits = [job.recipe.split for job in matrix.jobs.values()]
         assert all(split == splits[0] for split in splits)
         if quick:

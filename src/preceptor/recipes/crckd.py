@@ -82,7 +82,7 @@ def mt_sp(
 
     The released code (preset=official) compares the 128-d embeddings.
     """
-    loss = "sp_embedding" if preset == "official" and TASKS[task].network == "classifier" else "sp"
+    loss = "sp_embedding" if preset == "official" and not TASKS[task].needs_masks else "sp"
     return _recipe(preset, ramp_epochs, backbone, [{"loss": loss, "weight": _ramp(preset, ramp_epochs)}], task)
 
 
