@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.networks import attention_gates, attention_residual  # noqa: F401  (they register with timm)
+from preceptor.networks.backbone_names import unknown_backbone
 from preceptor.networks.features import (
     PRE,
     STAGES,
@@ -26,7 +27,7 @@ from preceptor.networks.features import (
 )
 from preceptor.networks.heads import MAP_BLOCKS, projection_head
 from preceptor.networks.output import NetworkOutput
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.errors import PreceptorError
 
 
 @dataclass(frozen=True)
@@ -275,10 +276,7 @@ def map_channels_of(backbone: str) -> int:
 def _create(architecture: Architecture) -> nn.Module:
     name = architecture.backbone
     if not timm.is_model(name):
-        raise PreceptorError(
-            f"timm knows no backbone {name!r}.{did_you_mean(name, timm.list_models())}",
-            expected="a name that timm.list_models() gives",
-        )
+        raise unknown_backbone(name)
     wanted: dict[str, Any] = {
         "num_classes": 0 if architecture.bottleneck or architecture.map_channels else len(architecture.classes),
         "drop_rate": architecture.dropout,

@@ -16,11 +16,12 @@ from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEnc
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from preceptor.networks.backbone_names import unknown_backbone
 from preceptor.networks.features import STAGES, refuse_unknown
 from preceptor.networks.heads import projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
-from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 #: Channels of the decoder blocks, from 1/16 of the image's side to all of it; the first one's map is the feature map.
 DECODER = (256, 128, 64, 32, 16)
@@ -247,10 +248,7 @@ def _plain_key(key: str) -> str:
 def _encoder(architecture: UNetArchitecture) -> TimmUniversalEncoder:
     name = architecture.backbone
     if not timm.is_model(name):
-        raise PreceptorError(
-            f"timm knows no backbone {name!r}.{did_you_mean(name, timm.list_models())}",
-            expected="a name that timm.list_models() gives",
-        )
+        raise unknown_backbone(name)
     try:
         try:  # as in _create: some are built for one image size
             return TimmUniversalEncoder(name, pretrained=False, img_size=architecture.image_size)  # type: ignore[arg-type]
