@@ -262,7 +262,7 @@ def test_every_reader_of_ours_is_described() -> None:
     ours = [spec for name in READERS if (spec := READERS[name]).function.__module__.startswith("preceptor.")]
     assert len(ours) >= 22
     assert [spec.name for spec in ours if not (spec.about.title and spec.about.task and spec.layout)] == []
-    own = ("folder", "table", "phantom")
+    own = ("folder", "table", "phantom", "dicom")
     assert [spec.name for spec in ours if not spec.about.licence and spec.name not in own] == []
 
 

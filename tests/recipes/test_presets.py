@@ -9,7 +9,7 @@ import pytest
 from preceptor.data.policy import POLICIES
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import stage_recipe
 
 SGD_OF_SSD_KD = {
     "optimiser": {"name": "sgd", "lr": 1e-3, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-3},

@@ -89,7 +89,7 @@ def _data(runs: Sequence[LabelledRun]) -> list[Item]:
     )
     return [
         ("Source of the data", f"{data.name}, fingerprint {data.fingerprint[:12]}"),
-        ("Images left out", f"{counted(shown.excluded, 'image')} by --exclude; found {count(shown.found)}"),
+        ("Images left out", f"{counted(shown.excluded, 'image')} by --exclude; of {count(shown.images)}"),
         ("Pre-processing", f"resized to {run.recipe.image_size} × {run.recipe.image_size} pixels, RGB"),
         ("Notes on the images", "; ".join(data.notes)),
         ("Assignment to parts", f"{run.metrics.protocol} folds, fold {data.fold} of {data.folds}: {parts}"),

@@ -9,13 +9,17 @@ import pandas as pd
 from preceptor.data.catalog import Catalog
 from preceptor.data.dicom import DICOM_SUFFIXES, instance_name, patient_group
 from preceptor.data.layout import no_such_layout
-from preceptor.data.readers import reader
+from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError
 
 _LAYOUT = "a folder for each class with DICOM files (.dcm), sub-folders included"
 
 
-@reader("dicom", layout=_LAYOUT)
+@reader(
+    "dicom",
+    layout=_LAYOUT,
+    about=About("your own DICOM files, one folder a class", task="classification", groups="patient (hashed PatientID)"),
+)
 def dicom(root: Path, frame: int | None = None, window: str = "") -> Catalog:
     """Images of the classes that the folders are called; images of one patient form a group.
 
