@@ -260,6 +260,17 @@ def test_a_missing_tensor_is_named(saved: tuple[Classifier, Path]) -> None:
         load_network(path)
 
 
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.999])
+def test_one_changed_bit_is_noticed(saved: tuple[Classifier, Path], place: float) -> None:
+    _, path = saved
+    content = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")  # of the tensors
+    content[start + int(place * (len(content) - start))] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(PreceptorError, match=r"student\.safetensors: is damaged"):
+        load_network(path)
+
+
 def test_nothing_is_unpickled_from_a_network_file(tmp_path: Path) -> None:
     torch.save({"preceptor": Bomb(tmp_path / "boom")}, tmp_path / "student.safetensors")
     assert zipfile.is_zipfile(tmp_path / "student.safetensors")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from preceptor.api.data_sets import check_data
+from preceptor.api.exporting import export
 from preceptor.api.prediction import load, predict
 from preceptor.api.reporting import report
 from preceptor.api.training import train
@@ -23,10 +24,13 @@ from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.resumable import check_unchanged
 from preceptor.study.plan import read_plan
+from preceptor.study.state import read_cells, read_resolved_plan, refuse_other_data, refuse_other_study, told_before
 from preceptor.training.checkpoint import load_state
+from preceptor.tune.store import open_study
 from preceptor.utils.text_files import read_ids
-from tests.storm.jobs import JOBS, KNOBS
+from tests.storm.jobs import JOBS, KNOBS, prepare_folder
 from tests.storm.mutations import BINARY, JSON, TABLE, TEXT, YAML, Mutation
+from tests.storm.process import run
 
 Reading = Callable[[Path], Any]
 
@@ -65,7 +69,14 @@ def build_targets(work: Path) -> list[Target]:
             settings = [word for word in job.words if "=" in word]
             train(recipe, settings, data="phantom", root=root, out=out, task=task, progress=False)
     inputs = _inputs(work, root)
-    return [*_of_runs(kd, masks), *_of_weights(kd), *_of_inputs(inputs), *_of_cache(work, root)]
+    return [
+        *_of_runs(kd, masks),
+        *_of_weights(kd),
+        *_of_inputs(inputs),
+        *_of_cache(work, root),
+        *_of_export(work, kd),
+        *_of_plans(work, root),
+    ]
 
 
 def _of_runs(kd: Path, masks: Path) -> list[Target]:
@@ -141,6 +152,48 @@ def _of_cache(work: Path, root: Path) -> list[Target]:
 
     names = ("images.npy", "checksums.npy")
     return [Target(f"cache {name}", cache, f"{entry.name}/{name}", BINARY, read, exact=True, share=4) for name in names]
+
+
+def _of_export(work: Path, kd: Path) -> list[Target]:
+    folder = work / "export"
+    if not folder.is_dir():
+        export(kd, out=folder, progress=False)
+    shutil.copy(work / "inputs" / "photo.png", folder.with_name("photo.png"))
+
+    def read(place: Path) -> Any:
+        return predict(place, work / "photo.png", progress=False).table.to_dict("list")
+
+    return [
+        Target("export model.onnx", folder, "model.onnx", BINARY, read, exact=True, share=6),
+        Target("export export.json", folder, "export.json", JSON, read, share=6),
+    ]
+
+
+def _of_plans(work: Path, root: Path) -> list[Target]:
+    """Records of a study and of a search, from which they continue."""
+    folders = {job.name: work / job.name for job in JOBS if not job.resumable}
+    for job in JOBS:
+        if job.name in folders and not job.finished(folders[job.name]):
+            shutil.rmtree(folders[job.name], ignore_errors=True)
+            prepare_folder(folders[job.name])
+            run(job.command(folders[job.name], root), folders[job.name])
+    study, search = folders["study"] / "run", folders["search"] / "run"
+
+    def read_study(folder: Path) -> Any:
+        plan = read_resolved_plan(folder)
+        refuse_other_study(folder, plan)
+        refuse_other_data(folder, plan, "", 0)
+        return read_cells(folder), told_before(folder)
+
+    def read_search(folder: Path) -> Any:
+        return [trial.values for trial in open_study(folder / "trials.db", None).trials]
+
+    return [
+        Target("study study.yaml", study, "study.yaml", YAML, read_study, share=6),
+        Target("study cells.json", study, "cells.json", JSON, read_study, share=6),
+        Target("study environment.json", study, "environment.json", JSON, read_study, share=3),
+        Target("search trials.db", search, "trials.db", BINARY, read_search, share=6),
+    ]
 
 
 def _inputs(work: Path, root: Path) -> Path:

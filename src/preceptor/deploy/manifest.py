@@ -210,7 +210,7 @@ def read_manifest(folder: Path) -> Manifest:
                 remedy="export the run again with this version",
             )  # fmt: skip
         return Manifest(**content)
-    except (ValueError, TypeError, AttributeError, ValidationError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise PreceptorError(f"{path}: is damaged ({first})", remedy="export the run again") from None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -16,7 +18,7 @@ from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import write_bytes
 from preceptor.version import __version__
 
-_HEADER = "preceptor"
+_HEADER, _CHECKSUM = "preceptor", "sha256"
 _FORMAT = 1
 INTENDED_USE = "Research. Not a medical device, not for diagnosis."
 
@@ -41,6 +43,7 @@ def save_network(network: Network, path: Path, about: dict[str, Any] | None = No
         **(about or {}),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    header[_CHECKSUM] = _checksum(header, tensors)
     write_bytes(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
@@ -74,8 +77,22 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     ]
     if unfit:
         raise PreceptorError(f"{path}: its tensors do not fit its header ({some_of(unfit, 3)})")
+    if header.get(_CHECKSUM) not in (None, _checksum(header, tensors)):  # files of format 1 may have none
+        raise PreceptorError(
+            f"{path}: is damaged: its content has changed since it was written", remedy="copy it again from the run"
+        )
     network.load_state_dict(tensors)
     return network.eval(), header
+
+
+def _checksum(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of the tensors and of all else that the header holds."""
+    digest = hashlib.sha256(json.dumps({key: value for key, value in header.items() if key != _CHECKSUM}).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _read_header(text: str, path: Path) -> tuple[dict[str, Any], AnyArchitecture]:

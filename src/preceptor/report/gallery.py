@@ -137,7 +137,7 @@ def read_gallery(folder: Path) -> Gallery | None:
         )
         networks = tuple(Explained(**network) for network in data["networks"])
         return Gallery(data["title"], tuple(data["story"]), networks, cases, tuple(data["quick"]))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError) as error:
         raise PreceptorError(f"{path} is no gallery: {error}", remedy=remedy) from None
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import validate
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.plain_yaml import load_yaml
 
 
 def recipe_from_yaml(text: str, where: str) -> Recipe:
@@ -21,10 +20,7 @@ def recipe_from_yaml(text: str, where: str) -> Recipe:
     Raises:
         PreceptorError: no YAML, or not a recipe that this version knows; names the file and the key.
     """
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PreceptorError(f"{where} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    content = load_yaml(text, where, "a recipe: keys and values")
     if not isinstance(content, dict):
         raise PreceptorError(f"{where} holds a {type(content).__name__}", expected="a recipe: keys and values")
     return validate(_renamed(content), where)

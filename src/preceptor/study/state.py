@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from preceptor.runs.directory import Run
 from preceptor.study.plan import Plan, validate
 from preceptor.study.worker import Outcome, State, seconds_so_far
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.plain_yaml import load_yaml
+from preceptor.utils.text_files import read_text
 
 PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
 _BEGUN = ("metrics.json", "checkpoints/last.pt")  # of a run; with one of them it has something to lose
@@ -76,10 +77,7 @@ def read_resolved_plan(folder: Path) -> Plan:
         PreceptorError: it is no YAML or no plan.
     """
     path = folder / PLAN
-    try:
-        return validate(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PreceptorError(f"{path} cannot be read as YAML: {error}") from None
+    return validate(load_yaml(read_text(path, "a study's plan"), str(path)), str(path))
 
 
 def refuse_other_study(folder: Path, plan: Plan) -> None:
@@ -200,12 +198,10 @@ def _plan_before(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        data = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError) as error:
-        raise PreceptorError(
-            f"{path}: cannot be read ({' '.join(str(error).split())})",
-            remedy="mend it, or remove it if this is the plan that it held; it is written again",
-        ) from None
+        data = load_yaml(read_text(path, "a study's plan"), str(path))
+    except PreceptorError as error:
+        remedy = "mend it, or remove it if this is the plan that it held; it is written again"
+        raise PreceptorError(error.what, expected=error.expected, remedy=remedy) from None
     if not isinstance(data, dict) or "name" not in data:
         raise PreceptorError(f"{path}: is not a study's plan", remedy="choose another --out")
     return data
@@ -213,8 +209,8 @@ def _plan_before(folder: Path) -> dict[str, Any] | None:
 
 def _json(path: Path, absent: Any) -> Any:
     try:
-        return json.loads(path.read_text()) if path.is_file() else absent
-    except ValueError as error:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else absent
+    except (ValueError, OSError, RecursionError) as error:
         raise _unreadable(path, error) from None
 
 

@@ -73,7 +73,7 @@ class Search:
             return {}
         try:
             outcome = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:  # no JSON, or no UTF-8
+        except (ValueError, OSError, RecursionError):  # no JSON, no UTF-8, or not to be read at all
             outcome = None
         if not _is_outcome(outcome):
             raise PreceptorError(

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from preceptor.data.catalog import Catalog
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
@@ -20,6 +18,8 @@ from preceptor.tune.trial import attempt
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from preceptor.utils.locks import locked
+from preceptor.utils.plain_yaml import dump_yaml, load_yaml
+from preceptor.utils.text_files import read_text
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -123,11 +123,11 @@ def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
         "seed": search.seed,
     }
     path = search.out / SEARCH
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text = dump_yaml(content)
     if not path.is_file():
         write_text(path, text)
         return
-    before, now = _written_before(path), yaml.safe_load(text)
+    before, now = _written_before(path), load_yaml(text, str(path))
     changed = [key for key in now if before.get(key) != now[key]]
     if changed == ["data"] and before["data"] == {**now["data"], "fingerprint": before["data"].get("fingerprint")}:
         raise PreceptorError(
@@ -144,8 +144,8 @@ def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
 
 def _written_before(path: Path) -> dict[str, Any]:
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        before = load_yaml(read_text(path, "a search"), str(path))
+    except PreceptorError:
         before = None
     if not isinstance(before, dict) or not isinstance(before.get("data"), dict):
         raise PreceptorError(

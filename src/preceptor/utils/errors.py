@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+_LONGEST = 200  # characters of a name in a list
+
 
 class PreceptorError(Exception):
     """Something the user gave, or the machine lacks; shown without a traceback, exit code 2.
@@ -54,7 +56,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def some_of(names: Iterable[object], most: int = 10) -> str:
-    """The first names of a long list and how many more there are: ``a, b and 7 more``."""
-    listed = [str(name) for name in names]
+    """The first names of a long list and how many more there are: ``a, b and 7 more``; endless names are cut."""
+    listed = [name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…" for name in map(str, names)]
     shown = ", ".join(listed[:most])
     return shown if len(listed) <= most else f"{shown} and {len(listed) - most} more"

@@ -104,7 +104,7 @@ def load_knobs(directory: Path) -> Phantom:
         version = stored.pop("format")
         if version == FORMAT:
             return Phantom(**stored)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise PreceptorError(
             f"{directory} is not a phantom data set ({KNOBS_FILE} is missing or damaged)",
             expected="a folder written by the phantom reader, or one that does not exist yet",
