@@ -29,8 +29,8 @@ from lightning_fabric import Fabric
 
 from preceptor.data.batches import Batch
 from preceptor.networks.build import build_networks
-from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.network_file import save_network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve

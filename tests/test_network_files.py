@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from preceptor.api.prediction import load, predict
 from preceptor.networks.build import build_networks, find_network
 from preceptor.networks.classifier import Classifier
-from preceptor.networks.files import INTENDED_USE, load_network, save_network
+from preceptor.networks.network_file import INTENDED_USE, load_network, save_network
 from preceptor.networks.pretrained import load_pretrained, read_weights
 from preceptor.recipe import NetworkConfig
 from preceptor.utils.errors import PreceptorError

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.kl import KLDivergence
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.network_file import save_network
 from preceptor.networks.output import NetworkOutput
 from preceptor.training.checks import check_objectives
 from preceptor.training.module import DistillationModel

@@ -13,7 +13,7 @@ from preceptor.cli.console import print_profiles
 from preceptor.deploy.profile import LEAST, profile
 from preceptor.evaluation.cost import cost_of
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
+from preceptor.networks.network_file import save_network
 from preceptor.utils.errors import PreceptorError
 
 HALF = (0.5, 0.5, 0.5)

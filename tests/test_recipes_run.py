@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
+from preceptor.networks.network_file import save_network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES

@@ -27,7 +27,7 @@ from preceptor.deploy.torch_predictor import TorchPredictor
 from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.examples import choose_cases
 from preceptor.evaluation.layers import compare_networks
-from preceptor.networks.files import save_network
+from preceptor.networks.network_file import save_network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import View
 from preceptor.recipes.resolve import resolve

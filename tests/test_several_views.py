@@ -16,7 +16,7 @@ from preceptor.data.batches import Batch
 from preceptor.data.policy import Policy
 from preceptor.data.views import ORIENTATIONS, draw, draw_again, render
 from preceptor.losses.registry import LOSSES, register_loss
-from preceptor.networks.files import load_network
+from preceptor.networks.network_file import load_network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective
 from preceptor.recipes.resolve import resolve
@@ -188,7 +188,7 @@ def test_ssd_kd_from_end_to_end(phantom_root: Path, tmp_path: Path) -> None:
 
 def test_a_frozen_teacher_without_a_head_is_refused(phantom_root: Path, tmp_path: Path) -> None:
     from preceptor.networks.classifier import Architecture, Classifier
-    from preceptor.networks.files import save_network
+    from preceptor.networks.network_file import save_network
     from preceptor.runs.create import Data
 
     half = (0.5, 0.5, 0.5)

@@ -11,7 +11,7 @@ import preceptor
 from conftest import TINY
 from preceptor.api.training import default_folder
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
+from preceptor.networks.network_file import save_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from preceptor.cli.failures import Commands, run
+from preceptor.cli.unexpected import Commands, run
 from preceptor.utils.errors import PreceptorError
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from preceptor.losses.registry import LOSSES
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
-from preceptor.testing.trial import let_train, trial
+from preceptor.testing.sample import let_train, trial
 from small_networks import classifier, images
 
 BATCH = torch.export.Dim("batch")

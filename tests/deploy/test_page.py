@@ -19,7 +19,7 @@ from browser import CHROMIUM
 from chromium import Tab, chromium
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_model import OnnxModel
-from preceptor.deploy.page.build import write_page
+from preceptor.deploy.page.assemble import write_page
 from preceptor.deploy.page.web_runtime import BINARY, SCRIPT, VARIABLE, read_web_runtime
 from preceptor.utils.errors import PreceptorError
 

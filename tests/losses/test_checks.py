@@ -13,7 +13,7 @@ from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.fitnet import FitNet
 from preceptor.losses.kl import KLDivergence
 from preceptor.losses.registry import LOSSES, LossSpec
-from preceptor.testing.trial import trial
+from preceptor.testing.sample import trial
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
 

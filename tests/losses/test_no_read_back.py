@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from preceptor.losses.registry import LOSSES
-from preceptor.testing.trial import leaves, trial
+from preceptor.testing.sample import leaves, trial
 
 
 def fake_of(fake: FakeTensorMode, value: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 from preceptor.evaluation.cost import cost_of
 from preceptor.networks.build import build_networks
 from preceptor.networks.classifier import Classifier
-from preceptor.networks.files import load_network, save_network
+from preceptor.networks.network_file import load_network, save_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import validate
 from preceptor.training.checks import check_objectives

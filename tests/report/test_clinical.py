@@ -15,12 +15,12 @@ from page import Page
 from preceptor.evaluation.operating_points import threshold_at_specificity
 from preceptor.report.calibration import calibration_rows
 from preceptor.report.entries import entries_of, load_runs
-from preceptor.report.failures import surest_errors
 from preceptor.report.network_predictions import NetworkPredictions, predictions_of
 from preceptor.report.operating_points import positive_classes
 from preceptor.report.participants import demographics, flow
 from preceptor.report.run_report import write_report
 from preceptor.report.subgroups import attribute_sections
+from preceptor.report.surest_errors import surest_errors
 from preceptor.report.uncertainty import sets_rows
 
 SIZE = {"images": 500, "classes": ("bkl", "mel", "nv")}

@@ -13,7 +13,7 @@ import preceptor
 from conftest import TINY
 from preceptor import train
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import load_network, save_network
+from preceptor.networks.network_file import load_network, save_network
 from preceptor.report.entries import Entry, entries_of, load_run
 from preceptor.report.explain import explain, pick
 from preceptor.report.gallery import read_gallery

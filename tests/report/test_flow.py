@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.errors import Stream, error_flow
+from preceptor.report.error_flow import Stream, error_flow
 from preceptor.runs.directory import Run
 
 # true, alone, taught, how often

@@ -16,7 +16,7 @@ from conftest import TINY
 from preceptor import train
 from preceptor.api.completion import carry_on
 from preceptor.evaluation import evaluate
-from preceptor.networks.files import load_network
+from preceptor.networks.network_file import load_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run

@@ -17,7 +17,7 @@ from conftest import TINY
 from preceptor import train
 from preceptor.api.completion import carry_on
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import save_network
+from preceptor.networks.network_file import save_network
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run

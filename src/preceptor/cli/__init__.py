@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from preceptor.cli import data, demo, evaluate, export, recipes, serve, study, train, tune
-from preceptor.cli.failures import Commands, run
+from preceptor.cli.unexpected import Commands, run
 from preceptor.version import __version__
 
 app = typer.Typer(

@@ -43,13 +43,13 @@ def evaluate_labels(
         for name, members in ensembles.items()
         if set(members) <= set(single)
     }
-    result = Evaluation({}, [])
+    result, targets = Evaluation({}, []), np.asarray(loader.labels, dtype=np.float64)
     for name, probabilities in (single | joint).items():
-        result.metrics[name] = label_metrics(loader.labels, probabilities, labels, metrics)
+        result.metrics[name] = label_metrics(targets, probabilities, labels, metrics)
         if reference in single and name != reference:
             pairs = (_two_classes(each) for each in (probabilities, single[reference]))
             result.metrics[name]["fidelity"] = {"to": reference, **fidelity(*pairs)}
-        result.predictions.append(label_rows(ids, loader.labels, probabilities, labels, part=part, network=name))
+        result.predictions.append(label_rows(ids, targets, probabilities, labels, part=part, network=name))
     return result
 
 

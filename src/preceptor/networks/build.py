@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.files import load_network
 from preceptor.networks.kinds import KINDS, Network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.network_file import load_network
 from preceptor.networks.pretrained import load_pretrained, normalisation
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import NetworkConfig

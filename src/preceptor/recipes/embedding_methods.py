@@ -22,7 +22,10 @@ def embedding_kd(
     ``embedding_finetune``.
     """
     teacher = NetworkConfig(backbone=embedder, pretrained=weights, frozen=True, input_size=224)
-    terms = [{"loss": "embedding_kd", "queue": queue}, *([{"loss": "embedding_kd_tokens"}] if tokens else [])]
+    terms: list[dict[str, Any]] = [
+        {"loss": "embedding_kd", "queue": queue},
+        *([{"loss": "embedding_kd_tokens"}] if tokens else []),
+    ]
     recipe = student_alone()
     return recipe.model_copy(
         update={

@@ -7,11 +7,11 @@ from typing import Any
 
 from preceptor.report.calibration import calibration_rows
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.failures import surest_errors
 from preceptor.report.network_predictions import class_words, predictions_of
 from preceptor.report.operating_points import POINTS, positive_classes
 from preceptor.report.participants import demographics, flow
 from preceptor.report.subgroups import attribute_sections
+from preceptor.report.surest_errors import surest_errors
 from preceptor.report.uncertainty import ANSWERED, ERROR, risk_figure, selective_rows, sets_rows
 
 

@@ -11,7 +11,7 @@ from preceptor.evaluation.resampling import SAMPLES
 from preceptor.report import figures, mask_tables, page, run_text, tables
 from preceptor.report.clinical import clinical_sections, participants
 from preceptor.report.entries import Entry, LabelledRun, entries_of, load_runs
-from preceptor.report.errors import SHOWN_ROWS, error_flows
+from preceptor.report.error_flow import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
 from preceptor.report.layers import layer_sections
 from preceptor.report.notes import data_notes, useless_networks

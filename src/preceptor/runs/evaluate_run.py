@@ -16,9 +16,9 @@ from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
-from preceptor.networks.files import save_network
 from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.network_file import save_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.artifacts import keep_pictures
 from preceptor.runs.directory import Run

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from preceptor.evaluation.relations import RELATIONS, PartRelations
 from preceptor.networks.build import build_networks, find_network
-from preceptor.networks.files import load_network
 from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
+from preceptor.networks.network_file import load_network
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean

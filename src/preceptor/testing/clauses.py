@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.losses.registry import LossSpec
-from preceptor.testing.trial import BATCH, cast, critic_inputs, exchanged, leaves, let_train, of_images, trial
+from preceptor.testing.sample import BATCH, cast, critic_inputs, exchanged, leaves, let_train, of_images, trial
 from preceptor.utils.randomness import generator
 
 Clause = Callable[[LossSpec], None]

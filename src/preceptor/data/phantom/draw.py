@@ -25,8 +25,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from preceptor.data.phantom.lesion import FIELD, draw_lesion
+from preceptor.data.phantom.photograph import photograph
 from preceptor.data.phantom.traits import BY_FREQUENCY, draw_traits
-from preceptor.data.phantom.view import photograph
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
 

@@ -17,7 +17,7 @@ from preceptor.data.class_names import full_names
 from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
 from preceptor.deploy.export.calibrate import calibrate
-from preceptor.deploy.export.figures import headline_figures, subgroup_figures
+from preceptor.deploy.export.results import headline_figures, subgroup_figures
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
     ActivationMap,
@@ -28,10 +28,10 @@ from preceptor.deploy.manifest import (
     is_export,
     write_manifest,
 )
-from preceptor.deploy.page.build import write_page
+from preceptor.deploy.page.assemble import write_page
 from preceptor.deploy.page.web_runtime import read_web_runtime
 from preceptor.networks.classifier import Classifier
-from preceptor.networks.files import INTENDED_USE
+from preceptor.networks.network_file import INTENDED_USE
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require
 from preceptor.utils.files import write_bytes
