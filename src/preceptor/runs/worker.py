@@ -27,15 +27,17 @@ from preceptor.utils.locks import locked
 _PATIENCE = 60  # seconds for a process whose parent was killed to end
 
 
-def fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> dict[str, AnyNetwork] | None:
+def fit(fabric: Fabric, run: Run | Path, cache: Path | None, quiet: bool) -> dict[str, AnyNetwork] | None:
     """Train a run from its last checkpoint to the end of its epochs; rank 0 writes.
 
     Args:
+        run: what was read of it already is not read again; several processes are given its folder.
         cache: where decoded images lie (see :func:`preceptor.data.cache.open_pixels`).
 
     Returns:
         The networks as the last epoch left them; None where there are several processes.
     """
+    run = run if isinstance(run, Run) else Run(run)
     with _alone(run) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             run.remove_halves()
