@@ -47,7 +47,7 @@ def look(page: Path, width: int, scratch: Path) -> dict[str, Any]:
     """
     around = scratch / f"{page.stem}-{width}.html"
     text = page.read_text(encoding="utf-8")
-    probes = "".join(f'<img src="{one}">' for one in re.findall(r'<image[^>]*? href="([^"]*)"', text))
+    probes = "".join(f'<img src="{item}">' for item in re.findall(r'<image[^>]*? href="([^"]*)"', text))
     around.write_text(_AROUND.format(width=width, page=escape(text), probes=probes), encoding="utf-8")
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
@@ -56,6 +56,6 @@ def look(page: Path, width: int, scratch: Path) -> dict[str, Any]:
         "--dump-dom", around.resolve().as_uri(),
     ]  # fmt: skip
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    said = re.search(r'<meta id="said" content="([^"]*)"', shown)
-    assert said, "the page's script did not end"
-    return json.loads(unescape(said[1]))
+    content = re.search(r'<meta id="said" content="([^"]*)"', shown)
+    assert content, "the page's script did not end"
+    return json.loads(unescape(content[1]))

@@ -86,13 +86,13 @@ def _plan(study: FakeStudy) -> dict[str, Any]:
 
 def _cell(folder: Path, study: FakeStudy, row: str, fold: int, seed: int) -> dict[str, Any]:
     path = f"cells/{row.lower().replace(' ', '-')}-fold{fold}-seed{seed}"
-    said = {"name": row, "recipe": row.lower(), "overrides": {"networks.student.backbone": "mobilenetv2_050"}}
-    said |= {"fold": fold, "seed": seed, "state": "done", "run": path, "error": "", "seconds": 431.5}
+    text = {"name": row, "recipe": row.lower(), "overrides": {"networks.student.backbone": "mobilenetv2_050"}}
+    text |= {"fold": fold, "seed": seed, "state": "done", "run": path, "error": "", "seconds": 431.5}
     if (row, fold, seed) in study.failed:
         error = "objectives.relations: the loss became nan in epoch 3\n  to do:    lower optimiser.lr (now 0.001)"
-        return said | {"state": "failed", "run": "", "error": error, "seconds": 12.0}
+        return text | {"state": "failed", "run": "", "error": error, "seconds": 12.0}
     if (row, fold, seed) in study.pending:
-        return said | {"state": "pending", "run": None, "seconds": None}
+        return text | {"state": "pending", "run": None, "seconds": None}
     index = list(ROWS).index(row)
     large = "mobilenetv2_100" if row == "ResNet50" else "mobilenetv2_050"
     student = Taught(backbone=large, skill=ROWS[row] + 0.1 * float(np.random.default_rng([index, fold, seed]).normal()))
@@ -106,7 +106,7 @@ def _cell(folder: Path, study: FakeStudy, row: str, fold: int, seed: int) -> dic
     _settle(written, run, seed)
     if study.masks:
         _with_masks(written, run, student.skill)
-    return said
+    return text
 
 
 def _settle(path: Path, run: FakeRun, seed: int) -> None:
@@ -130,8 +130,8 @@ def _with_masks(path: Path, run: FakeRun, skill: float) -> None:
         for part in ("validation", "test"):
             ids = split.loc[split["part"] == part, "id"].tolist()
             meter = MaskMeter(metrics["classes"])
-            truth, said = (_squares(len(ids), 0.0, 0), _squares(len(ids), 6 / skill, run.seed + 7 * index))
-            meter.update(torch.from_numpy(said).long(), torch.from_numpy(truth).long())
+            truth, text = (_squares(len(ids), 0.0, 0), _squares(len(ids), 6 / skill, run.seed + 7 * index))
+            meter.update(torch.from_numpy(text).long(), torch.from_numpy(truth).long())
             frames.append(meter.rows(ids, part=part, network=name))
             fidelity = metrics["networks"][name][part].get("fidelity")
             metrics["networks"][name][part] = meter.result() | ({"fidelity": fidelity} if fidelity else {})

@@ -29,8 +29,8 @@ PAIR = {"student": STUDENT, "teacher": {"mean_of": "student"}}
 
 def recipe(objectives: list[dict[str, Any]], networks: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     networks = networks or PAIR
-    said = {"name": "t", "networks": networks, "views": dict.fromkeys(networks, "plain"), "objectives": objectives}
-    return validate({**said, "image_size": 32, **changes}, "t")
+    text = {"name": "t", "networks": networks, "views": dict.fromkeys(networks, "plain"), "objectives": objectives}
+    return validate({**text, "image_size": 32, **changes}, "t")
 
 
 def model(

@@ -27,7 +27,7 @@ PLAN: dict[str, Any] = {
 
 
 def plan(**changes: Any) -> Plan:
-    said = {**PLAN, **changes}
-    if said["set"].keys() >= SETTINGS.keys() and {row.get("recipe") for row in said["rows"]} == {"student"}:
-        said["set"] = {key: value for key, value in said["set"].items() if "teacher" not in key}
-    return validate(said, "plan tiny")
+    text = {**PLAN, **changes}
+    if text["set"].keys() >= SETTINGS.keys() and {row.get("recipe") for row in text["rows"]} == {"student"}:
+        text["set"] = {key: value for key, value in text["set"].items() if "teacher" not in key}
+    return validate(text, "plan tiny")

@@ -26,12 +26,12 @@ class _Net(nn.Module):
 
 def test_figures_by_hand(tmp_path: Path) -> None:
     net = _Net()
-    found = cost_of(net, 16, repeats=3)
-    assert found["parameters"] == 3 * 8 * 9 + 2 * 8 + 8 * 5 + 5
-    assert found["flops"] == 2 * (16 * 16 * 8 * 27) + 2 * (8 * 5)
-    assert found["image_size"] == 16
+    result = cost_of(net, 16, repeats=3)
+    assert result["parameters"] == 3 * 8 * 9 + 2 * 8 + 8 * 5 + 5
+    assert result["flops"] == 2 * (16 * 16 * 8 * 27) + 2 * (8 * 5)
+    assert result["image_size"] == 16
     save_file(net.state_dict(), tmp_path / "net.safetensors")
-    assert found["bytes"] == (tmp_path / "net.safetensors").stat().st_size
+    assert result["bytes"] == (tmp_path / "net.safetensors").stat().st_size
 
 
 def test_size_is_that_of_float32_whatever_the_module_holds() -> None:
@@ -49,8 +49,8 @@ def test_size_is_that_of_float32_whatever_the_module_holds() -> None:
 def test_frozen_weights_are_counted_apart() -> None:
     net = _Net()
     net.convolution.requires_grad_(False)
-    found = cost_of(net, 8, repeats=1)
-    assert found["parameters"] - found["trainable_parameters"] == 3 * 8 * 9
+    result = cost_of(net, 8, repeats=1)
+    assert result["parameters"] - result["trainable_parameters"] == 3 * 8 * 9
 
 
 def test_latency_is_ordered_and_says_its_conditions() -> None:

@@ -35,14 +35,14 @@ def test_extending() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_commands_name_recipes_and_keys_that_exist(page: str) -> None:
     """Every ``preceptor train RECIPE … key=value`` of a page resolves."""
-    found = 0
+    result = 0
     for code in blocks(page, "bash"):
         for line in code.replace("\\\n", " ").replace("$C", "").replace("$s", "0").splitlines():
             words = shlex.split(line.strip(), comments=True)
             if words[:2] == ["preceptor", "train"] and not words[2].endswith(".yaml"):  # a file that the reader makes
                 resolve(words[2], [word for word in words[3:] if "=" in word and not word.startswith("-")])
-                found += 1
-    assert found >= 3
+                result += 1
+    assert result >= 3
 
 
 def test_readme_names_recipes_that_exist() -> None:

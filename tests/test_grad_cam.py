@@ -31,20 +31,20 @@ class _Known(nn.Module):
 def test_map_by_hand() -> None:
     """α is the class's weights over the number of cells, so the map is ReLU(-red + 3·green) up to a factor."""
     images = torch.rand(4, 3, 2, 5, generator=torch.Generator().manual_seed(0))
-    found = grad_cam(_Known(), images, torch.tensor([1, 1, 0, 2]))
+    result = grad_cam(_Known(), images, torch.tensor([1, 1, 0, 2]))
     expected = (3 * images[:2, 1] - images[:2, 0]).relu()
-    assert found.shape == (4, 2, 5)
-    assert torch.allclose(found[:2], expected / expected.amax((1, 2), keepdim=True))
-    assert torch.allclose(found[2], images[2, 0] / images[2, 0].max())
-    assert torch.equal(found[3], torch.zeros(2, 5)), "nothing speaks for the third class"
+    assert result.shape == (4, 2, 5)
+    assert torch.allclose(result[:2], expected / expected.amax((1, 2), keepdim=True))
+    assert torch.allclose(result[2], images[2, 0] / images[2, 0].max())
+    assert torch.equal(result[3], torch.zeros(2, 5)), "nothing speaks for the third class"
 
 
 def test_frozen_network_under_no_grad_is_left_as_it_was() -> None:
     network = _Known().requires_grad_(False).train()
     images = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = grad_cam(network, images, torch.tensor([0, 0]))
-    assert found.amax((1, 2)).tolist() == [1, 1]
+        result = grad_cam(network, images, torch.tensor([0, 0]))
+    assert result.amax((1, 2)).tolist() == [1, 1]
     assert network.training
     assert network.norm.num_batches_tracked == 0
     assert not images.requires_grad

@@ -65,13 +65,13 @@ def test_every_edge_is_the_papers(technique: str, style: str, task: str) -> None
     labels = torch.arange(6) % 3
     objectives = build_objectives(recipe, {name: Stub() for name in recipe.networks}, labels, 3)  # type: ignore[misc]
     masks = {name: torch.randint(3, (6, 8, 8)) for name in recipe.networks}
-    found = set()
+    result = set()
     for objective_module in objectives:
-        said = outputs(recipe, torch.Generator().manual_seed(1))
-        objective_module(LossInputs(said, {}, labels, torch.arange(6), masks, (0, 0, 0), [6])).backward()
+        text = outputs(recipe, torch.Generator().manual_seed(1))
+        objective_module(LossInputs(text, {}, labels, torch.arange(6), masks, (0, 0, 0), [6])).backward()
         reached = {
             (name, field)
-            for name, output in said.items()
+            for name, output in text.items()
             for field in ("logits", "feature_map", "embedding")
             if (grad := getattr(output, field).grad) is not None and grad.abs().sum() > 0
         }
@@ -79,24 +79,24 @@ def test_every_edge_is_the_papers(technique: str, style: str, task: str) -> None
         kind = {"logits": "P", "feature_map": "F"}[next(iter(reached))[1]]
         assert reached == {(learner, "logits" if kind == "P" else "feature_map")}
         if objective_module.objective.source is not None:
-            found.add((SHORT[learner], SHORT[objective_module.objective.source], kind))
+            result.add((SHORT[learner], SHORT[objective_module.objective.source], kind))
         else:
             assert kind == "P", "the task's own loss"
-    assert found == PAPER["kd" if technique.startswith("kd_o") else technique, style]
+    assert result == PAPER["kd" if technique.startswith("kd_o") else technique, style]
 
 
 def test_an_online_teacher_learns_from_its_own_loss_alone() -> None:
     recipe = resolve("kd_ml_v3", {"online": True})
     assert recipe.networks["teacher"].learns
-    taught = [one for one in recipe.objectives if one.learner == "teacher"]
-    assert [(one.loss, one.source) for one in taught] == [("cross_entropy", None)]
+    taught = [item for item in recipe.objectives if item.learner == "teacher"]
+    assert [(item.loss, item.source) for item in taught] == [("cross_entropy", None)]
     assert not resolve("kd_ml_v3").networks["teacher"].learns
     assert resolve("kd_on_v1").networks["teacher"].learns
 
 
 def test_each_student_has_weights_of_its_own() -> None:
     recipe = resolve("kd_ml_v3", {"alpha": [0.1, 0.2], "beta": [0.3, 0.4], "gamma": [0.5, 0.6]})
-    weights = {one.name: one.weight for one in recipe.objectives}
+    weights = {objective.name: objective.weight for objective in recipe.objectives}
     assert weights == {
         "cross_entropy_1": 0.1,
         "cross_entropy_2": 0.2,
@@ -146,9 +146,9 @@ def test_maps_that_cannot_be_compared_are_found_before_a_teacher_is_trained(phan
     small = {**TINY, "backbone": "test_resnet", "teacher_backbone": "test_resnet", "teacher_pretrained": "none"}
     with pytest.raises(
         PreceptorError, match=r"objectives\.features_teacher_to_1: .* 96 channels, the other's 7"
-    ) as told:
+    ) as known:
         train("kd_off_v2", data="phantom", root=phantom_root, out=tmp_path / "run", overrides={**small, "channels": 7})
-    assert "map_channels=96" in str(told.value)
+    assert "map_channels=96" in str(known.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -179,15 +179,15 @@ def variant(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
-    said = variant.metrics.networks
-    assert set(said) == {"student_1", "student_2", "teacher", "ensemble"}
-    parameters = {name: one.cost["parameters"] for name, one in said.items()}
+    text = variant.metrics.networks
+    assert set(text) == {"student_1", "student_2", "teacher", "ensemble"}
+    parameters = {name: one.cost["parameters"] for name, one in text.items()}
     assert parameters["ensemble"] == parameters["student_1"] + parameters["student_2"]
-    assert said["student_1"].test["fidelity"]["to"] == "teacher"
-    assert "fidelity" not in said["teacher"].test
+    assert text["student_1"].test["fidelity"]["to"] == "teacher"
+    assert "fidelity" not in text["teacher"].test
     table = pd.read_csv(variant.path / "predictions.csv").query("part == 'test'")
     columns = [one for one in table if one.startswith("p_")]
-    of = {name: table[table["network"] == name][columns].to_numpy() for name in said}
+    of = {name: table[table["network"] == name][columns].to_numpy() for name in text}
     most = np.maximum(of["student_1"], of["student_2"])
     assert of["ensemble"] == pytest.approx(most / most.sum(1, keepdims=True), abs=1e-9)
     assert not np.allclose(of["student_1"], of["student_2"]), "the students start from different weights"
@@ -196,9 +196,9 @@ def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
 def test_the_report_says_what_the_ensemble_is_and_how_faithful_students_are(variant: Run) -> None:
     page = variant.report.read_text(encoding="utf-8")
     assert "ensemble: largest probabilities of student_1 and student_2" in page
-    said = variant.metrics.networks
+    text = variant.metrics.networks
     for name in ("student_1", "student_2", "ensemble"):
-        fidelity = said[name].test["fidelity"]
+        fidelity = text[name].test["fidelity"]
         assert f"<td>{fidelity['agreement']:.3f}</td></tr>" in page
         assert f"<strong>{name}</strong> agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in page
     assert page.count("agrees with teacher</th>") == 1

@@ -143,10 +143,10 @@ def test_without_the_hub_both_ways_out_are_said(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(PreceptorError) as caught:
         build_networks({"student": NetworkConfig(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
-    said = str(caught.value)
+    text = str(caught.value)
     for part in ("imagenet", CNN, ".pretrained=none", ".safetensors"):
-        assert part in said
-    assert len(said.splitlines()) == 3
+        assert part in text
+    assert len(text.splitlines()) == 3
 
 
 def test_the_hubs_weights_are_loaded_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_network_survives_its_file(saved: tuple[Classifier, Path]) -> None:
     assert header["architecture"]["classes"] == list(CLASSES)
     assert header["preprocessing"]["side"] == 32
     assert header["intended_use"] == INTENDED_USE
-    assert [one.name for one in path.parent.iterdir()] == ["student.safetensors"]  # no temporary file stays
+    assert [item.name for item in path.parent.iterdir()] == ["student.safetensors"]  # no temporary file stays
 
 
 def rewrite(path: Path, header: object, tensors: dict[str, Tensor] | None = None) -> None:

@@ -64,11 +64,11 @@ def test_a_channels_last_map_keeps_its_places() -> None:
 
 def test_images_are_normalised_by_the_networks_own_statistics() -> None:
     network = classifier().eval()
-    seen = []
-    network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    received = []
+    network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: received.append(inputs[0]))
     network(images())
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in normalisation(CNN))
-    torch.testing.assert_close(seen[0], (images() - mean) / std)
+    torch.testing.assert_close(received[0], (images() - mean) / std)
 
 
 def test_statistics_are_those_of_the_backbones_weights() -> None:

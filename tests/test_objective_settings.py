@@ -32,27 +32,27 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
     sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
     tried = {"loss": loss, "name": "tried", **sides}
-    seen: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
+    received: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
     of_maps = loss in ("cwd", "dsd_channel", "skd_holistic") or "decoder1" in spec.features
     if "masks" in spec.feeds.values() or of_maps:
         own = {"loss": "cross_entropy_masks", "of": "student"}
-        room = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=seen)
+        room = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=received)
         size = 2 if spec.critic else 1  # critics want images of 64 px
         images = {name: image.repeat(1, 1, size, size) for name, image in views(room).items()}
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32 * size, 32 * size), generator=generator(0)))
-        found = room(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+        result = room(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
     elif "label_matrix" in spec.feeds.values():
-        room = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=seen)
+        room = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=received)
         labels = torch.nn.functional.one_hot(BATCH, 3).float()
-        found = room(views(room), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
+        result = room(views(room), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
     elif spec.tells_views_apart:
-        seen["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
-        room = model([CE, tried], networks, views=seen)
-        found = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
+        received["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
+        room = model([CE, tried], networks, views=received)
+        result = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
     else:
-        found = losses(model([CE, tried], networks, views=seen, batch_size=len(BATCH)))["tried"]
-    assert found.shape == ()
-    assert found.isfinite()
+        result = losses(model([CE, tried], networks, views=received, batch_size=len(BATCH)))["tried"]
+    assert result.shape == ()
+    assert result.isfinite()
 
 
 # --- facts and settings -----
@@ -101,8 +101,8 @@ def test_settings_reach_the_loss(register: Any) -> None:
             return logits.mean()
 
     register("settings", Settings)
-    said = {"kind": "b", "scale": 2, "many": [1, 2.5]}
-    room = model([{"loss": "settings", "of": "student", **said}], {"student": STUDENT})
+    text = {"kind": "b", "scale": 2, "many": [1, 2.5]}
+    room = model([{"loss": "settings", "of": "student", **text}], {"student": STUDENT})
     assert room.objectives["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
     room = model([{"loss": "settings", "of": "student"}], {"student": STUDENT})
     assert room.objectives["settings"].loss.said == ("a", 1.0, None)
@@ -127,8 +127,8 @@ def test_a_loss_of_few_words_works(register: Any) -> None:
     register("no_hints", NoHints)
     room = model([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
                      {"student": STUDENT}).eval()  # fmt: skip
-    found = losses(room)
-    torch.testing.assert_close(found["no_hints"], 3 * found["bare"])
+    result = losses(room)
+    torch.testing.assert_close(result["no_hints"], 3 * result["bare"])
 
 
 def test_a_setting_that_has_no_default_must_be_given(register: Any) -> None:

@@ -40,15 +40,15 @@ def test_a_classroom_says_what_the_losses_say_by_hand() -> None:
     with torch.no_grad():
         for parameter in room.networks["student"].parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator(1)))
-        seen = views(room)
-        found = losses(room, seen=seen)
-        student, teacher = (room.networks[name](seen[name]).logits for name in ("student", "teacher"))
+        received = views(room)
+        result = losses(room, seen=received)
+        student, teacher = (room.networks[name](received[name]).logits for name in ("student", "teacher"))
     counts = torch.tensor([2, 3, 1])
-    assert list(found) == ["cross_entropy", "kl"]
+    assert list(result) == ["cross_entropy", "kl"]
     expected = CrossEntropy("inverse_frequency", class_counts=counts)(student, BATCH)  # unweighted: 0.3 is the loop's
-    torch.testing.assert_close(found["cross_entropy"], expected, rtol=0, atol=0)
-    torch.testing.assert_close(found["kl"], KLDivergence(3.0)(student, teacher), rtol=0, atol=0)
-    assert found["kl"] > 1e-5
+    torch.testing.assert_close(result["cross_entropy"], expected, rtol=0, atol=0)
+    torch.testing.assert_close(result["kl"], KLDivergence(3.0)(student, teacher), rtol=0, atol=0)
+    assert result["kl"] > 1e-5
 
 
 def test_each_process_weighs_as_many_images_as_it_holds() -> None:
@@ -160,10 +160,10 @@ def test_a_frozen_network_stays_as_it_was_evaluated(teacher_run: str) -> None:
 
 def test_a_frozen_network_builds_no_graph(teacher_run: str) -> None:
     room = frozen_room(teacher_run).train()
-    seen = []
-    room.networks["teacher"].register_forward_hook(lambda *call: seen.append(call[2].logits))
+    received = []
+    room.networks["teacher"].register_forward_hook(lambda *call: received.append(call[2].logits))
     losses(room)
-    assert [logits.requires_grad for logits in seen] == [False]
+    assert [logits.requires_grad for logits in received] == [False]
 
 
 def test_a_frozen_network_is_not_in_the_state_and_loading_keeps_it(teacher_run: str) -> None:
@@ -215,9 +215,9 @@ def test_an_objective_without_weight_costs_no_pass() -> None:
     ]  # fmt: skip
     for epoch, expected in ((0, ["student"]), (2, ["student", "teacher"]), (3, ["student"])):
         passes.clear()
-        found = losses(room, epoch)
+        result = losses(room, epoch)
         assert passes == expected  # and each network looks once, however many objectives ask
-        assert set(found) == set(room.active(epoch))
+        assert set(result) == set(room.active(epoch))
 
 
 def test_a_network_looks_once_for_several_objectives() -> None:
@@ -244,8 +244,8 @@ def test_a_draw_depends_on_its_address_alone(register: Any) -> None:
 
     def drawn(epoch: int = 0, step: int = 0, seed: int = 0, objectives: Any = two) -> dict[str, float]:
         torch.manual_seed(torch.seed())  # a global stream that was somewhere else
-        found = losses(model(objectives, {"student": STUDENT}, seed=seed), epoch, step)
-        return {name: value.item() for name, value in found.items() if name != "cross_entropy"}
+        result = losses(model(objectives, {"student": STUDENT}, seed=seed), epoch, step)
+        return {name: value.item() for name, value in result.items() if name != "cross_entropy"}
 
     first = drawn()
     assert drawn() == first
@@ -278,21 +278,21 @@ def test_a_name_that_torch_has_taken_is_refused(name: str) -> None:
 
 
 def test_outputs_reach_objectives_in_single_precision(register: Any) -> None:
-    seen = []
+    received = []
 
     class Types(nn.Module):
         def __init__(self) -> None:
             super().__init__()
 
         def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-            seen.append((logits.dtype, torch.is_autocast_enabled("cpu")))
+            received.append((logits.dtype, torch.is_autocast_enabled("cpu")))
             return (logits @ logits.T).mean()
 
     register("types", Types, feeds={"logits": "to.logits", "labels": "labels"})
     room = model([{"loss": "types", "of": "student"}], {"student": STUDENT})
     with torch.autocast("cpu", torch.bfloat16):
         assert losses(room)["types"].dtype == torch.float32
-    assert seen == [(torch.float32, False)]
+    assert received == [(torch.float32, False)]
 
 
 def test_terms_look_at_the_networks_that_feed_them() -> None:

@@ -21,10 +21,10 @@ from small_recipe import plain, refused, written
      ("a=[1,2]", [1, 2]), ("a={b: 1}", {"b": 1}), ("a=b=c", "b=c")],
 )  # fmt: skip
 def test_a_value_is_what_yaml_makes_of_it(override: str, value: object) -> None:
-    key, found = parse_override(override)
+    key, result = parse_override(override)
     assert key == "a"
-    assert found == value
-    assert type(found) is type(value)
+    assert result == value
+    assert type(result) is type(value)
 
 
 @pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[1", "epochs=!python 3", "epochs=" + 30 * "9"])
@@ -90,7 +90,10 @@ def test_one_setting_of_the_run_before_keeps_its_recipe() -> None:
 
 
 def test_an_objective_takes_a_new_name() -> None:
-    assert [one.name for one in resolve("kd", ["objectives.kl.name=distil"]).objectives] == ["cross_entropy", "distil"]
+    assert [objective.name for objective in resolve("kd", ["objectives.kl.name=distil"]).objectives] == [
+        "cross_entropy",
+        "distil",
+    ]
 
 
 @pytest.mark.parametrize("section", ["networks", "views", "objectives"])

@@ -32,48 +32,48 @@ def file(tmp_path: Path) -> Path:
 def test_json_and_csv(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     print_profiles(profile_models([file, file], batch=[1, 2], repeats=3, json=out / "cost.json", csv=out / "cost.csv"))
-    (said,) = json.loads((out / "cost.json").read_text())  # a file given twice is measured once
+    (text,) = json.loads((out / "cost.json").read_text())  # a file given twice is measured once
     cost = cost_of(network(), 32, repeats=1)
-    assert set(said) == {
+    assert set(text) == {
         "name", "backbone", "image_size", "parameters", "bytes", "flops", "latency_ms", "threads", "device",
     }  # fmt: skip
-    assert {key: said[key] for key in ("parameters", "flops", "image_size")} == {
+    assert {key: text[key] for key in ("parameters", "flops", "image_size")} == {
         key: cost[key] for key in ("parameters", "flops", "image_size")
     }
-    assert said["bytes"] == file.stat().st_size
-    assert (said["name"], said["threads"], said["device"]) == ("runs/student", 1, "cpu")
-    assert set(said["latency_ms"]) == {"1", "2"}
-    for latency in said["latency_ms"].values():
+    assert text["bytes"] == file.stat().st_size
+    assert (text["name"], text["threads"], text["device"]) == ("runs/student", 1, "cpu")
+    assert set(text["latency_ms"]) == {"1", "2"}
+    for latency in text["latency_ms"].values():
         assert set(latency) == {"p50", "p90", "p99", "repeats"}
         assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
         assert latency["repeats"] == 3
     (row,) = pd.read_csv(out / "cost.csv").to_dict("records")
-    assert row["latency_2_p90_ms"] == pytest.approx(said["latency_ms"]["2"]["p90"])
-    assert row["parameters"] == said["parameters"]
+    assert row["latency_2_p90_ms"] == pytest.approx(text["latency_ms"]["2"]["p90"])
+    assert row["parameters"] == text["parameters"]
     shown = capsys.readouterr().out
     assert "runs/student" in shown
     assert "1 threads" in shown
 
 
 def test_patience_ends_the_timing_but_not_before_enough_passes() -> None:
-    found = profile({"one": network()}, {}, batches=(1,), repeats=1000, patience=0)
-    assert found[0].latency_ms[1]["repeats"] == LEAST
-    assert found[0].bytes > 4 * found[0].parameters
+    result = profile({"one": network()}, {}, batches=(1,), repeats=1000, patience=0)
+    assert result[0].latency_ms[1]["repeats"] == LEAST
+    assert result[0].bytes > 4 * result[0].parameters
 
 
 def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "runs" / "student.safetensors"
     save_network(network(48), other)
     profile_models([file, other], batch=[1], repeats=1, json=tmp_path / "cost.json")
-    names = [one["name"] for one in json.loads((tmp_path / "cost.json").read_text())]
+    names = [item["name"] for item in json.loads((tmp_path / "cost.json").read_text())]
     assert names == ["runs/student", str(other)]
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no network")
     wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"has no recipe\.yaml"}
-    for model, said in wrong.items():
-        with pytest.raises(PreceptorError, match=said):
+    for model, text in wrong.items():
+        with pytest.raises(PreceptorError, match=text):
             profile_models([tmp_path / model], batch=[1], repeats=1)
 
 

@@ -54,8 +54,8 @@ def test_a_recipe_that_uses_every_form_survives_its_yaml(tmp_path: Path) -> None
 def test_yaml_holds_only_what_yaml_has() -> None:
     def walk(value: Any) -> None:
         assert isinstance(value, (dict, list, str, int, float, bool, type(None)))
-        for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            walk(one)
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(item)
 
     walk(resolve("mean_teacher").plain())
 

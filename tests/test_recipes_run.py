@@ -129,7 +129,7 @@ def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     parts: dict[str, list[torch.Tensor]] = {"head": [], "body": []}
     for name, weight in network.named_parameters():
         parts["head" if "projection" in name else "body"].append(weight.detach().flatten())
-    return {part: torch.cat([torch.zeros(0), *found]) for part, found in parts.items()}
+    return {part: torch.cat([torch.zeros(0), *result]) for part, result in parts.items()}
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

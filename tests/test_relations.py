@@ -37,18 +37,18 @@ def test_means_are_those_of_a_loop_over_pairs() -> None:
             lengths = np.linalg.norm(one) * np.linalg.norm(other)
             cosine = one @ other / lengths if lengths else 0.0
             (within if labels[i] == labels[j] else between).append(cosine)
-    found = measured(torch.from_numpy(embeddings), labels)
-    assert found.intra == pytest.approx(np.mean(within), rel=1e-12)
-    assert found.inter == pytest.approx(np.mean(between), rel=1e-12)
-    assert found.r_d == pytest.approx(np.mean(within) / np.mean(between), rel=1e-12)
-    assert found.images == len(labels)
+    result = measured(torch.from_numpy(embeddings), labels)
+    assert result.intra == pytest.approx(np.mean(within), rel=1e-12)
+    assert result.inter == pytest.approx(np.mean(between), rel=1e-12)
+    assert result.r_d == pytest.approx(np.mean(within) / np.mean(between), rel=1e-12)
+    assert result.images == len(labels)
 
 
 def test_known_value() -> None:
     """Classes along (1, 0) and (0.6, 0.8), of any length: cosine 1 within, 0.6 between."""
     embeddings = torch.tensor([[1.0, 0], [5, 0], [3, 4], [0.6, 0.8]])
-    found = measured(embeddings, [0, 0, 1, 1])
-    assert found.plain() == pytest.approx({"r_d": 1 / 0.6, "intra": 1.0, "inter": 0.6, "images": 4})
+    result = measured(embeddings, [0, 0, 1, 1])
+    assert result.plain() == pytest.approx({"r_d": 1 / 0.6, "intra": 1.0, "inter": 0.6, "images": 4})
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_known_value() -> None:
     ids=["one class", "one image a class, opposed", "one image"],
 )
 def test_no_ratio_where_there_is_none(labels: list[int], intra: float | None, inter: float | None) -> None:
-    found = measured(torch.tensor([[2.0, 0], [-1, 0]])[: len(labels)], labels)
-    assert (found.intra, found.inter, found.r_d) == (intra, inter, None)
+    result = measured(torch.tensor([[2.0, 0], [-1, 0]])[: len(labels)], labels)
+    assert (result.intra, result.inter, result.r_d) == (intra, inter, None)
 
 
 def test_sample_keeps_the_proportions_and_two_of_each() -> None:
@@ -92,13 +92,13 @@ def test_one_pass_gives_figures_and_matrix(tmp_path: Path) -> None:
     labels, part = draw.integers(0, 3, 400), np.arange(0, 400, 1)[::-1][:300].copy()
     ids = [f"image {row}" for row in part]
     loader = Loader(Pixels(images, None, ""), labels, part)
-    found = TASKS["classification"].evaluate({"net": _Flat()}, loader, ids, ("a", "b", "c"), "test")
+    result = TASKS["classification"].evaluate({"net": _Flat()}, loader, ids, ("a", "b", "c"), "test")
     flat = torch.from_numpy(images[part]).double().flatten(1) / 255
     whole = measured(flat, labels[part].tolist())
-    assert found.relations.plain()["net"] == pytest.approx(whole.plain(), rel=1e-6)
-    assert len(found.predictions[0]) == 300
+    assert result.relations.plain()["net"] == pytest.approx(whole.plain(), rel=1e-6)
+    assert len(result.predictions[0]) == 300
 
-    found.relations.write_matrices(ids, tmp_path / "relations.npz")
+    result.relations.write_matrices(ids, tmp_path / "relations.npz")
     held = np.load(tmp_path / "relations.npz")
     row_of = {name: row for row, name in enumerate(ids)}
     rows = [row_of[name] for name in held["ids"].tolist()]

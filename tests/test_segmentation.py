@@ -111,12 +111,12 @@ def test_figures_follow_from_the_rows(student: Run) -> None:
     assert (rows["part"] == rows["id"].map(split)).all()
     for part, count in metrics.parts.items():
         if part != "train":
-            said, of_part = getattr(metrics.networks["student"], part), rows[rows["part"] == part]
-            assert said["images"] == len(of_part) == count
+            text, of_part = getattr(metrics.networks["student"], part), rows[rows["part"] == part]
+            assert text["images"] == len(of_part) == count
             for name in ("iou", "dice"):
                 filled = of_part["target_pixels"] > 0
-                assert said[name] == pytest.approx(of_part[name].mean())
-                assert said[f"{name}_with_target"] == pytest.approx(of_part.loc[filled, name].mean())
+                assert text[name] == pytest.approx(of_part[name].mean())
+                assert text[f"{name}_with_target"] == pytest.approx(of_part.loc[filled, name].mean())
     history = pd.read_csv(student.path / "history.csv")
     assert history["validation/student/iou_pooled"].iloc[-1] == pytest.approx(
         metrics.networks["student"].validation["iou_pooled"], abs=1e-6
@@ -130,11 +130,11 @@ def test_kept_masks_are_those_of_the_rows(pair: Run) -> None:
         assert held["networks"].tolist() == ["student_1", "student_2", "teacher", "ensemble"]
         truth, masks = held["truth"] > 0, dict(zip(held["networks"].tolist(), held["masks"] > 0, strict=True))
         for name, drawn in masks.items():
-            found = rows[rows["network"] == name].loc[held["ids"]]
-            assert (truth.sum((1, 2)) == found["target_pixels"]).all()
-            assert (drawn.sum((1, 2)) == found["predicted_pixels"]).all()
+            result = rows[rows["network"] == name].loc[held["ids"]]
+            assert (truth.sum((1, 2)) == result["target_pixels"]).all()
+            assert (drawn.sum((1, 2)) == result["predicted_pixels"]).all()
             either = (truth | drawn).sum((1, 2))
-            assert np.where(either, (truth & drawn).sum((1, 2)) / either, 1) == pytest.approx(found["iou"].to_numpy())
+            assert np.where(either, (truth & drawn).sum((1, 2)) / either, 1) == pytest.approx(result["iou"].to_numpy())
         assert np.array_equal(masks["ensemble"], masks["student_1"] | masks["student_2"])
         assert sorted(held["ids"]) == sorted(rows.index.unique()), "of every test image, so that any can be shown"
 
@@ -144,15 +144,15 @@ def test_layers_are_compared_two_by_two(pair: Run) -> None:
     catalog = pair.catalog()
     rows = np.flatnonzero(pair.split.set_index("id")["part"].reindex(catalog.table["id"]).to_numpy() == "test")
     loader = Loader(open_pixels(catalog, 32, masks=True), catalog.labels, rows)
-    found = compare_networks(networks, loader, "teacher")
-    assert list(found) == [("teacher", "student_1"), ("teacher", "student_2"), ("student_1", "student_2")]
+    result = compare_networks(networks, loader, "teacher")
+    assert list(result) == [("teacher", "student_1"), ("teacher", "student_2"), ("student_1", "student_2")]
     images = [batch.images.float() / 255 for batch in loader.batches([np.arange(len(rows))])]
     literal = compare_layers(networks["teacher"], networks["student_2"], images)
-    same = found["teacher", "student_2"]
+    same = result["teacher", "student_2"]
     assert (same.rows, same.columns, same.images) == (literal.rows, literal.columns, len(rows))
     assert same.values == pytest.approx(literal.values, abs=1e-4, nan_ok=True)
     with np.load(pair.path / "layers.npz") as held:
-        assert held["pairs"].tolist() == [list(one) for one in found]
+        assert held["pairs"].tolist() == [list(item) for item in result]
         assert held["values_1"] == pytest.approx(same.values, abs=1e-4, nan_ok=True)
     assert compare_networks({"student": networks["student_1"]}, loader) == {}
 
@@ -161,34 +161,34 @@ def test_layers_are_compared_two_by_two(pair: Run) -> None:
 
 
 def test_report_of_a_student(student: Run) -> None:
-    said = said_by(student.report)
+    text = said_by(student.report)
     test = student.metrics.networks["student"].test
     for name in ("iou_pooled", "dice", "iou_with_target", "pixel_accuracy"):
-        assert f"{test[name]:.3f}" in said
-    assert "masks of lesion" in said
+        assert f"{test[name]:.3f}" in text
+    assert "masks of lesion" in text
     page = student.report.read_text(encoding="utf-8")
     for section in ("sizes", "overlays", "cost", "training"):
         assert f'id="{section}"' in page
     for section in ("classes", "calibration", "layers"):
         assert f'id="{section}"' not in page
-    assert "agrees with teacher" not in said
+    assert "agrees with teacher" not in text
 
 
 def test_report_of_two_students_and_a_teacher(pair: Run) -> None:
-    said = said_by(pair.report)
-    assert "ensemble: union of the masks of student_1 and student_2" in said
-    assert "it costs what its members cost together" in said
+    text = said_by(pair.report)
+    assert "ensemble: union of the masks of student_1 and student_2" in text
+    assert "it costs what its members cost together" in text
     fidelity = pair.metrics.networks["student_2"].test["fidelity"]
-    assert f"student_2 agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in said
+    assert f"student_2 agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in text
     of_union = pair.metrics.networks["ensemble"].test["fidelity"]
-    assert f"ensemble agrees with its teacher on {of_union['agreement'] * 100:.1f} % of the pixels of" in said
-    assert (of_union["to"], of_union["kl"], said.count("KL divergence from the teacher")) == ("teacher", None, 2)
-    assert "ensemble stands" in said
+    assert f"ensemble agrees with its teacher on {of_union['agreement'] * 100:.1f} % of the pixels of" in text
+    assert (of_union["to"], of_union["kl"], text.count("KL divergence from the teacher")) == ("teacher", None, 2)
+    assert "ensemble stands" in text
     for pair_of in ("teacher and student_1", "teacher and student_2", "student_1 and student_2"):
-        assert pair_of in said
-    sizes = [float(one) for one in re.findall(r"IoU (\d\.\d\d)", said)]
+        assert pair_of in text
+    sizes = [float(item) for item in re.findall(r"IoU (\d\.\d\d)", text)]
     assert len(sizes) > 4 * 8
-    assert "selected by validation/student_1 + student_2/iou_pooled" in said
+    assert "selected by validation/student_1 + student_2/iou_pooled" in text
 
 
 def test_runs_on_one_split_show_the_same_images(pair: Run, student: Run, tmp_path: Path) -> None:
@@ -239,9 +239,9 @@ def test_several_classes_have_a_table_and_need_their_columns(student: Run, tmp_p
         for kind in ("iou", "target_pixels", "predicted_pixels"):
             table[f"{kind}_{name}"] = table[kind]
     table.to_csv(run / "predictions.csv", index=False)
-    said = said_by(write_report([run], tmp_path / "r.html"))
-    assert "Class by class" in said
-    assert "border 17 0.432" in said
+    text = said_by(write_report([run], tmp_path / "r.html"))
+    assert "Class by class" in text
+    assert "border 17 0.432" in text
 
 
 def test_an_online_teacher_is_called_so(pair: Run, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_written_masks_are_of_the_images_size(classes: tuple[str, ...], tmp_path
     table, failures = write_masks(TorchPredictor(segmenter(*classes)), [*files, broken], tmp_path / "out")
     assert list(failures) == [broken]
     assert table["mask"].tolist() == ["wide.png", "grey.png"]
-    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["grey.png", "masks.csv", "wide.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["grey.png", "masks.csv", "wide.png"]
     for (_, row), size in zip(table.iterrows(), [(70, 40), (21, 33)], strict=True):
         with Image.open(tmp_path / "out" / row["mask"]) as mask:
             assert (mask.size, mask.mode) == (size, "L")

@@ -57,12 +57,12 @@ def test_equals_the_librarys_u_net() -> None:
     theirs.encoder.load_state_dict(network.encoder.state_dict())
     theirs.decoder.load_state_dict(network.decoder.state_dict())
     theirs.segmentation_head.load_state_dict(network.head.state_dict())
-    seen: list[Tensor] = []
-    theirs.decoder.blocks[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    received: list[Tensor] = []
+    theirs.decoder.blocks[0].register_forward_hook(lambda module, inputs, output: received.append(output))
     with torch.no_grad():
         output = network(images())
         torch.testing.assert_close(output.logits, theirs((images() - network.mean) / network.std))
-    torch.testing.assert_close(output.feature_map, seen[0])
+    torch.testing.assert_close(output.feature_map, received[0])
 
 
 @pytest.mark.parametrize("side", [32, 33, 50, 70])

@@ -76,9 +76,9 @@ def test_a_process_sees_its_share_of_every_view() -> None:
     for rank, rows in enumerate(np.array_split(np.arange(7), 2)):
         at = torch.from_numpy(rows)
         part = Batch(whole.images[at], whole.labels[at], whole.rows[at])
-        seen = make_views(recipe, ["student"], part, 7, (0, 1, 2), rank, 2).images["student"]
+        received = make_views(recipe, ["student"], part, 7, (0, 1, 2), rank, 2).images["student"]
         expected = everything["student"].unflatten(0, (4, 7))[:, at].flatten(0, 1)
-        assert torch.equal(seen, expected)
+        assert torch.equal(received, expected)
 
 
 def test_masks_follow_the_views_where_the_task_has_them() -> None:

@@ -64,7 +64,7 @@ def test_train_evaluate_predict_report(phantom_root: Path, tmp_path: Path) -> No
     table = tmp_path / "table.csv"
     assert preceptor("predict", run / "student.safetensors", *images, "--out", table).returncode == 0
     predicted = pd.read_csv(table)
-    assert list(predicted["file"]) == [str(one) for one in images]
+    assert list(predicted["file"]) == [str(image) for image in images]
     assert predicted.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
     broken = tmp_path / "broken.jpg"
@@ -103,9 +103,9 @@ def test_data_check_and_preview(phantom_root: Path, tmp_path: Path) -> None:
 
 
 def test_help_of_predict_says_what_segmenters_write() -> None:
-    said = " ".join(preceptor("predict", "--help").stdout.split())
-    assert "or their masks where the network is a segmenter" in said
-    assert "Segmenter: the folder of its masks" in said
+    text = " ".join(preceptor("predict", "--help").stdout.split())
+    assert "or their masks where the network is a segmenter" in text
+    assert "Segmenter: the folder of its masks" in text
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_shards_make_up_the_batch(count: int, world: int) -> None:
     batch = np.random.default_rng(count).permutation(count)
     shards = [shard(batch, rank, world) for rank in range(world)]
     np.testing.assert_array_equal(np.concatenate(shards), batch)
-    sizes = [len(one) for one in shards]
+    sizes = [len(item) for item in shards]
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -149,7 +149,7 @@ def test_an_error_in_the_background_is_raised_with_its_batch(pixels: Pixels) -> 
 def test_stopping_early_leaves_no_thread_behind(pixels: Pixels) -> None:
     for _ in Loader(pixels, LABELS, PART).batches(in_order(10, 2)):
         break
-    assert not [one.name for one in threading.enumerate() if one.name.startswith("batches")]
+    assert not [item.name for item in threading.enumerate() if item.name.startswith("batches")]
 
 
 def test_labels_and_pixels_must_belong_together(pixels: Pixels) -> None:

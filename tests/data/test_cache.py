@@ -134,12 +134,12 @@ def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path: Path, home: Path)
 
 
 def test_a_second_time_nothing_is_decoded(catalog: Catalog, home: Path, decoded: list[str]) -> None:
-    told: list[tuple[int, int]] = []
-    first = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: told.append(done))
-    assert told == [(done, COUNT) for done in range(1, COUNT + 1)]
+    known: list[tuple[int, int]] = []
+    first = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: known.append(done))
+    assert known == [(done, COUNT) for done in range(1, COUNT + 1)]
     assert len(decoded) == COUNT
-    second = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: told.append(done))
-    assert len(decoded) == len(told) == COUNT
+    second = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: known.append(done))
+    assert len(decoded) == len(known) == COUNT
     assert second.key == first.key
     np.testing.assert_array_equal(first.images, second.images)
 

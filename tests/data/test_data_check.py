@@ -29,8 +29,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_sound_data_set(root: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    report = check(read("table", root), progress=lambda *at: seen.append(at))
+    received: list[tuple[int, int]] = []
+    report = check(read("table", root), progress=lambda *at: received.append(at))
     assert report.ok
     assert report.classes == (ClassCount("a", 3, 2), ClassCount("b", 3, 2))
     assert (report.images, report.groups, report.most_in_group) == (6, 2, 3)
@@ -38,7 +38,7 @@ def test_a_sound_data_set(root: Path) -> None:
     assert report.modes == {"RGB": 6}
     assert report.without_mask == ("0.jpg",)
     assert report.mixed_groups == {"g0": ("a", "b"), "g1": ("a", "b")}
-    assert seen == [(done, 6) for done in range(1, 7)]
+    assert received == [(done, 6) for done in range(1, 7)]
 
 
 def test_masks_are_counted(root: Path) -> None:

@@ -397,9 +397,9 @@ def test_resized_masks_keep_indices_area_and_place(side: int) -> None:
     small = resize(mask, side)
     assert small.dtype == np.uint8
     assert set(np.unique(small)) == {0, 2, 5}
-    for one in (2, 5):
-        assert (small == one).mean() == pytest.approx((mask == one).mean(), rel=0.25)
-        centres = [(np.argwhere(m == one).mean(0) + 0.5) / len(m) for m in (mask, small)]
+    for each in (2, 5):
+        assert (small == each).mean() == pytest.approx((mask == each).mean(), rel=0.25)
+        centres = [(np.argwhere(m == each).mean(0) + 0.5) / len(m) for m in (mask, small)]
         np.testing.assert_allclose(centres[1], centres[0], atol=0.03)
 
 

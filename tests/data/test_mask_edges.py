@@ -34,7 +34,7 @@ def outlines(side: int) -> list[Image.Image]:
     random = np.random.default_rng(side)
     edge = np.cumsum(random.integers(-1, 2, side)) + side // 2
     ragged[np.arange(side)[:, None] > edge] = 255
-    return [Image.fromarray(one) for one in (discs(side, 255), box, ragged)]
+    return [Image.fromarray(each) for each in (discs(side, 255), box, ragged)]
 
 
 def as_jpeg(mask: Image.Image, quality: int) -> np.ndarray:
@@ -69,8 +69,8 @@ def test_scaling_is_smear(side: int, scale: float) -> None:
 def test_turning_and_blurring_are_smear(side: int) -> None:
     for mask in outlines(side):
         turned = mask.rotate(17, Image.Resampling.BILINEAR)
-        for one in (turned, mask.filter(ImageFilter.GaussianBlur(1)), mask.filter(ImageFilter.BoxBlur(1))):
-            assert further_classes(np.asarray(one)) == []
+        for each in (turned, mask.filter(ImageFilter.GaussianBlur(1)), mask.filter(ImageFilter.BoxBlur(1))):
+            assert further_classes(np.asarray(each)) == []
 
 
 def test_jpeg_may_store_black_and_white_a_little_off() -> None:

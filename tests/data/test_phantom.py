@@ -77,7 +77,7 @@ def test_similarity_and_variation_move_the_classes() -> None:
     def melanin(name: str, similarity: float, variation: float) -> np.ndarray:
         rng = np.random.default_rng(0)
         draws = [draw_traits(rng, name, similarity=similarity, variation=variation) for _ in range(200)]
-        return np.array([one.melanin for one in draws])
+        return np.array([draw.melanin for draw in draws])
 
     apart = melanin("mel", 0, 1).mean() - melanin("vasc", 0, 1).mean()
     nearer = melanin("mel", 0.5, 1).mean() - melanin("vasc", 0.5, 1).mean()
@@ -175,10 +175,10 @@ def test_two_at_once_leave_one_whole(tmp_path: Path) -> None:
 
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    write_phantom(tmp_path / "p", replace(SMALL, images=14, size=16, imbalance=1), lambda *at: seen.append(at))
-    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
-    assert seen[-1][0] == seen[-1][1]
+    received: list[tuple[int, int]] = []
+    write_phantom(tmp_path / "p", replace(SMALL, images=14, size=16, imbalance=1), lambda *at: received.append(at))
+    assert [done for done, _ in received] == list(range(1, len(received) + 1))
+    assert received[-1][0] == received[-1][1]
 
 
 def test_knobs_out_of_range(tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_quarter_turns_are_exact_and_all_three_occur(images: Tensor) -> None:
 
 def test_the_eight_orientations_are_equally_likely_under_flip_and_turns() -> None:
     matrices = draw(Policy(h_flip=0.5, quarter_turns=0.75), 8000, generator("orientations")).matrices
-    found, counts = np.unique(matrices.round().reshape(len(matrices), -1), axis=0, return_counts=True)
-    assert len(found) == 8
+    result, counts = np.unique(matrices.round().reshape(len(matrices), -1), axis=0, return_counts=True)
+    assert len(result) == 8
     assert np.abs(counts - 1000).max() < 120  # four standard deviations
 
 
@@ -203,7 +203,7 @@ def stepwise(image: np.ndarray, brightness: float, contrast: float, saturation: 
     "change", [(1.3, 1, 1, 0), (1, 0.6, 1, 0), (1, 1, 1.8, 0), (1, 1, 1, 40), (0.8, 1.4, 0.5, -25)]
 )
 def test_the_fused_colour_map_equals_the_steps(images: Tensor, change: tuple[float, ...]) -> None:
-    maps, weights = photometric.colour_maps(*(figures(*[one] * len(images)) for one in change))
+    maps, weights = photometric.colour_maps(*(figures(*[item] * len(images)) for item in change))
     fused = photometric.recolour(images.float() / 255, maps, weights)
     for image, view in zip(images.double() / 255, fused, strict=True):
         np.testing.assert_allclose(

@@ -59,38 +59,38 @@ def test_several_images_by_hand() -> None:
     meter = MaskMeter(TWO)
     meter.update(mask("1100"), mask("1000"))  # iou 1/2, dice 2/3
     meter.update(torch.cat([mask("0000"), mask("0010")]), torch.cat([mask("0000"), mask("1111")]))  # 1; 1/4, 2/5
-    found = meter.result()
-    assert (found["images"], found["images_with_target"]) == (3, 2)
-    assert found["iou"] == pytest.approx((1 / 2 + 1 + 1 / 4) / 3)
-    assert found["dice"] == pytest.approx((2 / 3 + 1 + 2 / 5) / 3)
-    assert found["iou_with_target"] == pytest.approx((1 / 2 + 1 / 4) / 2)
-    assert found["dice_with_target"] == pytest.approx((2 / 3 + 2 / 5) / 2)
-    assert found["iou_pooled"] == pytest.approx(2 / 6)
-    assert found["dice_pooled"] == pytest.approx(4 / 8)
-    assert found["pixel_accuracy"] == pytest.approx(8 / 12)
-    assert found["per_class"]["lesion"]["images"] == 2
-    assert found["absent_classes"] == []
+    results = meter.result()
+    assert (results["images"], results["images_with_target"]) == (3, 2)
+    assert results["iou"] == pytest.approx((1 / 2 + 1 + 1 / 4) / 3)
+    assert results["dice"] == pytest.approx((2 / 3 + 1 + 2 / 5) / 3)
+    assert results["iou_with_target"] == pytest.approx((1 / 2 + 1 / 4) / 2)
+    assert results["dice_with_target"] == pytest.approx((2 / 3 + 2 / 5) / 2)
+    assert results["iou_pooled"] == pytest.approx(2 / 6)
+    assert results["dice_pooled"] == pytest.approx(4 / 8)
+    assert results["pixel_accuracy"] == pytest.approx(8 / 12)
+    assert results["per_class"]["lesion"]["images"] == 2
+    assert results["absent_classes"] == []
 
 
 def test_several_classes_by_hand() -> None:
     # image 1: core 1/2 and edge 1; image 2: edge in the prediction alone, core nowhere
-    said, truth = torch.cat([mask("1120"), mask("0002")]), torch.cat([mask("1020"), mask("0000")])
-    meter = measured(said, truth, THREE)
+    text, truth = torch.cat([mask("1120"), mask("0002")]), torch.cat([mask("1020"), mask("0000")])
+    meter = measured(text, truth, THREE)
     table = meter.rows(["a", "b"], part="test", network="s")
     assert table["iou"].tolist() == pytest.approx([(1 / 2 + 1) / 2, 0])
     assert table["iou_core"].tolist() == pytest.approx([1 / 2, 1])
     assert table["dice_edge"].tolist() == pytest.approx([1, 0])
-    found = meter.result()
-    assert found["per_class"]["core"] == pytest.approx(
+    results = meter.result()
+    assert results["per_class"]["core"] == pytest.approx(
         {"iou": 3 / 4, "dice": (2 / 3 + 1) / 2, "iou_pooled": 1 / 2, "dice_pooled": 2 / 3, "images": 1}
     )
-    assert found["iou_pooled"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert results["iou_pooled"] == pytest.approx((1 / 2 + 1 / 2) / 2)
 
 
 def test_classes_without_truth_are_named_and_not_averaged() -> None:
-    found = measured(mask("1120"), mask("1000"), THREE).result()
-    assert found["absent_classes"] == ["edge"]
-    assert found["iou_pooled"] == pytest.approx(1 / 2)
+    results = measured(mask("1120"), mask("1000"), THREE).result()
+    assert results["absent_classes"] == ["edge"]
+    assert results["iou_pooled"] == pytest.approx(1 / 2)
     nothing = measured(mask("0000"), mask("0000"), THREE).result()
     assert (nothing["iou_pooled"], nothing["iou"], nothing["iou_with_target"]) == (1, 1, None)
 
@@ -101,13 +101,13 @@ def test_pooled_figures_agree_with_scikit_learn() -> None:
     meter = MaskMeter(("background", "a", "b", "c"))
     for chunk in range(0, 5, 2):
         meter.update(logits[chunk : chunk + 2], truth[chunk : chunk + 2].byte())
-    found, flat, said = meter.result(), truth.flatten(), logits.argmax(1).flatten()
-    iou = jaccard_score(flat, said, average=None)[1:]
-    f1 = f1_score(flat, said, average=None)[1:]
-    assert [one["iou_pooled"] for one in found["per_class"].values()] == pytest.approx(iou)
-    assert [one["dice_pooled"] for one in found["per_class"].values()] == pytest.approx(f1)
-    assert (found["iou_pooled"], found["dice_pooled"]) == pytest.approx((iou.mean(), f1.mean()))
-    assert found["pixel_accuracy"] == pytest.approx(accuracy_score(flat, said))
+    results, flat, text = meter.result(), truth.flatten(), logits.argmax(1).flatten()
+    iou = jaccard_score(flat, text, average=None)[1:]
+    f1 = f1_score(flat, text, average=None)[1:]
+    assert [item["iou_pooled"] for item in results["per_class"].values()] == pytest.approx(iou)
+    assert [item["dice_pooled"] for item in results["per_class"].values()] == pytest.approx(f1)
+    assert (results["iou_pooled"], results["dice_pooled"]) == pytest.approx((iou.mean(), f1.mean()))
+    assert results["pixel_accuracy"] == pytest.approx(accuracy_score(flat, text))
     each = [
         jaccard_score(t.flatten(), p.flatten(), labels=[1, 2, 3], average="macro")
         for t, p in zip(truth, logits.argmax(1), strict=True)
@@ -185,8 +185,8 @@ def test_cases_are_chosen_by_the_mean_over_networks() -> None:
         ("f", 0, 0, 7),
     ]
     both = pd.concat([table(*rows), table(("a", 0.3, 50, 50), *rows[1:], network="t")])
-    found = choose_cases(both, best=1, median=1, worst=1, small=1, drawn=0)
-    assert found == [
+    result = choose_cases(both, best=1, median=1, worst=1, small=1, drawn=0)
+    assert result == [
         Case("a", "best"),
         Case("b", "median"),
         Case("c", "worst"),
@@ -196,8 +196,8 @@ def test_cases_are_chosen_by_the_mean_over_networks() -> None:
 
 
 def test_no_case_comes_twice_and_none_is_invented() -> None:
-    found = choose_cases(table(("a", 0.5, 4, 4), ("b", 0.0, 9, 0), ("c", 1.0, 0, 0)))
-    assert sorted(case.id for case in found) == ["a", "b"]
+    result = choose_cases(table(("a", 0.5, 4, 4), ("b", 0.0, 9, 0), ("c", 1.0, 0, 0)))
+    assert sorted(case.id for case in result) == ["a", "b"]
     assert choose_cases(table(("c", 1.0, 0, 0))) == []
     equals = choose_cases(table(("x", 0.0, 3, 0), ("y", 0.0, 8, 0)), best=0, median=0, worst=1, small=0, drawn=0)
     assert equals == [Case("y", "worst")]
@@ -230,13 +230,13 @@ def test_an_overlay_is_a_drawing_that_needs_nothing_else() -> None:
     figure = overlay("Worst: <id>", image, truth, {"a & b": half, "ensemble": truth})
     assert figure.title == "Worst: <id>"
     drawing = ElementTree.fromstring(str(figure.svg))
-    held = [one for one in drawing.iter() if one.tag == "image"]
+    held = [item for item in drawing.iter() if item.tag == "image"]
     assert len(held) == 1
     data = base64.b64decode(held[0].attrib["href"].removeprefix("data:image/png;base64,"))
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), image)
-    words = [one.text for one in drawing.iter() if one.tag in ("b", "span")]
+    words = [item.text for item in drawing.iter() if item.tag in ("b", "span")]
     assert {"a & b", "ensemble", "IoU 0.50", "IoU 1.00"} <= set(words)
-    paths = [one.attrib["d"] for one in drawing.iter() if one.tag == "path"]
+    paths = [item.attrib["d"] for item in drawing.iter() if item.tag == "path"]
     assert paths.count(outline(half)) == 2  # the line and its rim
     assert paths.count(outline(truth)) == 6
     with pytest.raises(ValueError, match="the mask of s"):

@@ -16,18 +16,18 @@ from preceptor.evaluation.statistics import (
 
 
 def test_spread_is_of_a_sample() -> None:
-    found = spread([0.70, 0.72, 0.77])
-    assert found is not None
+    result = spread([0.70, 0.72, 0.77])
+    assert result is not None
     # mean 0.73; deviations -.03, -.01, .04; squares .0009 + .0001 + .0016 = .0026, halved, rooted.
-    assert found.mean == pytest.approx(0.73)
-    assert found.std == pytest.approx(np.sqrt(0.0013))
-    assert found.cells == 3
+    assert result.mean == pytest.approx(0.73)
+    assert result.std == pytest.approx(np.sqrt(0.0013))
+    assert result.cells == 3
 
 
 def test_one_cell_has_no_spread() -> None:
-    found = spread([0.7])
-    assert found is not None
-    assert (found.mean, found.std) == (0.7, None)
+    result = spread([0.7])
+    assert result is not None
+    assert (result.mean, result.std) == (0.7, None)
     assert spread([]) is None
 
 
@@ -35,24 +35,24 @@ def test_without_the_correction_it_is_the_paired_t_test() -> None:
     draw = np.random.default_rng(0)
     for cells in (2, 5, 15):
         mine, theirs = draw.normal(0.7, 0.02, cells), draw.normal(0.69, 0.02, cells)
-        found, wanted = corrected_t_test(mine - theirs, 0.0), stats.ttest_rel(mine, theirs)
-        assert found.p == pytest.approx(wanted.pvalue, rel=1e-12)
+        result, wanted = corrected_t_test(mine - theirs, 0.0), stats.ttest_rel(mine, theirs)
+        assert result.p == pytest.approx(wanted.pvalue, rel=1e-12)
         interval = wanted.confidence_interval(0.95)
-        assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
+        assert (result.low, result.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
 
 
 def test_worked_example_of_the_correction() -> None:
     # Five folds of 80:20. mean .02, s² = (.01² + .02² + 0 + .02² + .01²) / 4 = .00025;
     # variance of the mean (1/5 + 1/4)·.00025 = .0001125, t = .02 / .0106066 = 1.885618 with 4 degrees of freedom.
-    found = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.25)
-    assert found.mean == pytest.approx(0.02)
-    assert found.p == pytest.approx(2 * stats.t.sf(1.8856181, 4), rel=1e-6)
+    result = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.25)
+    assert result.mean == pytest.approx(0.02)
+    assert result.p == pytest.approx(2 * stats.t.sf(1.8856181, 4), rel=1e-6)
     half = 2.7764451 * np.sqrt(0.0001125)  # the table's t for 95 % and 4 degrees of freedom
-    assert (found.low, found.high) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
+    assert (result.low, result.high) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
     plain = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.0)
     assert plain.p is not None
-    assert found.p is not None
-    assert plain.p < 0.05 < found.p  # what the correction is for
+    assert result.p is not None
+    assert plain.p < 0.05 < result.p  # what the correction is for
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_worked_example_of_the_correction() -> None:
     ],
 )
 def test_what_cannot_be_tested_is_not(differences: list[Any], reason: str) -> None:
-    found = corrected_t_test(differences, 0.25)
-    assert (found.p, found.low, found.high) == (None, None, None)
-    assert found.reason == reason
+    result = corrected_t_test(differences, 0.25)
+    assert (result.p, result.low, result.high) == (None, None, None)
+    assert result.reason == reason
 
 
 def test_equal_runs_do_not_differ() -> None:
@@ -93,8 +93,8 @@ def test_correction_keeps_its_level() -> None:
     draw = np.random.default_rng(4)
     shared = 0.25 / (1 + 0.25)  # the correlation for which Nadeau and Bengio's variance is exact
     trials = np.sqrt(shared) * draw.normal(size=(2000, 1)) + np.sqrt(1 - shared) * draw.normal(size=(2000, 5))
-    plain = np.mean([corrected_t_test(one, 0.0).p < 0.05 for one in trials])  # type: ignore[operator]
-    corrected = np.mean([corrected_t_test(one, 0.25).p < 0.05 for one in trials])  # type: ignore[operator]
+    plain = np.mean([corrected_t_test(trial, 0.0).p < 0.05 for trial in trials])  # type: ignore[operator]
+    corrected = np.mean([corrected_t_test(trial, 0.25).p < 0.05 for trial in trials])  # type: ignore[operator]
     assert plain > 0.1
     assert 0.035 < corrected < 0.065
 
@@ -120,6 +120,6 @@ def test_seeds_are_no_folds(seeds: tuple[int, ...]) -> None:
 
 
 def test_a_fold_counts_once_whatever_its_seeds() -> None:
-    found = corrected_t_test([[0.00, 0.02], [0.04], [0.01, 0.02, 0.03]], 0.25)
-    assert found == corrected_t_test([0.01, 0.04, 0.02], 0.25)
-    assert found.folds == 3
+    result = corrected_t_test([[0.00, 0.02], [0.04], [0.01, 0.02, 0.03]], 0.25)
+    assert result == corrected_t_test([0.01, 0.04, 0.02], 0.25)
+    assert result.folds == 3

@@ -40,20 +40,20 @@ def test_every_rank_is_equally_likely(pool: int, number: int) -> None:
     trials = 20_000
     ranks = draw_ranks(torch.full((trials,), pool), {pool, 3, 100}, number, generator(pool, number))
     expected = trials * number / pool
-    seen = torch.bincount(ranks.flatten(), minlength=pool)
+    received = torch.bincount(ranks.flatten(), minlength=pool)
     deviation = (expected * max(1 - number / pool, 0) if number <= pool else expected) ** 0.5
-    assert (seen - expected).abs().max() <= 4.5 * deviation + 1e-9
+    assert (received - expected).abs().max() <= 4.5 * deviation + 1e-9
 
 
 def test_pairs_of_ranks_are_equally_likely_from_a_stream() -> None:
     trials, pool = 60_000, 17
     assert pool > sampling._DENSE_UNTIL * 2
     ranks = draw_ranks(torch.full((trials,), pool), {pool}, 2, generator(3)).sort(1).values
-    seen = torch.bincount(ranks[:, 0] * pool + ranks[:, 1], minlength=pool * pool)
-    seen = seen[seen > 0]
+    received = torch.bincount(ranks[:, 0] * pool + ranks[:, 1], minlength=pool * pool)
+    received = received[received > 0]
     expected = trials / (pool * (pool - 1) / 2)
-    assert len(seen) == pool * (pool - 1) // 2
-    assert (seen - expected).abs().max() <= 4.5 * expected**0.5
+    assert len(received) == pool * (pool - 1) // 2
+    assert (received - expected).abs().max() <= 4.5 * expected**0.5
 
 
 def test_rows_of_a_batch_are_drawn_independently() -> None:

@@ -28,12 +28,12 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
 def literal_likenesses(rows: Tensor, views: int) -> list[tuple[Tensor, int]]:
     """(cosines with all upright images, its own) of each transformed row, in the order of the rows."""
     images = len(rows) // views
-    found = []
+    result = []
     for view in range(1, views):
         for image in range(images):
             row = rows[view * images + image]
-            found.append((torch.stack([cosine(row, rows[other]) for other in range(images)]), image))
-    return found
+            result.append((torch.stack([cosine(row, rows[other]) for other in range(images)]), image))
+    return result
 
 
 def literal_filter(logits: list[list[float]], targets: list[int], keep: float) -> list[bool]:

@@ -52,10 +52,10 @@ def predict(run: Path, network: str, right: set[str]) -> None:
     classes = [name.removeprefix("p_") for name in table.columns if name.startswith("p_")]
     for place, row in table[(table["network"] == network) & (table["part"] == "test")].iterrows():
         other = classes[(classes.index(row["target"]) + 1) % len(classes)]
-        said = row["target"] if row["id"] in right else other
+        text = row["target"] if row["id"] in right else other
         sure = 0.5 + 0.4 * sorted(table["id"].unique()).index(row["id"]) / table["id"].nunique()
         table.loc[place, [f"p_{name}" for name in classes]] = (1 - sure) / (len(classes) - 1)
-        table.loc[place, ["predicted", f"p_{said}"]] = [said, sure]
+        table.loc[place, ["predicted", f"p_{text}"]] = [text, sure]
     table.to_csv(path, index=False)
 
 
@@ -77,7 +77,7 @@ def test_picks_what_distillation_mended(runs: Path) -> None:
     picked = pick(*entries(runs), per_class=2)
     assert picked.total == len(of_class) - 1
     surest = sorted(set(of_class) - {of_class[0]}, reverse=True)
-    expected = [surest[0], next(one for one in surest if split.at[one, "group"] != split.at[surest[0], "group"])]
+    expected = [surest[0], next(item for item in surest if split.at[item, "group"] != split.at[surest[0], "group"])]
     assert picked.ids == expected, "the surest, and no two of a lesion"
 
     predict(runs / "kd", "teacher", set())
@@ -99,12 +99,12 @@ def test_gallery_of_runs(runs: Path) -> None:
     predict(runs / "alone", "student", set())
     gallery = preceptor.explain(runs / "kd", per_class=1)
     assert f"{len(test)} test images right that the student alone gets wrong" in gallery.story[0]
-    found = read_gallery(runs / "kd")
-    assert found is not None
-    assert [one.title for one in found.networks] == ["teacher", "student alone", "distilled"]
-    assert found.networks[1].source == "alone, student"
-    assert len(found.cases) == test["target"].nunique()
-    for case in found.cases:
+    result = read_gallery(runs / "kd")
+    assert result is not None
+    assert [network.title for network in result.networks] == ["teacher", "student alone", "distilled"]
+    assert result.networks[1].source == "alone, student"
+    assert len(result.cases) == test["target"].nunique()
+    for case in result.cases:
         assert [shown.right for shown in case.maps] == [True, False, True]
         assert case.maps[0].predicted == case.target
         assert len({case.picture, *(shown.picture for shown in case.maps)}) > 1
@@ -124,12 +124,12 @@ def test_a_gallery_names_its_runs_of_a_quick_study(quick: str, runs: Path, tmp_p
 def test_the_mark_of_a_run_stands_beside_the_figures_in_its_networks(runs: Path, tmp_path: Path) -> None:
     run = Run(shutil.copytree(runs / "alone", tmp_path / "alone"))
     networks, _ = finished_networks(run)
-    for said in ({}, {"marked": NOT_EVIDENCE}):
-        run.write_environment(run.environment.model_copy(update=said))
+    for text in ({}, {"marked": NOT_EVIDENCE}):
+        run.write_environment(run.environment.model_copy(update=text))
         save_networks(run, run.recipe, networks, {"student": {"accuracy": 0.5}})
         header = load_network(run.network_file("student"))[1]
         assert header["test"] == {"accuracy": 0.5}
-        assert {key: header[key] for key in header if key == "marked"} == said
+        assert {key: header[key] for key in header if key == "marked"} == text
 
 
 def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
 
     (run.path / "relations.npz").unlink()
     old = before.plain()
-    for said in old["networks"].values():
-        del said["relations"]
+    for text in old["networks"].values():
+        del text["relations"]
     run.write_metrics(Metrics.model_validate(old))
     result = preceptor.evaluate(run.path)
     assert "relations" in result.added

@@ -151,19 +151,19 @@ def test_heat_map_names_every_layer() -> None:
 def test_fidelity_by_hand() -> None:
     teacher = torch.tensor([[0.5, 0.5], [0.9, 0.1]], dtype=torch.float64)
     student = torch.tensor([[0.25, 0.75], [0.9, 0.1]], dtype=torch.float64)
-    found = fidelity(student.numpy(), teacher.numpy())
-    assert found == pytest.approx({"agreement": 0.5, "kl": (0.5 * log(2) + 0.5 * log(2 / 3)) / 2})
+    results = fidelity(student.numpy(), teacher.numpy())
+    assert results == pytest.approx({"agreement": 0.5, "kl": (0.5 * log(2) + 0.5 * log(2 / 3)) / 2})
     meter = FidelityMeter()
     for row in range(2):
         meter.update(student[row : row + 1].log() + 7, teacher[row : row + 1].log())
-    assert meter.result() == pytest.approx(found)
+    assert meter.result() == pytest.approx(results)
 
 
 def test_fidelity_of_masks_is_over_pixels() -> None:
     student, teacher = draws(2, 3, 4, 4), draws(2, 3, 4, 4, seed=1)
     meter = FidelityMeter()
     meter.update(student, teacher)
-    flat = [one.softmax(1).movedim(1, -1).reshape(-1, 3).numpy() for one in (student, teacher)]
+    flat = [each.softmax(1).movedim(1, -1).reshape(-1, 3).numpy() for each in (student, teacher)]
     assert meter.result() == pytest.approx(fidelity(*flat))
 
 

@@ -52,8 +52,8 @@ def made_up(
         frames.append(meter.rows(ids, part="test", network=name))
     kept = [ids.index(name) for name in ids_to_keep(ids)]
     pictures = [as_jpeg(np.full((SIDE, SIDE, 3), 99, np.uint8)) for _ in kept]
-    said = {name: one[kept] for name, one in masks.items()}
-    save_overlays(path / "overlays.npz", [ids[place] for place in kept], pictures, truth[kept], said)
+    text = {name: one[kept] for name, one in masks.items()}
+    save_overlays(path / "overlays.npz", [ids[place] for place in kept], pictures, truth[kept], text)
     return LabelledRun.of(
         Run(path),
         path.name,
@@ -132,14 +132,14 @@ def test_a_file_of_another_run_is_refused(tmp_path: Path, damage: str) -> None:
     run = made_up(tmp_path, 1)
     path = run.path / "overlays.npz"
     with np.load(path) as held:
-        found = dict(held)
+        result = dict(held)
     foreign = {
-        "ids": {"ids": np.array([f"x{name}" for name in found["ids"]])},
-        "few": {"ids": found["ids"][:5], "truth": found["truth"][:5], "masks": found["masks"][:, :5]},
+        "ids": {"ids": np.array([f"x{name}" for name in result["ids"]])},
+        "few": {"ids": result["ids"][:5], "truth": result["truth"][:5], "masks": result["masks"][:, :5]},
         "networks": {"networks": np.array(["t"])},
-        "masks": {"masks": found["masks"][:, :5]},
+        "masks": {"masks": result["masks"][:, :5]},
     }
-    np.savez(path, **found | foreign[damage])
+    np.savez(path, **result | foreign[damage])
     with pytest.raises(PreceptorError, match=re.escape(f"{path} does not fit the run")) as caught:
         sections_of(run)
     assert "preceptor evaluate" in caught.value.remedy

@@ -26,8 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_last_line_names_the_files(folder: Path) -> None:
-    said = Page((folder / "report.html").read_text(encoding="utf-8")).said
-    last = said[said.rindex("Beside this page") :]
+    text = Page((folder / "report.html").read_text(encoding="utf-8")).said
+    last = text[text.rindex("Beside this page") :]
     for name in files_beside(folder / "report.html"):
         assert name in last
         assert (folder / name).is_file()

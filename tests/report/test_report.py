@@ -57,23 +57,23 @@ def test_figures_follow_the_colours_of_the_page(page: str) -> None:
 
 
 def test_page_says_what_ran(page: str, runs: list[Path]) -> None:
-    said = Page(page).said
+    text = Page(page).said
     for path in runs:
         run = load_run(path)
-        assert run.environment.command in said
-        assert run.split_hash in said
+        assert run.environment.command in text
+        assert run.split_hash in text
         for result in run.metrics.networks.values():
             assert result.validation
             for name in ("balanced_accuracy", "macro_auc", "calibration_error"):
-                assert f"{result.test[name]:.3f}" in said
-                assert f"{result.validation[name]:.3f}" in said
+                assert f"{result.test[name]:.3f}" in text
+                assert f"{result.validation[name]:.3f}" in text
             for recall in result.test["per_class_recall"].values():
-                assert f"{recall:.3f}" in said
-    assert "Hinton et al. 2015" in said
-    assert "fold 0 of 5" in said
-    assert "9d8c1f0b6a3e" in said
-    assert "Not for diagnostic use." in said
-    assert "start: run runs/teacher" in said
+                assert f"{recall:.3f}" in text
+    assert "Hinton et al. 2015" in text
+    assert "fold 0 of 5" in text
+    assert "9d8c1f0b6a3e" in text
+    assert "Not for diagnostic use." in text
+    assert "start: run runs/teacher" in text
 
 
 def test_notes_and_excluded_images_stand_before_the_results(page: str) -> None:
@@ -97,21 +97,21 @@ def test_same_runs_give_the_same_page(page: str, runs: list[Path], tmp_path: Pat
 
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "paper", replace(ALONE, protocol="paper", epochs=12))
-    said = Page(write_report([path], tmp_path / "r.html").read_text()).said
-    assert "Optimistic results: protocol “paper”" in said
-    assert "the mean of the last 10." in said
-    assert "by which the epoch was chosen" not in said  # there is no validation part
-    assert "resamplings" not in said  # a mean over epochs has no predictions to resample
-    assert "test part" in said
+    text = Page(write_report([path], tmp_path / "r.html").read_text()).said
+    assert "Optimistic results: protocol “paper”" in text
+    assert "the mean of the last 10." in text
+    assert "by which the epoch was chosen" not in text  # there is no validation part
+    assert "resamplings" not in text  # a mean over epochs has no predictions to resample
+    assert "test part" in text
 
 
 def test_runs_of_a_quick_study_are_no_evidence(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "quick", ALONE)
     environment = json.loads((path / "environment.json").read_text())
     (path / "environment.json").write_text(json.dumps({**environment, "marked": "quick: not evidence"}))
-    said = render(load_runs([path]))
-    assert "(quick: not evidence)" in said[: said.index("</title>")]
-    assert "<h2>Quick: not evidence</h2>" in said
+    text = render(load_runs([path]))
+    assert "(quick: not evidence)" in text[: text.index("</title>")]
+    assert "<h2>Quick: not evidence</h2>" in text
     assert "not evidence" not in render(load_runs([write_fake_run(tmp_path / "whole", ALONE)]))
 
 
@@ -136,9 +136,9 @@ def test_a_short_run_on_few_images_is_shown_too(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "short", run)
     absent = load_run(path).metrics.networks["student"].test["absent_classes"]
     assert absent  # else this test would show nothing
-    said = Page(write_report([path], tmp_path / "r.html").read_text()).said
-    assert f"no test image of {', '.join(absent)}" in said
-    assert "no case" in said
+    text = Page(write_report([path], tmp_path / "r.html").read_text()).said
+    assert f"no test image of {', '.join(absent)}" in text
+    assert "no case" in text
 
 
 def test_costs_measured_differently_are_told_apart(runs: list[Path], tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_one_scale_for_all_matrices(runs: list[Path]) -> None:
     assert section is not None
     assert alone is not None
     held = [np.load(run / "relations.npz")["similarity"].astype(float) for run in runs]
-    between = np.concatenate([one[:, ~np.eye(one.shape[1], dtype=bool)].ravel() for one in held])
+    between = np.concatenate([item[:, ~np.eye(item.shape[1], dtype=bool)].ravel() for item in held])
     assert [section.low, section.high] == pytest.approx(np.percentile(between, [1, 99]))
     assert section.figures[1].svg != alone.figures[0].svg
 
@@ -98,15 +98,15 @@ def test_matrices_that_are_broken_or_foreign_are_named(runs: list[Path], tmp_pat
 
 
 def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> None:
-    said = Page(page).said
+    text = Page(page).said
     alone, _, taught = entries_of(load_runs(runs))
     table = alone.predictions.merge(taught.predictions, on=["id", "target"], suffixes=("_alone", "_taught"))
     wrong = table["predicted_alone"] != table["target"]
     mended = table[wrong & (table["predicted_taught"] == table["target"])]
-    assert f"{len(mended)} errors corrected" in said
+    assert f"{len(mended)} errors corrected" in text
     name, called = mended.groupby(["target", "predicted_alone"]).size().idxmax()
     so = table[(table["target"] == name) & (table["predicted_alone"] == called)]
-    assert f"{name} {called} {(so['predicted_taught'] == name).sum()} of {len(so)}" in said
+    assert f"{name} {called} {(so['predicted_taught'] == name).sum()} of {len(so)}" in text
 
 
 def test_a_teacher_of_several_runs_is_drawn_once(runs: list[Path], tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, 
         assert "<small> " in parsed.said, "a name is no markup"
         pictures = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "src")]
         assert len(pictures) == 3
-        assert all(one.startswith("data:image/jpeg;base64,") for one in pictures)
+        assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures)
     with Image.open(path / "explain.png") as sheet:
         assert sheet.width > 3 * TILE
         assert sheet.getpixel((sheet.width - TILE, sheet.height - TILE)) == pytest.approx((90, 90, 90), abs=3)
@@ -161,9 +161,9 @@ def test_a_gallery_of_quick_runs_says_that_it_is_no_evidence(tmp_path: Path) -> 
         assert read_gallery(tmp_path / name) == gallery
     plain, quick = ((tmp_path / name / "explain.html").read_text(encoding="utf-8") for name in ("plain", "quick"))
     assert "evidence" not in Page(plain).said.replace("found evidence", "")
-    said = Page(quick).said
-    assert "kd beside student (quick: not evidence)" in said
-    assert "Quick: not evidence From a quick study: kd and student." in re.sub(r"\s+", " ", said)
+    text = Page(quick).said
+    assert "kd beside student (quick: not evidence)" in text
+    assert "Quick: not evidence From a quick study: kd and student." in re.sub(r"\s+", " ", text)
     bare, marked = (np.asarray(Image.open(tmp_path / name / "explain.png")) for name in ("plain", "quick"))
     band = len(marked) - len(bare)
     assert band > 0

@@ -42,21 +42,21 @@ def test_differences_carry_their_sign(tmp_path: Path) -> None:
         write_fake_run(tmp_path / "kd", TAUGHT),
         write_fake_run(tmp_path / "weak", weak),
     ]
-    found = differences(entries_of(load_runs(paths)))
-    assert [(one.of.label, one.less.label) for one in found] == [
+    result = differences(entries_of(load_runs(paths)))
+    assert [(item.of.label, item.less.label) for item in result] == [
         ("kd · student", "student"),
         ("kd · student", "kd · teacher"),
         ("weak · student", "student"),
         ("weak · student", "weak · teacher"),
     ]
-    gain, _, loss, _ = found
+    gain, _, loss, _ = result
     assert gain.values["accuracy"] == pytest.approx(gain.of.test["accuracy"] - gain.less.test["accuracy"])
     assert gain.values["balanced_accuracy"] > 0 > loss.values["balanced_accuracy"]
     assert gain.better["balanced_accuracy"] is True
     assert loss.better["balanced_accuracy"] is False
     assert loss.interval is not None
     assert loss.interval.high < 0
-    sentences = [sentence for _, sentence in run_text.findings(found)]
+    sentences = [sentence for _, sentence in run_text.findings(result)]
     assert sentences[0].startswith("gained ")
     assert sentences[2].startswith("lost ")
     assert "below its teacher" in sentences[3]
@@ -72,10 +72,10 @@ def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
     elsewhere = write_fake_run(tmp_path / "other-split", replace(TAUGHT, split_seed=5))
     larger = TAUGHT.networks | {"student": Taught(backbone="mobilenetv2_100")}
     deeper = write_fake_run(tmp_path / "other-net", replace(TAUGHT, networks=larger))
-    found = differences(entries_of(load_runs([alone, elsewhere, deeper])))
-    assert {one.less.kind for one in found} == {"teacher"}
-    said = Page(write_report([alone, elsewhere], tmp_path / "r.html").read_text()).said
-    assert "Different test images" in said
+    result = differences(entries_of(load_runs([alone, elsewhere, deeper])))
+    assert {item.less.kind for item in result} == {"teacher"}
+    text = Page(write_report([alone, elsewhere], tmp_path / "r.html").read_text()).said
+    assert "Different test images" in text
 
 
 def test_what_else_differs_is_said(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
 def test_equal_seed_is_preferred(tmp_path: Path) -> None:
     paths = [write_fake_run(tmp_path / f"student-{seed}", replace(ALONE, seed=seed)) for seed in (0, 1)]
     paths.append(write_fake_run(tmp_path / "kd", replace(TAUGHT, seed=1)))
-    found = [one for one in differences(entries_of(load_runs(paths))) if one.less.kind == "alone"]
-    assert [one.less.label for one in found] == ["student-1 · student"]
-    assert found[0].unlike == []
+    result = [item for item in differences(entries_of(load_runs(paths))) if item.less.kind == "alone"]
+    assert [item.less.label for item in result] == ["student-1 · student"]
+    assert result[0].unlike == []
 
 
 def test_split_table_counts_images_and_groups(runs: list[Path]) -> None:

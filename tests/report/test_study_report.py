@@ -44,9 +44,9 @@ def page(folder: Path) -> Page:
 def test_table_holds_the_runs_own_figures(folder: Path) -> None:
     table = pd.read_csv(folder / "table.csv").set_index(["row", "metric"])
     runs = [folder / f"cells/kd-fold{fold}-seed0" for fold in (0, 1, 2)]
-    said = [json.loads((run / "metrics.json").read_text())["networks"]["student"]["test"] for run in runs]
+    text = [json.loads((run / "metrics.json").read_text())["networks"]["student"]["test"] for run in runs]
     for metric in ("accuracy", "balanced_accuracy", "macro_auc", "macro_precision"):
-        values = [one[metric] for one in said]
+        values = [item[metric] for item in text]
         row = table.loc["KD", metric]
         assert row["mean"] == pytest.approx(np.mean(values))
         assert row["std"] == pytest.approx(np.std(values, ddof=1))
@@ -70,34 +70,34 @@ def test_equal_networks_cost_the_same(tmp_path: Path) -> None:
 
 
 def test_rows_are_compared_on_the_cells_that_both_have(folder: Path) -> None:
-    found = compare(read_study(folder), samples=200)
-    by = {line.row.name: line for line in found.study.lines}
+    result = compare(read_study(folder), samples=200)
+    by = {line.row.name: line for line in result.study.lines}
     tests = []
-    for one in found.versus["balanced_accuracy"]:
-        mine, theirs = (line.values("balanced_accuracy") for line in (one.line, by["Student alone"]))
+    for versu in result.versus["balanced_accuracy"]:
+        mine, theirs = (line.values("balanced_accuracy") for line in (versu.line, by["Student alone"]))
         common = sorted(mine.keys() & theirs.keys())
-        share = np.mean([one.line.runs[key].test_share for key in common])
+        share = np.mean([versu.line.runs[key].test_share for key in common])
         tests.append(corrected_t_test([mine[key] - theirs[key] for key in common], share))
-        assert one.test == tests[-1].at_level(one.level)
-        assert one.test.folds == {"RKD": 2, "FitNet": 2}.get(one.line.row.name, 3)
+        assert versu.test == tests[-1].at_level(versu.level)
+        assert versu.test.folds == {"RKD": 2, "FitNet": 2}.get(versu.line.row.name, 3)
     p_values = [test.p for test in tests]
-    assert [one.adjusted for one in found.versus["balanced_accuracy"]] == holm(p_values)
-    assert [one.level for one in found.versus["balanced_accuracy"]] == holm_levels(p_values)
+    assert [versu.adjusted for versu in result.versus["balanced_accuracy"]] == holm(p_values)
+    assert [versu.level for versu in result.versus["balanced_accuracy"]] == holm_levels(p_values)
 
 
 def test_an_interval_excludes_zero_exactly_when_the_corrected_p_is_significant(tmp_path: Path) -> None:
     study = replace(SMALL, folds=(0, 1, 2, 3, 4), images=1000, epochs=1)
-    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
-    tested = [one for versus in found.versus.values() for one in versus if one.adjusted is not None]
-    assert {one.verdict for one in tested} >= {BETTER, SAME}
-    for one in tested:
-        assert (one.test.low > 0 or one.test.high < 0) == (one.adjusted < 0.05), one
-    assert all(one.level > 0.95 for one in tested), "five methods"
+    result = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    tested = [item for versus in result.versus.values() for item in versus if item.adjusted is not None]
+    assert {item.verdict for item in tested} >= {BETTER, SAME}
+    for item in tested:
+        assert (item.test.low > 0 or item.test.high < 0) == (item.adjusted < 0.05), item
+    assert all(item.level > 0.95 for item in tested), "five methods"
 
 
 def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> None:
     study = read_study(folder)
-    line = next(one for one in study.lines if one.row.name == "KD")
+    line = next(item for item in study.lines if item.row.name == "KD")
     (table,) = line.tested().values()
     assert not table["id"].duplicated().any()
     assert len(table) == sum((run.split["part"] == "test").sum() for run in line.runs.values())
@@ -110,8 +110,8 @@ def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> 
 def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> None:
     rows = ("ResNet50", "Student alone", "RKD")
     study = replace(SMALL, rows=rows, folds=(0, 1, 2, 3, 4), images=1000, epochs=1)
-    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=200)
-    verdicts = {one.line.row.name: one.verdict for one in found.versus["balanced_accuracy"]}
+    result = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=200)
+    verdicts = {versu.line.row.name: versu.verdict for versu in result.versus["balanced_accuracy"]}
     assert verdicts == {"ResNet50": BETTER, "RKD": SAME}
     lower = write_fake_study(tmp_path / "t", replace(study, rows=("Student alone", "ResNet50")))
     assert compare(read_study(lower), samples=50).versus["accuracy"][0].verdict == WORSE
@@ -121,8 +121,8 @@ def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
     rows = ("ResNet50", "Student alone", "KD")
     lacking = (("KD", 1, 1), ("Student alone", 2, 0))
     study = replace(SMALL, rows=rows, seeds=(0, 1), epochs=1, pending=lacking)
-    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
-    resnet, kd = found.versus["accuracy"]
+    result = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    resnet, kd = result.versus["accuracy"]
     values, base = kd.line.values("accuracy"), kd.baseline.values("accuracy")
     gap = {key: values[key] - base[key] for key in ((0, 0), (0, 1), (1, 0), (2, 1))}
     share = float(np.mean([kd.line.runs[key].test_share for key in gap]))
@@ -141,9 +141,9 @@ def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     assert (one.verdict, one.test.p) == (UNTESTED, None)
     assert one.pooled is not None  # other lesions, which is another question
     write_study_report(folder)
-    said = Page((folder / "report.html").read_text()).said
-    assert "not testable: one fold in common; its 3 seeds share their images" in said
-    assert "There is one fold, so no difference can be tested" in said
+    text = Page((folder / "report.html").read_text()).said
+    assert "not testable: one fold in common; its 3 seeds share their images" in text
+    assert "There is one fold, so no difference can be tested" in text
     assert pd.read_csv(folder / "table.csv")["std"].notna().all()
 
 
@@ -152,17 +152,17 @@ def test_rows_of_different_splits_are_no_pairs(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=rows, folds=(0, 1), epochs=1))
     path = folder / "cells/kd-fold1-seed0/environment.json"
     path.write_text(path.read_text().replace("split-1-", "split-7-"))
-    found = compare(read_study(folder), samples=50)
-    resnet, kd = found.versus["accuracy"]
+    result = compare(read_study(folder), samples=50)
+    resnet, kd = result.versus["accuracy"]
     assert (kd.verdict, kd.test.mean, kd.pooled) == (UNTESTED, None, None)
     assert kd.words == "not testable: different splits in 1 of 2 common cells"
     assert resnet.test.p is not None
-    assert "Different splits" in dict(warnings(found))
-    for one in (folder / "cells").glob("resnet50-*/environment.json"):
-        one.write_text(one.read_text().replace("split-", "other-"))
+    assert "Different splits" in dict(warnings(result))
+    for item in (folder / "cells").glob("resnet50-*/environment.json"):
+        item.write_text(item.read_text().replace("split-", "other-"))
     write_study_report(folder)
-    said = Page((folder / "report.html").read_text()).said
-    assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in said
+    text = Page((folder / "report.html").read_text()).said
+    assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in text
 
 
 def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, rows=rows, folds=(0, 1), epochs=1, pending=pending))
     plan = folder / "study.yaml"
     plan.write_text(plan.read_text().replace("macro_auc", "macro_ouc"))  # as older versions let it pass
-    found = compare(read_study(folder), samples=50)
-    assert [one.test.reason for one in found.versus["macro_ouc"]] == [
+    result = compare(read_study(folder), samples=50)
+    assert [versu.test.reason for versu in result.versus["macro_ouc"]] == [
         "ResNet50 and Student alone without this metric",
         "no cell in common",
     ]
@@ -179,13 +179,13 @@ def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
 
 def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", replace(SMALL, folds=(0,), rows=("ResNet50", "Student alone", "KD")))
-    found = compare(read_study(folder), samples=50)
-    assert {one.verdict for one in found.versus["accuracy"]} == {UNTESTED}
+    result = compare(read_study(folder), samples=50)
+    assert {versu.verdict for versu in result.versus["accuracy"]} == {UNTESTED}
     write_study_report(folder)
-    said = Page((folder / "report.html").read_text()).said
-    assert "not testable: one fold in common" in said
-    assert "There is one fold" in said
-    assert "Not testable: ResNet50 and KD (one fold in common)." in said
+    text = Page((folder / "report.html").read_text()).said
+    assert "not testable: one fold in common" in text
+    assert "There is one fold" in text
+    assert "Not testable: ResNet50 and KD (one fold in common)." in text
 
 
 def test_page_says_what_must_be_said(folder: Path, page: Page) -> None:
@@ -262,9 +262,9 @@ def test_latex_is_escaped(tmp_path: Path) -> None:
 
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     study = replace(SMALL, rows=("ResNet50", "Student alone"), protocol="paper", epochs=12)
-    found = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
-    assert "Optimistic results: protocol “paper”" in dict(warnings(found))
-    assert "> **Optimistic results: protocol “paper”.**" in as_markdown(found)
+    result = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=50)
+    assert "Optimistic results: protocol “paper”" in dict(warnings(result))
+    assert "> **Optimistic results: protocol “paper”.**" in as_markdown(result)
 
 
 def test_rows_that_are_one_run_are_named(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_what_is_no_study_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match=r"cells\.json"):
         read_study(copy)
     cells = json.loads((folder / "cells.json").read_text())
-    (copy / "cells.json").write_text(json.dumps([one for one in cells if one["state"] == "failed"]))
+    (copy / "cells.json").write_text(json.dumps([cell for cell in cells if cell["state"] == "failed"]))
     with pytest.raises(PreceptorError, match=r"no cell is finished; the first error: objectives\.relations"):
         read_study(copy)
 
@@ -323,8 +323,8 @@ def test_frontier_keeps_what_nothing_cheaper_equals() -> None:
 
 
 def test_forest_is_to_scale(folder: Path) -> None:
-    found = compare(read_study(folder), samples=50)
-    drawn = forest(found, "balanced_accuracy")
+    result = compare(read_study(folder), samples=50)
+    drawn = forest(result, "balanced_accuracy")
     assert drawn is not None
     (one, at), (two, at_two) = ((lane.versus.test.mean, lane.mean) for lane in drawn.lanes[:2])
     assert at is not None
@@ -338,12 +338,12 @@ def test_forest_is_to_scale(folder: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_all_of_it(folder: Path, width: int, tmp_path: Path) -> None:
-    seen = look(folder / "report.html", width, tmp_path)
-    assert seen["width"] == width
-    assert seen["pictures"] == 6  # relation matrices
-    assert seen["missing"] == []
-    assert seen["wide"] == []
-    assert seen["page"] <= width
+    received = look(folder / "report.html", width, tmp_path)
+    assert received["width"] == width
+    assert received["pictures"] == 6  # relation matrices
+    assert received["missing"] == []
+    assert received["wide"] == []
+    assert received["page"] <= width
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
@@ -352,7 +352,7 @@ def test_the_browser_would_have_seen_it(tmp_path: Path) -> None:
     page.write_text(
         '<body><img src="data:image/png;base64,AAAA"><div class="far" style="width: 500px">wide</div></body>'
     )
-    seen = look(page, 390, tmp_path)
-    assert len(seen["missing"]) == 1
-    assert [one.split(" ")[0] for one in seen["wide"]] == ["DIV.far"]
-    assert seen["page"] > 390
+    received = look(page, 390, tmp_path)
+    assert len(received["missing"]) == 1
+    assert [item.split(" ")[0] for item in received["wide"]] == ["DIV.far"]
+    assert received["page"] > 390

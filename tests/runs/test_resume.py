@@ -53,10 +53,10 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
         keys = [key for key in one.keys() | other.keys() if key != "seconds"]
         missing = [f"{place}/{key}" for key in keys if key not in one or key not in other]
         return missing + [
-            found
+            result
             for key in keys
             if key in one and key in other
-            for found in differences(one[key], other[key], f"{place}/{key}")
+            for result in differences(one[key], other[key], f"{place}/{key}")
         ]
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and len(one) == len(other):
         return [f for i, (a, b) in enumerate(zip(one, other, strict=True)) for f in differences(a, b, f"{place}/{i}")]
@@ -67,12 +67,12 @@ def differences(one: Any, other: Any, place: str = "") -> list[str]:
 
 def compare(one: Run, other: Run) -> list[str]:
     """Differences of the final checkpoints, the selected weights and the predictions of two runs."""
-    found = differences(load_state(one.checkpoint), load_state(other.checkpoint))
-    found += differences(load_state(one.best), load_state(other.best), "best")
+    result = differences(load_state(one.checkpoint), load_state(other.checkpoint))
+    result += differences(load_state(one.best), load_state(other.best), "best")
     for name in ("predictions.csv", "student.safetensors", "teacher.safetensors"):
         if (one.path / name).read_bytes() != (other.path / name).read_bytes():
-            found.append(name)
-    return found
+            result.append(name)
+    return result
 
 
 def test_the_same_run_twice_is_the_same(unstopped: Run, phantom_root: Path, tmp_path: Path) -> None:

@@ -69,11 +69,11 @@ def test_frozen_teacher_is_the_one_that_was_trained(kd: Run) -> None:
 def test_metrics_follow_from_predictions(kd: Run) -> None:
     table = pd.read_csv(kd.path / "predictions.csv", dtype={"id": str})
     test = table[(table["network"] == "student") & (table["part"] == "test")]
-    said = kd.metrics.networks["student"].test
-    assert said["cases"] == len(test) == (kd.split["part"] == "test").sum()
-    assert said["accuracy"] == pytest.approx((test["target"] == test["predicted"]).mean())
+    text = kd.metrics.networks["student"].test
+    assert text["cases"] == len(test) == (kd.split["part"] == "test").sum()
+    assert text["accuracy"] == pytest.approx((test["target"] == test["predicted"]).mean())
     recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in test.groupby("target")]
-    assert said["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert text["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 
 def test_selected_epoch_is_the_best_of_validation(kd: Run) -> None:
@@ -192,9 +192,9 @@ def test_what_training_alone_needs_is_not_exported(phantom_root: Path, tmp_path:
     }  # fmt: skip
     run = train("crckd", data="phantom", root=phantom_root, out=tmp_path / "crckd", overrides=overrides)
     alone = train("student", data="phantom", root=phantom_root, out=tmp_path / "alone", overrides=STUDENT)
-    taught, plain = (load_network(one.path / "student.safetensors")[0] for one in (run, alone))
+    taught, plain = (load_network(each.path / "student.safetensors")[0] for each in (run, alone))
     assert {k: v.shape for k, v in taught.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
-    costs = [one.metrics.networks["student"].cost for one in (run, alone)]
+    costs = [each.metrics.networks["student"].cost for each in (run, alone)]
     assert costs[0]["parameters"] == costs[1]["parameters"]
     assert costs[0]["flops"] == costs[1]["flops"]
     state = load_state(run.checkpoint)["model"]
@@ -276,10 +276,10 @@ def test_foreign_temporary_files_are_refused_and_kept(phantom_root: Path, tmp_pa
 
 
 def test_environment_says_what_ran(kd: Run) -> None:
-    said = json.loads((kd.path / "environment.json").read_text())
-    assert said["starts"] == {"teacher": "trained first, in teacher/", "student": "random"}
-    assert said["data"]["fingerprint"] == kd.catalog().fingerprint()
-    assert said["versions"]["torch"] == torch.__version__.split("+")[0]
+    text = json.loads((kd.path / "environment.json").read_text())
+    assert text["starts"] == {"teacher": "trained first, in teacher/", "student": "random"}
+    assert text["data"]["fingerprint"] == kd.catalog().fingerprint()
+    assert text["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
 def test_an_unreadable_image_leaves_no_run_behind(phantom_root: Path, tmp_path: Path) -> None:

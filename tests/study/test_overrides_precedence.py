@@ -16,9 +16,9 @@ EXACT = {"networks.student.backbone": "test_efficientnet"}
 
 def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The rows' settings; ``teacher`` is that of the plan."""
-    found = resolve_plan(plan(**changes), CommandLine(quick="quick" in changes, overrides=overrides))
-    teacher = {} if found.teacher is None else {"teacher": found.teacher.set}
-    return {row.name: row.set for row in found.rows} | teacher
+    result = resolve_plan(plan(**changes), CommandLine(quick="quick" in changes, overrides=overrides))
+    teacher = {} if result.teacher is None else {"teacher": result.teacher.set}
+    return {row.name: row.set for row in result.rows} | teacher
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_the_remedy_reaches_every_row() -> None:
 
 def test_a_rows_own_word_holds_over_the_plans() -> None:
     rows = [{"name": "alone", "recipe": "student", "set": EXACT}, PLAN["rows"][1]]
-    found = settled({}, rows=rows, set={"backbone": "test_resnet", "pretrained": "none"})
-    assert found["alone"].items() >= EXACT.items()
+    result = settled({}, rows=rows, set={"backbone": "test_resnet", "pretrained": "none"})
+    assert result["alone"].items() >= EXACT.items()
     same = settled({"backbone": EXACT["networks.student.backbone"]}, rows=rows)  # and agrees with it
     assert same["alone"].items() >= EXACT.items()
 
@@ -76,10 +76,10 @@ def test_a_word_about_what_the_plans_teacher_replaces_is_refused() -> None:
 
 def test_a_baseline_that_nothing_is_paired_with_is_refused() -> None:
     rows = [*PLAN["rows"], {"name": "T", "teacher": True}]
-    said = {"rows": rows, "teacher": {"recipe": "teacher"}, "baseline": "T", "seeds": [0, 1]}
-    plan(**said, teacher_seed=1)
+    text = {"rows": rows, "teacher": {"recipe": "teacher"}, "baseline": "T", "seeds": [0, 1]}
+    plan(**text, teacher_seed=1)
     with pytest.raises(PreceptorError, match="no other row has that seed"):
-        plan(**said, teacher_seed=7)
+        plan(**text, teacher_seed=7)
 
 
 def test_settings_that_are_no_mapping_are_named() -> None:
@@ -90,10 +90,10 @@ def test_settings_that_are_no_mapping_are_named() -> None:
 def test_a_study_wide_setting_skips_rows_whose_recipe_has_no_such_key() -> None:
     """Also where the section exists and only its leaf does not, as a momentum beside Adam."""
     rows = [PLAN["rows"][0], {**PLAN["rows"][1], "set": {"optimiser.name": "sgd"}}]
-    found = settled({}, rows=rows, set={**PLAN["set"], "optimiser.momentum": 0.5, "objectives.kl.weight": 2.0})
-    assert found["KD"]["optimiser.momentum"] == 0.5
-    assert found["KD"]["objectives.kl.weight"] == 2.0
-    assert not {"optimiser.momentum", "objectives.kl.weight"} & found["alone"].keys()
+    result = settled({}, rows=rows, set={**PLAN["set"], "optimiser.momentum": 0.5, "objectives.kl.weight": 2.0})
+    assert result["KD"]["optimiser.momentum"] == 0.5
+    assert result["KD"]["objectives.kl.weight"] == 2.0
+    assert not {"optimiser.momentum", "objectives.kl.weight"} & result["alone"].keys()
     with pytest.raises(PreceptorError, match=r"unknown key 'optimiser\.momentun'"):
         settled({}, rows=rows, set={"optimiser.momentun": 0.5})
 
@@ -109,5 +109,5 @@ def test_a_plan_without_layout_shows_the_main_metrics_of_its_task(task: str, col
     changes = {"set": {**PLAN["set"], "task": task}, "rows": [{"name": "alone", "recipe": "student"}]}
     whole = {key: value for key, value in PLAN.items() if key != "layout"}
     settings = {key: value for key, value in changes["set"].items() if "teacher" not in key}
-    found = resolve_plan(validate({**whole, **changes, "set": settings}, "plan"))
-    assert list(found.columns) == columns
+    result = resolve_plan(validate({**whole, **changes, "set": settings}, "plan"))
+    assert list(result.columns) == columns

@@ -95,7 +95,7 @@ def test_each_run_once(once: tuple[Path, InThisProcess], phantom_root: Path) -> 
         assert (out / cell["run"] / "metrics.json").is_file()
         assert cell["seconds"] > 0
     shared = json.loads((out / "shared.json").read_text())
-    assert [one["used_by"] for one in shared] == [["KD, fold 0, seed 0", "FitNet, fold 0, seed 0"]]
+    assert [item["used_by"] for item in shared] == [["KD, fold 0, seed 0", "FitNet, fold 0, seed 0"]]
     again = InThisProcess(dies_after=0)  # it would be stopped by the first thing that it has to do
     study = run(again, phantom_root, out, rows=[{"name": "B1", "recipe": "student"}, PLAN["rows"][1]], baseline="B1")
     assert [cell["run"].rsplit("-", 1)[0] for cell in table(out)] == [
@@ -152,9 +152,9 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
     assert yaml.safe_load((tmp_path / "study" / "study.yaml").read_text())["quick"] is True
     for shown in (matrix_table(study), result_table(study)):
         console = Console(width=200)
-        with console.capture() as said:
+        with console.capture() as text:
             console.print(shown)
-        assert "(quick: not evidence)" in said.get().splitlines()[0]
+        assert "(quick: not evidence)" in text.get().splitlines()[0]
     with pytest.raises(PreceptorError, match="holds a quick study, and this is a study at full size"):
         open_study(resolve_plan(plan(quick=quick), CommandLine(root=phantom_root)), tmp_path / "study")
 
@@ -208,12 +208,12 @@ def test_a_damaged_folder_is_one_clear_error(
 
 
 def results(out: Path) -> dict[str, bytes]:
-    found = {}
+    result = {}
     for cell in table(out):
         assert cell["state"] == "done", cell["error"]
         for name in ("predictions.csv", "student.safetensors"):
-            found[f"{cell['run']}/{name}"] = (out / cell["run"] / name).read_bytes()
-    return found
+            result[f"{cell['run']}/{name}"] = (out / cell["run"] / name).read_bytes()
+    return result
 
 
 def local(workers: int) -> LocalEngine:
@@ -284,14 +284,14 @@ def test_killed_and_asked_again(phantom_root: Path, tmp_path: Path) -> None:
 
 def _workers_of(out: Path) -> list[int]:
     """Processes that write to the study's logs."""
-    found = []
+    result = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(entry / "fd" / "1").startswith(str(out / "logs")):
-                found.append(int(entry.name))
+                result.append(int(entry.name))
         except OSError:
             continue
-    return found
+    return result
 
 
 def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path: Path) -> None:
@@ -306,10 +306,10 @@ def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path
             return timing.time_jobs(study.matrix.jobs.values(), study.catalog, 1, budget)
 
     rows = [*PLAN["rows"], {"name": "longer", "recipe": "student", "set": {"epochs": 2}}]
-    found = times(rows=rows, seeds=[0, 1])
-    assert len(found) == 8
+    result = times(rows=rows, seeds=[0, 1])
+    assert len(result) == 8
     assert len(made) == 3  # student, kd, teacher
-    assert all(seconds > 0 for seconds in found.values())
+    assert all(seconds > 0 for seconds in result.values())
     assert times(budget=0.0) == {}
     assert not (tmp_path / "study").exists()
 
@@ -322,9 +322,9 @@ def test_command(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     out = tmp_path / "study"
     words = ["study", str(tmp_path / "plan.yaml"), "--root", str(phantom_root), "--out", str(out), "--dry-run"]
     app([*words, "seeds=[0,1]"], standalone_mode=False)
-    said = capsys.readouterr().out
-    assert "4 cells, 0 done; 6 runs in all, 2 of them shared" in said
+    text = capsys.readouterr().out
+    assert "4 cells, 0 done; 6 runs in all, 2 of them shared" in text
     assert re.search(
-        r"left: about .* of work.* \(from a few timed steps of each recipe on this machine, one at a time", said
+        r"left: about .* of work.* \(from a few timed steps of each recipe on this machine, one at a time", text
     )
     assert not out.exists()

@@ -49,8 +49,8 @@ class Unlucky:
 
 
 def command(root: Path, folder: Path, *, dry_run: bool = False, **changes: Any) -> None:
-    said = plan(rows=ROWS, **changes).plain()
-    (folder / "plan.yaml").write_text(yaml.safe_dump(said))
+    text = plan(rows=ROWS, **changes).plain()
+    (folder / "plan.yaml").write_text(yaml.safe_dump(text))
     study(str(folder / "plan.yaml"), root=root, out=folder / "study", workers=1, dry_run=dry_run)
 
 
@@ -73,11 +73,11 @@ def test_failures_stay_known_until_they_have_been_tried_again(
         assert states(out) == [("failed", "no luck")] * 2
     assert open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out).count("failed") == 2
     command(phantom_root, tmp_path, dry_run=True)
-    said = capsys.readouterr().out
-    assert "failed before, is tried again: cells/alone-fold0-seed0-" in said
-    assert said.count(": no luck to do: try again") == 2
-    assert "2 cells, 0 done, 2 failed; " in said
-    assert "left: about" in said
+    text = capsys.readouterr().out
+    assert "failed before, is tried again: cells/alone-fold0-seed0-" in text
+    assert text.count(": no luck to do: try again") == 2
+    assert "2 cells, 0 done, 2 failed; " in text
+    assert "left: about" in text
 
 
 @pytest.mark.parametrize(
@@ -130,12 +130,12 @@ def test_a_damaged_run_is_left_out_of_the_report_and_named(tmp_path: Path, damag
             "nan": "".join([*lines[:-1], ",".join([*cells[:-1], "\n"])]),
         }[damage]
     )
-    found = read_study(folder)
-    (failed,) = found.of("failed")
+    result = read_study(folder)
+    (failed,) = result.of("failed")
     assert (failed.row, failed.key) == ("KD", (1, 0))
     assert str(file.parent) in failed.error
     assert f"remove {file.parent / 'metrics.json'}" in failed.error
-    assert {key for line in found.lines if line.row.name == "KD" for key in line.runs} == {(0, 0)}
+    assert {key for line in result.lines if line.row.name == "KD" for key in line.runs} == {(0, 0)}
 
 
 def test_the_live_table_names_what_failed(phantom_root: Path, tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_the_live_table_names_what_failed(phantom_root: Path, tmp_path: Path) ->
     opened.outcomes[first] = Outcome(first, "failed", "no luck")
     opened.outcomes[second] = Outcome(second, "pending", "no memory")
     console = Console(force_terminal=True, width=120)
-    with console.capture() as said, Watcher(console) as watch:
+    with console.capture() as text, Watcher(console) as watch:
         watch(opened, Unlucky(), [])
-    assert "failed: cells/alone-fold0-seed0-" in said.get()
-    assert "failed before, is tried again: cells/decayed-fold0-seed0-" in said.get()
-    assert "again" in said.get().split("at work")[0]
+    assert "failed: cells/alone-fold0-seed0-" in text.get()
+    assert "failed before, is tried again: cells/decayed-fold0-seed0-" in text.get()
+    assert "again" in text.get().split("at work")[0]

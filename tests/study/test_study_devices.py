@@ -16,8 +16,8 @@ from small_study import PLAN, SETTINGS, plan
 
 def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_root: Path, tmp_path: Path) -> None:
     """Its teacher, which is trained first, too."""
-    said = plan(rows=PLAN["rows"][1:], baseline="KD", devices=2)
-    study = open_study(resolve_plan(said, CommandLine(root=phantom_root)), tmp_path / "study")
+    text = plan(rows=PLAN["rows"][1:], baseline="KD", devices=2)
+    study = open_study(resolve_plan(text, CommandLine(root=phantom_root)), tmp_path / "study")
     conduct(study, lambda: LocalEngine(1, 1, 2), 1)
     (cell,) = json.loads((tmp_path / "study/cells.json").read_text())
     assert (cell["state"], cell["error"]) == ("done", "")

@@ -97,11 +97,11 @@ def test_figures_that_plans_may_name_are_those_of_runs() -> None:
 
     meter = MaskMeter(("none", "lesion"))
     meter.update(torch.ones(2, 3, 3).long(), torch.ones(2, 3, 3).long())
-    found = {
+    results = {
         "classification": classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ("a", "b")),
         "segmentation": meter.result(),
     }
-    for task, figures in found.items():
+    for task, figures in results.items():
         assert set(metrics_of(task)) == {name for name, value in figures.items() if isinstance(value, float)}
 
 
@@ -110,8 +110,8 @@ def test_a_plan_from_a_file_finds_recipes_beside_it(tmp_path: Path) -> None:
     from preceptor.recipes.resolve import to_yaml as recipe_yaml
 
     (tmp_path / "mine.yaml").write_text(recipe_yaml(resolve("student")))
-    said = {**PLAN, "rows": [{"name": "alone", "recipe": "mine.yaml"}], "set": {}}
-    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(said))
+    text = {**PLAN, "rows": [{"name": "alone", "recipe": "mine.yaml"}], "set": {}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(text))
     settled = resolve_plan(read_plan(str(tmp_path / "plan.yaml")), CommandLine(overrides={"epochs": 7}))
     assert settled.rows[0].recipe == str(tmp_path / "mine.yaml")
     assert settled.rows[0].set == {"epochs": 7}
@@ -142,8 +142,8 @@ def test_settling() -> None:
     assert [row.name for row in quick.rows] == ["alone", "KD"]
     assert quick.row("alone").set["batch_size"] == 16
     assert (quick.folds, quick.paper, quick.is_quick) == ([0], [], True)
-    for one in (settled, quick):  # a settled plan is a plan, and settling it again changes nothing
-        assert resolve_plan(validate(yaml.safe_load(to_yaml(one)), "again")) == one
+    for each in (settled, quick):  # a settled plan is a plan, and settling it again changes nothing
+        assert resolve_plan(validate(yaml.safe_load(to_yaml(each)), "again")) == each
     assert "quick: true" in to_yaml(quick)
     with pytest.raises(PreceptorError, match="no quick section"):
         resolve_plan(plan(), CommandLine(quick=True))
@@ -215,7 +215,7 @@ def test_the_readme_names_plans_that_exist() -> None:
     from test_docs import blocks
 
     named = [line.split()[2] for code in blocks("README.md", "bash") for line in code.splitlines() if " study " in line]
-    assert {one for one in named if not one.endswith(".yaml")} <= set(shipped())
+    assert {item for item in named if not item.endswith(".yaml")} <= set(shipped())
     assert len(named) > 3
     (example,) = [code for code in blocks("README.md", "yaml") if "baseline" in code]
     assert [row.name for row in resolve_plan(validate(yaml.safe_load(example), "README.md")).rows] == [

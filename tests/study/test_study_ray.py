@@ -75,10 +75,10 @@ def test_a_cluster_is_joined_only_where_one_is_named(
 
     from preceptor.study.engines.ray import RayEngine
 
-    found = []
+    result = []
 
     def init(*, address: str, **_: Any) -> None:
-        found.append(address)
+        result.append(address)
         raise ConnectionError("nobody there")
 
     monkeypatch.setattr(ray, "init", init)
@@ -88,4 +88,4 @@ def test_a_cluster_is_joined_only_where_one_is_named(
         monkeypatch.setenv("RAY_ADDRESS", variable)
     with pytest.raises(PreceptorError, match=said):
         RayEngine(address, 1, 1, 1)
-    assert found == [asked]
+    assert result == [asked]

@@ -27,11 +27,11 @@ def test_an_epoch_is_as_long_as_what_it_draws(
         (job,) = study.matrix.jobs.values()
         split = timing.split_of(study.catalog, job.recipe, job.fold)
         train = split.loc[split["part"] == "train", "label"]
-        (found,) = timing.time_jobs([job], study.catalog, 1).values()
-        return found, train.value_counts().to_numpy()
+        (result,) = timing.time_jobs([job], study.catalog, 1).values()
+        return result, train.value_counts().to_numpy()
 
     plain, counts = seconds("none")
     assert plain == 3 * counts.sum()
-    found, _ = seconds(how)
-    assert found == 3 * len(counts) * (counts.max() if how == "over" else counts.min())
-    assert found != plain
+    result, _ = seconds(how)
+    assert result == 3 * len(counts) * (counts.max() if how == "over" else counts.min())
+    assert result != plain

@@ -39,11 +39,11 @@ def test_shares_are_the_larger_half_of_the_beta_distribution_and_repeat_themselv
 
 def test_labels_are_mixed_and_targets_without_labels_are_not() -> None:
     built = model([CE, KL], views=MIXED)
-    seen = dict.fromkeys(built.networks, views(built)["student"])
+    received = dict.fromkeys(built.networks, views(built)["student"])
     arguments = (BATCH, torch.arange(4), (0, 0, 0), [4], {})
-    mixed = built(seen, *arguments, {"student": 0.7, "teacher": 0.7})[0]
-    plain = built(seen, *arguments)[0]
-    logits = built.networks["student"](seen["student"]).logits
+    mixed = built(received, *arguments, {"student": 0.7, "teacher": 0.7})[0]
+    plain = built(received, *arguments)[0]
+    logits = built.networks["student"](received["student"]).logits
     targets = 0.7 * functional.one_hot(BATCH, len(CLASSES)) + 0.3 * functional.one_hot(
         BATCH[[1, 2, 3, 0]], len(CLASSES)
     )

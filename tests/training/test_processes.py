@@ -152,10 +152,10 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     process.wait()
     children = [int(file.name) for file in (tmp_path / "children").iterdir()]
     until = time.monotonic() + 30
-    while alive := [one for one in children if Path(f"/proc/{one}/fd").exists()]:
+    while alive := [item for item in children if Path(f"/proc/{item}/fd").exists()]:
         if time.monotonic() > until:
-            for one in alive:
-                os.kill(one, signal.SIGKILL)
+            for item in alive:
+                os.kill(item, signal.SIGKILL)
             raise AssertionError("children outlived their parent")
         time.sleep(0.02)
 

@@ -85,7 +85,7 @@ def test_no_command_tests_a_trial(searched: tuple[Path, str]) -> None:
 
 
 def test_results(searched: tuple[Path, str]) -> None:
-    out, said = searched
+    out, text = searched
     table = pd.read_csv(out / "trials.csv")
     assert list(table["trial"]) == [0, 1]
     assert table[WEIGHT][0] == 0.5  # the recipe's own value comes first
@@ -95,11 +95,11 @@ def test_results(searched: tuple[Path, str]) -> None:
         assert row.value == pytest.approx(history.max())
     best = table.sort_values("value", ascending=False, kind="stable").iloc[0]
     recipe = resolve(str(out / "best.yaml"))
-    weights = {one.name: one.weight for one in recipe.objectives}
+    weights = {objective.name: objective.weight for objective in recipe.objectives}
     assert weights["kl"] == pytest.approx(best[WEIGHT])
     assert recipe.networks["teacher"].trained_by is not None  # trained anew, where the best recipe is trained
     assert recipe == resolve("kd", {**KD, WEIGHT: float(best[WEIGHT])})
-    assert "the test part was not read" in said
+    assert "the test part was not read" in text
     assert not list(out.rglob("*.pt")) or all("stages" in str(path) for path in out.rglob("*.pt"))
 
 
@@ -116,12 +116,12 @@ def test_the_hint_tests_what_was_not_searched(poisoned: tuple[Path, set[str]], t
         result = CliRunner().invoke(app, [*command, *settings, "optimiser.lr=log(0.001,0.1)"], catch_exceptions=False)
     hint = re.search(r"^train it: (.*)$", result.output, re.MULTILINE)
     assert hint
-    said = shlex.split(hint[1])
-    assert said[:3] == ["preceptor", "train", str(out / "best.yaml")]
+    text = shlex.split(hint[1])
+    assert text[:3] == ["preceptor", "train", str(out / "best.yaml")]
     given = ["--data", "phantom", *options]
-    assert sorted(said[3:]) == sorted(given)
-    for name in (one for one in given if one.startswith("--")):
-        assert said[said.index(name) + 1] == given[given.index(name) + 1]
+    assert sorted(text[3:]) == sorted(given)
+    for name in (item for item in given if item.startswith("--")):
+        assert text[text.index(name) + 1] == given[given.index(name) + 1]
     assert "# Searched on fold 2; train it with --fold 2." in (out / "best.yaml").read_text()
 
 
@@ -147,10 +147,10 @@ def test_a_search_that_was_stopped_ends_as_it_would_have(
     with pytest.raises(KeyboardInterrupt):
         tune(_search(phantom_root, tmp_path / "cut"), 2)
     cut = tune(_search(phantom_root, tmp_path / "cut"), 2)
-    assert [(one.number, one.values, one.value) for one in cut] == [
-        (one.number, one.values, one.value) for one in whole
+    assert [(item.number, item.values, item.value) for item in cut] == [
+        (item.number, item.values, item.value) for item in whole
     ]
-    assert len({one.values["optimiser.lr"] for one in cut}) == 2
+    assert len({item.values["optimiser.lr"] for item in cut}) == 2
     with pytest.raises(PreceptorError, match="another space"):
         tune(_search(phantom_root, tmp_path / "cut", "optimiser.lr=log(0.001,0.1)"), 3)
 
@@ -165,7 +165,7 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
         tune(_search(phantom_root, tmp_path / "out"), 1)
     monkeypatch.setattr(trial, "train_epochs", launch)
     ranked = tune(_search(phantom_root, tmp_path / "out"), 2)
-    assert [one.number for one in ranked] == [1, 0]
+    assert [item.number for item in ranked] == [1, 0]
     table = pd.read_csv(tmp_path / "out/trials.csv")
     assert table["error"][0] == "objectives.kl: the loss became nan"
     assert table["value"].isna().tolist() == [True, False]
@@ -187,7 +187,7 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
     assert "Traceback" in capsys.readouterr().err
     assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
     monkeypatch.setattr(trial, "train_epochs", launch)
-    assert [one.number for one in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
+    assert [item.number for item in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
 
 
 def test_a_failure_that_was_noted_and_not_yet_told_is_told(
@@ -221,7 +221,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
 
     monkeypatch.setattr(trial, "train_epochs", sometimes)
     broken = 2
-    assert [one.value is None for one in tune(_search(phantom_root, tmp_path / "two"), 3)] == [False, True, True]
+    assert [item.value is None for item in tune(_search(phantom_root, tmp_path / "two"), 3)] == [False, True, True]
     broken, calls[:] = 99, []
     with pytest.raises(PreceptorError, match="all 3 trials failed"):
         tune(_search(phantom_root, tmp_path / "all"), 10)
@@ -271,7 +271,7 @@ def test_weights_that_no_trial_starts_from_need_not_be_had(
     """The recipe's own are not asked for where others are to be chosen from; what many trials share is built once."""
     built: list[str] = []
     monkeypatch.setattr(
-        checks, "build_networks", lambda wanted, *_: built.extend(one.pretrained for one in wanted.values())
+        checks, "build_networks", lambda wanted, *_: built.extend(item.pretrained for item in wanted.values())
     )
     assert resolve("teacher").networks["teacher"].pretrained == "imagenet"
     space, _ = split_space(["networks.teacher.pretrained=choice(none,mine.pth)", "optimiser.lr=log(0.001,0.1)"])

@@ -78,8 +78,8 @@ def test_damaged_trials_are_named(
     tune(_search(phantom_root, tmp_path), 1)
     path = tmp_path / STORE
     path.write_bytes(path.read_bytes()[:start] + b"junk" * 5000)
-    said = re.escape(f"{path}: cannot be read as the trials of a search (")
-    with pytest.raises(PreceptorError, match=rf"{said}[a-z ]*{reason}\)\n"):
+    text = re.escape(f"{path}: cannot be read as the trials of a search (")
+    with pytest.raises(PreceptorError, match=rf"{text}[a-z ]*{reason}\)\n"):
         tune(_search(phantom_root, tmp_path), 2)
 
 
@@ -115,7 +115,7 @@ def test_a_trial_without_a_value_whose_note_is_damaged_is_trained_again(
     with pytest.raises(PreceptorError, match="does not say how trial 0 ended"):
         tune(_search(phantom_root, tmp_path), 1)
     shutil.rmtree(tmp_path / "trials/0000")
-    assert [one.value for one in tune(_search(phantom_root, tmp_path), 1)] == [0.5]
+    assert [item.value for item in tune(_search(phantom_root, tmp_path), 1)] == [0.5]
     assert trained == [0]
 
 
