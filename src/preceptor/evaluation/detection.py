@@ -42,20 +42,20 @@ def ranking_metrics(positive: Sequence[int], least_tpr: float = LEAST_TPR) -> di
 
 
 def threshold_metrics(positive: Sequence[int], thresholds: Mapping[str, float]) -> dict[str, Metric]:
-    """Return sensitivity, specificity and precision at thresholds that were chosen elsewhere.
+    """Return sensitivity and specificity at thresholds that were chosen elsewhere.
 
     Args:
         positive: indices of the classes that count as positive.
         thresholds: name → probability from which an image is called positive.
 
     Returns:
-        Metrics under ``sensitivity NAME``, ``specificity NAME`` and ``precision NAME``.
+        Metrics under ``sensitivity NAME`` and ``specificity NAME``.
 
     >>> metrics = threshold_metrics([1], {"at one half": 0.5})
     >>> metrics["specificity at one half"](np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.3, 0.7], [0.2, 0.8]]))
     0.5
     """
-    ratios = {"sensitivity": _sensitivity, "specificity": _specificity, "precision": _precision}
+    ratios = {"sensitivity": _sensitivity, "specificity": _specificity}
     result = {}
     for name, threshold in thresholds.items():
         counts = partial(outcome_counts, positive, threshold)  # shared: its sums are computed once
@@ -97,10 +97,6 @@ def _sensitivity(sums: Floats) -> Floats:
 
 def _specificity(sums: Floats) -> Floats:
     return _ratio(sums[..., 3], sums[..., 2])
-
-
-def _precision(sums: Floats) -> Floats:
-    return _ratio(sums[..., 1], sums[..., 1] + sums[..., 2] - sums[..., 3])
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

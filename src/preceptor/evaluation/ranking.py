@@ -83,9 +83,10 @@ def resampled_partial_area(
     def areas(times: Floats) -> Floats:
         drawn = np.ascontiguousarray(times.T)
         width, rise = of_others @ drawn, of_cases @ drawn
-        hits = np.cumsum(rise, axis=0)
+        hits, others = np.cumsum(rise, axis=0), width.sum(axis=0)
+        first = int(np.argmax((hits > least_tpr * hits[-1]).any(axis=1)))  # below it the curve is under the line
         with np.errstate(invalid="ignore", divide="ignore"):
-            width, rise, tpr = width / width.sum(axis=0), rise / hits[-1], hits / hits[-1]
+            width, rise, tpr = width[first:] / others, rise[first:] / hits[-1], hits[first:] / hits[-1]
             after, before = np.maximum(tpr - least_tpr, 0), np.maximum(tpr - rise - least_tpr, 0)
             share = np.where(rise > 0, (after - before) / rise, 1.0)  # of a segment: what lies above the line
             return np.asarray((width * share * (after + before) / 2).sum(axis=0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from preceptor.evaluation.pixel_counts import PixelCounts
 SAMPLES = 2000
 SEED = 20_230_517  # fixed, so that the same runs give the same page
 LEVEL = 0.95
+_MOST_HELD = 2**24  # draws of groups; 128 MiB once they are numbers that can be multiplied
 _BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
 Cases = tuple[Any, ...]  # what the metrics of a task are called with
 
@@ -71,8 +73,17 @@ class Resampling:
     def blocks(self) -> Iterator[Floats]:
         """Yield how often each group is drawn, (some, G): once each first, which gives the figures themselves."""
         yield np.ones((1, len(self.names)))
+        yield from self._held if self.times.size <= _MOST_HELD else self._converted()
+
+    @cached_property
+    def _held(self) -> list[Floats]:
+        """Blocks that are kept, since every metric of every network asks for them."""
+        return list(self._converted())
+
+    def _converted(self) -> Iterator[Floats]:
         for start in range(0, len(self.times), _BLOCK):
-            yield self.times[start : start + _BLOCK].astype(np.float64)
+            # Column by column, since most metrics multiply the transpose.
+            yield self.times[start : start + _BLOCK].astype(np.float64, order="F")
 
 
 def resample(

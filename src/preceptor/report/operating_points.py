@@ -42,6 +42,10 @@ class Point:
     reached: Estimate
 
 
+#: Network, AUC, AUC above 80 % sensitivity and the points of :data:`POINTS`.
+Row = tuple[NetworkPredictions, Estimate, Estimate, list[Point]]
+
+
 @dataclass(frozen=True)
 class PositiveClass:
     """One class, or group of classes, against all others.
@@ -50,7 +54,7 @@ class PositiveClass:
         name: in full words.
         members: in full words, where they are several.
         validation, test: numbers of positive images of each part, several where runs have different parts.
-        rows: networks with AUC, AUC above 80 % sensitivity and the points of :data:`POINTS`.
+        rows: one a network.
         curve: decision curves.
     """
 
@@ -58,7 +62,7 @@ class PositiveClass:
     members: list[str]
     validation: list[int]
     test: list[int]
-    rows: list[tuple[NetworkPredictions, Estimate, Estimate, list[Point]]]
+    rows: list[Row]
     curve: Figure
 
 
@@ -93,15 +97,18 @@ def _positive(
     return PositiveClass(
         name=name,
         members=[words[code] for code in members] if len(members) > 1 else [],
-        rows=[_row(network, index) for network in networks],
+        rows=point_rows(networks, index),
         curve=_curve(networks, name, index),
         **counts,
     )
 
 
-def _row(
-    network: NetworkPredictions, positive: Sequence[int]
-) -> tuple[NetworkPredictions, Estimate, Estimate, list[Point]]:
+def point_rows(networks: Sequence[NetworkPredictions], positive: Sequence[int]) -> list[Row]:
+    """Return areas and operating points of networks with a validation part, for class indices ``positive``."""
+    return [_row(network, positive) for network in networks]
+
+
+def _row(network: NetworkPredictions, positive: Sequence[int]) -> Row:
     thresholds = [_threshold(network, positive, rate, target) for rate, target, _ in POINTS]
     chosen = {f"at point {place}": value for place, value in enumerate(thresholds) if value is not None}
     estimates = network.estimates({**ranking_metrics(positive), **threshold_metrics(positive, chosen)})

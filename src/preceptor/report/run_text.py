@@ -23,7 +23,7 @@ These runs do not share one split. Their results are listed together, but only n
 subtracted from one another."""
 METRICS_NOTE = {
     "class": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
-    "calibration error.",
+    "calibration error and the negative log-likelihood.",
     "labels": "Ratios from 0 to 1; macro metrics are means over labels that have a positive and a negative; a label is "
     "predicted from a probability of 0.5 on. Higher is better.",
     "mask": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
