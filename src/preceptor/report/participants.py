@@ -76,7 +76,7 @@ def demographics(run: LabelledRun) -> Demographics | None:
         elif len(names) <= MOST:
             rows.append((title, False, ["" for _ in parts]))
             for value in names:
-                cells = [_share(words[(split["part"] == part).to_numpy()].tolist(), value) for part in parts]
+                cells = [_share(words[(split["part"] == part).to_numpy()], value) for part in parts]
                 rows.append((value, True, cells))
         else:
             rows.append((f"{title}, different values", False, [_different(table[name]) for table in tables]))
