@@ -100,4 +100,6 @@ def _compare(job: Job, calm: Path, folder: Path, last: Ended, counts: Counts, di
 
 
 def _last_line(ended: Ended) -> str:
-    return (ended.output.strip().splitlines() or ["no output"])[-1][:300]
+    """The line of the error, or else the last one."""
+    lines = ended.output.strip().splitlines() or ["no output"]
+    return next((line for line in lines if line.startswith("error: ")), lines[-1])[:300]

@@ -65,16 +65,19 @@ def load_libraries() -> None:
 def run(words: Sequence[str], folder: Path, disturbance: Disturbance | None = None) -> Ended:
     """Run ``preceptor WORDS`` in ``folder`` to its end, or to the disturbance."""
     disturbance = disturbance or Disturbance()
-    log, counter = folder.with_suffix(".log"), folder.with_suffix(".operations")
+    counter = folder.with_suffix(".operations")
     counter.unlink(missing_ok=True)
     began = time.monotonic()
     sys.stdout.flush()
+    reading, writing = os.pipe()  # not a file, which would meet the full disk too
     process = os.fork()
     if process == 0:
-        _become(words, folder, log, counter, disturbance)
-    status = _wait(process, began, disturbance.seconds)
+        os.close(reading)
+        _become(words, folder, writing, counter, disturbance)
+    os.close(writing)
+    os.set_blocking(reading, False)
+    status, output = _wait(process, reading, began, disturbance.seconds)
     seconds = time.monotonic() - began
-    output = log.read_text(encoding="utf-8", errors="replace")
     operations = int(counter.read_text()) if counter.is_file() else 0
     return Ended(os.waitstatus_to_exitcode(status), output, seconds, operations)
 
@@ -93,26 +96,37 @@ def random_disturbance(chance: random.Random, seconds: float, operations: int, l
     return Disturbance(room=int(2 ** chance.uniform(8, max(largest, 512).bit_length())))
 
 
-def _wait(process: int, began: float, seconds: float | None) -> int:
-    while True:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return status
-        if seconds is not None and time.monotonic() - began >= seconds:
-            os.killpg(process, signal.SIGKILL)
-            return os.waitpid(process, 0)[1]
-        time.sleep(0.005)
+def _wait(process: int, pipe: int, began: float, seconds: float | None) -> tuple[int, str]:
+    """Wait for the end, or for the time to kill; exit status and output."""
+    output, ended, status = b"", 0, 0
+    try:
+        while not ended:
+            time.sleep(0.005)
+            ended, status = os.waitpid(process, os.WNOHANG)
+            output += _read(pipe)
+            if not ended and seconds is not None and time.monotonic() - began >= seconds:
+                os.killpg(process, signal.SIGKILL)
+                ended, status = os.waitpid(process, 0)
+        return status, (output + _read(pipe)).decode(errors="replace")
+    finally:
+        os.close(pipe)
 
 
-def _become(words: Sequence[str], folder: Path, log: Path, counter: Path, disturbance: Disturbance) -> None:
+def _read(pipe: int) -> bytes:
+    try:
+        return os.read(pipe, 1 << 20)
+    except BlockingIOError:
+        return b""
+
+
+def _become(words: Sequence[str], folder: Path, pipe: int, counter: Path, disturbance: Disturbance) -> None:
     """Be the command, in the forked process; never returns."""
     code = 1
     try:
         os.setpgid(0, 0)
         os.chdir(folder)
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
+        os.dup2(pipe, 1)
+        os.dup2(pipe, 2)
         sys.argv = ["preceptor", *words]
         count = _watch_files(str(folder), disturbance.operation)
         if disturbance.room is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from preceptor.utils.errors import PreceptorError
@@ -15,28 +16,59 @@ MASK_MARK, SHEET_MARK = b"Preceptor mask", b"Preceptor contact sheet"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """All of ``content`` at ``path``, or what was there before; never half a file, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """All of ``content`` at ``path``, or what was there before; never half a file, whatever happens in between.
+
+    What a process that was killed while it wrote the same file has left is removed.
+
+    Raises:
+        OSError: it cannot be written; names ``path``.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        remove_halves(path, unless_alive=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file of its own accord
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def remove_halves(path: Path) -> None:
-    """Removes what a process that was killed while it wrote ``path`` has left; others' files stay."""
-    for half in path.parent.glob(f".{path.name}.*.tmp"):
-        if half.name.split(".")[-2].isdecimal():
+def remove_halves(path: Path, *, unless_alive: bool = False) -> None:
+    """Remove what processes that were killed while they wrote ``path`` have left; others' files stay.
+
+    Args:
+        path: whose last part may hold ``*``, as in ``*.csv``.
+        unless_alive: spare what a process that still runs may be writing; needed unless a lock keeps others out.
+    """
+    for half in path.parent.glob(f".{path.name.replace('[', '[[]')}.*.tmp"):
+        process = half.name.split(".")[-2]
+        if process.isdecimal() and not (unless_alive and _is_alive(int(process))):
             half.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this machine has this number; assumed where it cannot be asked."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def refuse_foreign(path: Path, marks: Sequence[bytes], option: str = "--out") -> None:
