@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,7 @@ def _become(words: Sequence[str], folder: Path, pipe: int, counter: Path, distur
         os.chdir(folder)
         os.dup2(pipe, 1)
         os.dup2(pipe, 2)
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
         sys.argv = ["preceptor", *words]
         count = _watch_files(str(folder), disturbance.operation)
         if disturbance.room is not None:
@@ -141,6 +143,8 @@ def _become(words: Sequence[str], folder: Path, pipe: int, counter: Path, distur
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if disturbance.room is None:
             counter.write_text(str(count()))
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
