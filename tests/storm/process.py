@@ -128,7 +128,7 @@ def _become(words: Sequence[str], folder: Path, pipe: int, counter: Path, distur
         os.chdir(folder)
         os.dup2(pipe, 1)
         os.dup2(pipe, 2)
-        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+        sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
         sys.argv = ["preceptor", *words]
         count = _watch_files(str(folder), disturbance.operation)
         if disturbance.room is not None:
