@@ -24,7 +24,7 @@ from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.resumable import check_unchanged
 from preceptor.study.plan import read_plan
-from preceptor.study.state import read_cells, read_resolved_plan, refuse_other_data, refuse_other_study, told_before
+from preceptor.study.state import read_cells, read_resolved_plan, refuse_other_study, told_before
 from preceptor.training.checkpoint import load_state
 from preceptor.tune.store import open_study
 from preceptor.utils.text_files import read_ids
@@ -182,7 +182,6 @@ def _of_plans(work: Path, root: Path) -> list[Target]:
     def read_study(folder: Path) -> Any:
         plan = read_resolved_plan(folder)
         refuse_other_study(folder, plan)
-        refuse_other_data(folder, plan, "", 0)
         return read_cells(folder), told_before(folder)
 
     def read_search(folder: Path) -> Any:
