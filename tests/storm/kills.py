@@ -36,15 +36,15 @@ def storm_of_kills(work: Path, count: int, seed: int, only: tuple[str, ...] = ()
 
 def _storm(job: Job, root: Path, work: Path, count: int, chance: random.Random, counts: Counts) -> None:
     shutil.rmtree(work, ignore_errors=True)
-    calm = work / "undisturbed"
-    prepare_folder(calm)
-    ended = run(job.command(calm, root), calm)
+    calm, folder = work / "undisturbed", work / "here"  # all in one place, since recipes hold the paths of stages
+    prepare_folder(folder)
+    ended = run(job.command(folder, root), folder)
     if ended.code != 0:
         raise SystemExit(f"{job.name}: fails undisturbed:\n{ended.output}")
+    folder.rename(calm)
     largest = max(path.stat().st_size for path in files_of(calm).values())
     life = done = 0
     while done < count:
-        folder = work / f"life{life}"
         prepare_folder(folder)
         disturbed: list[str] = []
         while not job.finished(folder) and len(disturbed) < _MOST and done + len(disturbed) < count:
@@ -62,7 +62,9 @@ def _storm(job: Job, root: Path, work: Path, count: int, chance: random.Random, 
             flush=True,
         )
         life += 1
-        if not wrong:
+        if wrong:
+            folder.rename(work / f"life{life}")
+        else:
             shutil.rmtree(folder)
 
 

@@ -191,7 +191,11 @@ def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
         of_masks = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
         smeared = np.load(entry / "smeared.npy") if masks else None  # absent where masks were cut that now are refused
         checksums = np.load(entry / "checksums.npy")  # absent where none were taken
-    except (FileNotFoundError, ValueError, EOFError):  # not there, or cut short by something that is not us
+    except FileNotFoundError:
+        return None
+    except OSError:
+        raise
+    except Exception:  # cut short or changed by something that is not us; numpy's reader then raises whatever it likes
         return None
     if images.shape != (count, 3, size, size) or (of_masks is not None and of_masks.shape != (count, size, size)):
         return None

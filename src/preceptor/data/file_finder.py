@@ -37,7 +37,7 @@ class FileFinder:
     def find(self, name: str) -> str:
         """The file that a name stands for, relative to the root; an empty string where there is none, or several."""
         plain = posixpath.normpath(posixpath.join(self.folder, name))
-        if (self.root / plain).is_file():
+        if _is_file(self.root / plain):
             return plain
         key = _key(name)
         for index in (self._by_path, self._by_name if "/" not in key else {}):
@@ -93,3 +93,11 @@ def _key(name: str) -> str:
 
 def _without_ending(key: str) -> str:
     return f"{key}\0"  # no file name holds it, so that "a" and "a.png" are told apart
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; no file has a name that the system refuses, such as one of a thousand letters."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -13,6 +13,7 @@ _TAGS = {
     *("adam", "adamw", "sgd", "one_cycle", "cosine", "multi_step", "exponential", "plateau", "constant"),
 }
 _UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branches of a union of plain types
+_LONGEST = 200  # characters of a value in a message
 
 
 def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
@@ -36,7 +37,9 @@ def explain(error: ValidationError, where: str, schema: type[BaseModel], data: A
         return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
     branches = [other for other in faults if other["loc"][:-1] == fault["loc"][:-1] and _is_unnamed(other["loc"][-1])]
     expected = [str(branch["msg"]).removeprefix("Input should be ") for branch in branches or [fault]]
-    return PreceptorError(f"{where}: {key!r} is {fault['input']!r}", expected=", or ".join(dict.fromkeys(expected)))
+    return PreceptorError(
+        f"{where}: {key!r} is {_short(fault['input'])}", expected=", or ".join(dict.fromkeys(expected))
+    )
 
 
 def _is_unnamed(part: int | str) -> bool:
@@ -102,3 +105,9 @@ def _into(here: dict[str, Any], part: int | str, whole: dict[str, Any]) -> dict[
             return choice
     extra = here.get("additionalProperties")
     return extra if isinstance(extra, dict) else {}
+
+
+def _short(value: object) -> str:
+    """A value as it would be typed, cut where it is endless."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

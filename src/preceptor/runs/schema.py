@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 #: Of ``environment.json`` and ``metrics.json``. Format 1 had no number in ``environment.json``, no hash of the recipe
 #: and no checksums.
 FORMAT = 2
 FORMATS = (1, FORMAT)
+_LONGEST = 18  # digits of an integer, which then fits 64 bits
 
 
 class Record(BaseModel):
@@ -136,6 +138,15 @@ class Metrics(Record):
     masks_cut_at_half: int | None = None
     networks: Annotated[dict[str, NetworkResult], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _metrics_are_numbers(self) -> Metrics:
+        for name, result in self.networks.items():
+            for key in TASKS[self.task].metrics:
+                value = result.test.get(key)
+                if not isinstance(value, int | float | None):
+                    raise ValueError(f"networks.{name}.test.{key} is {str(value)[:60]!r}, which is no number")
+        return self
+
 
 R = TypeVar("R", bound=Record)
 
@@ -163,17 +174,23 @@ def read_record(path: Path, kind: type[R], remedy: str) -> R:
         return kind.model_validate(content)
     except ValidationError as error:
         fault = error.errors()[0]
-        key = ".".join(map(str, fault["loc"]))
+        key, expected = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Input should be ")
         what = f"lacks {key}" if fault["type"] == "missing" else f"{key} is {str(fault['input'])[:60]!r}"
-        raise PreceptorError(
-            f"{path}: {what}", expected=fault["msg"].removeprefix("Input should be "), remedy=remedy
-        ) from None
+        if not key:  # of the record as a whole
+            what, expected = str(fault["ctx"]["error"]), ""
+        raise PreceptorError(f"{path}: {what}", expected=expected, remedy=remedy) from None
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
 
 
 def read_json(path: Path, remedy: str) -> Any:
     """Read a JSON file. Raises :class:`PreceptorError`, which names it, when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
     except FileNotFoundError:
         raise PreceptorError(f"{path} is missing", expected="a whole run directory", remedy=remedy) from None
     except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8

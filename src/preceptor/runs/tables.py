@@ -12,13 +12,21 @@ from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 HISTORY = ("epoch", "lr", "loss")
+_MOST_EPOCHS = 10**9
 _KEYS = ("id", "part", "network")
 _TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
 
 
 def read_history(path: Path) -> pd.DataFrame:
     """Read ``history.csv``: one row an epoch."""
-    return read_table(path, HISTORY)
+    table = read_table(path, HISTORY)
+    if not (pd.api.types.is_integer_dtype(table["epoch"]) and table["epoch"].between(1, _MOST_EPOCHS).all()):
+        raise PreceptorError(
+            f"{path}: a value of the column epoch is no epoch",
+            expected="1, 2, 3, …",
+            remedy=f"preceptor resume {path.parent} writes the file again where the run is unfinished",
+        )
+    return table
 
 
 def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:

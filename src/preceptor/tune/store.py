@@ -27,16 +27,14 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
         PreceptorError: Optuna is not installed, or the file is damaged.
     """
     optuna = _optuna()
-    from sqlalchemy.exc import SQLAlchemyError  # comes with Optuna
-
     try:
         study = optuna.create_study(
             storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
         )
         if not study.trials and first is not None:
             study.enqueue_trial(dict(first))
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+    except Exception as error:  # of any type: SQLite, SQLAlchemy and Optuna each read a part of the file
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         raise PreceptorError(
             f"{path}: cannot be read as the trials of a search ({getattr(cause, 'orig', cause)})",
             remedy="put back a copy of it, or search anew with another --out",

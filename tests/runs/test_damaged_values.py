@@ -1,0 +1,38 @@
+"""Files of a run that can be parsed and still hold what no run writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preceptor.runs.directory import Run
+from preceptor.utils.errors import PreceptorError
+
+
+def metrics_with(folder: Path, accuracy: Any) -> Run:
+    result = {"role": "trained", "backbone": "resnet18", "test": {"accuracy": accuracy, "balanced_accuracy": 0.5}}
+    whole = {"format": 2, "task": "classification", "protocol": "grouped", "classes": ["a", "b"], "epochs": 1}
+    whole |= {"epochs_run": 1, "training_seconds": 1.0, "networks": {"student": result}}
+    (folder / "metrics.json").write_text(json.dumps(whole), encoding="utf-8")
+    return Run(folder)
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 1, None])
+def test_a_metric_is_a_number_or_unknown(tmp_path: Path, accuracy: Any) -> None:
+    assert metrics_with(tmp_path, accuracy).metrics.networks["student"].test["accuracy"] == accuracy
+
+
+@pytest.mark.parametrize("accuracy", [[1], "high", {}, 10**400])
+def test_a_metric_that_is_no_number_is_refused(tmp_path: Path, accuracy: Any) -> None:
+    with pytest.raises(PreceptorError, match=r"metrics\.json: .*(accuracy|digits)"):
+        _ = metrics_with(tmp_path, accuracy).metrics
+
+
+@pytest.mark.parametrize("epoch", ["99999999999999999999", "-1", "one", "1.5", ""])
+def test_an_epoch_that_is_none_is_refused(tmp_path: Path, epoch: str) -> None:
+    (tmp_path / "history.csv").write_text(f"epoch,lr,loss\n1,0.1,2.0\n{epoch},0.1,1.0\n", encoding="utf-8")
+    with pytest.raises(PreceptorError, match=r"history\.csv: .*epoch"):
+        _ = Run(tmp_path).history
