@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from preceptor.evaluation.metrics import METRICS
 from preceptor.losses.registry import LOSSES
 from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve
+from preceptor.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -30,6 +32,8 @@ def test_extending() -> None:
     finally:
         LOSSES._entries.pop("logit_mse", None)
         RECIPES._entries.pop("mimic", None)
+        METRICS._entries.pop("mean_confidence", None)
+        TASKS._entries.pop("screening", None)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
