@@ -71,7 +71,7 @@ def test_files_of_one_name_are_told_apart(file: Path, tmp_path: Path) -> None:
 
 def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("no network")
-    wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"has no recipe\.yaml"}
+    wrong = {"nowhere": "no such run or file", "note.txt": "cannot be read", ".": r"recipe\.yaml is missing"}
     for model, text in wrong.items():
         with pytest.raises(PreceptorError, match=text):
             profile_models([tmp_path / model], batch=[1], repeats=1)

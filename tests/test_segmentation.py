@@ -177,7 +177,7 @@ def test_report_of_a_student(student: Run) -> None:
 def test_report_of_two_students_and_a_teacher(pair: Run) -> None:
     text = said_by(pair.report)
     assert "ensemble: union of the masks of student_1 and student_2" in text
-    assert "it costs what its members cost together" in text
+    assert "costs what its members cost together" in text
     fidelity = pair.metrics.networks["student_2"].test["fidelity"]
     assert f"student_2 agrees with its teacher on {fidelity['agreement'] * 100:.1f}" in text
     of_union = pair.metrics.networks["ensemble"].test["fidelity"]

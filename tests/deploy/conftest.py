@@ -14,17 +14,17 @@ from preceptor import export, train
 from preceptor.deploy.page.web_runtime import VARIABLE, VERSION
 from preceptor.runs.directory import Run
 
-TINY = {"image_size": 32, "batch_size": 32, "epochs": 1}
+ONE_EPOCH = {"image_size": 32, "batch_size": 32, "epochs": 1}
 #: Two classifiers that learn from each other, and their ensemble.
 PAIR: dict[str, Any] = {
-    **TINY,
+    **ONE_EPOCH,
     "epochs": 8,
     "optimiser.lr": 0.003,
     "networks.student_1.backbone": "test_resnet",
     "networks.student_2.backbone": "test_efficientnet",
 }
 UNET: dict[str, Any] = {
-    **TINY,
+    **ONE_EPOCH,
     "task": "segmentation",
     "networks.student.backbone": "test_resnet",
     "networks.student.pretrained": "none",

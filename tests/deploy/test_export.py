@@ -182,7 +182,7 @@ def test_data_that_changed_are_replaced_by_random_images_and_it_is_said(pair: Ru
 
 
 def test_what_is_no_finished_run_or_network_is_refused(pair: Run, tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="not a finished run"):
+    with pytest.raises(PreceptorError, match=r"recipe\.yaml is missing"):
         export(tmp_path, out=tmp_path / "out")
     with pytest.raises(PreceptorError, match="no such network") as caught:
         export(pair.path, out=tmp_path / "out", network="teacher")

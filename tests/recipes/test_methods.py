@@ -15,7 +15,7 @@ from preceptor import train
 from preceptor.data.policy import Policy
 from preceptor.data.views import draw, draw_again, render
 from preceptor.recipes.resolve import resolve
-from preceptor.runs.create import stage_recipe
+from preceptor.runs.dependencies import stage_recipe
 from preceptor.utils.randomness import generator
 from small_recipe import refused
 

@@ -102,7 +102,7 @@ def test_a_study_wide_setting_skips_rows_whose_recipe_has_no_such_key() -> None:
     ("task", "columns"),
     [
         ("classification", ["balanced_accuracy", "accuracy", "macro_f1", "macro_auc"]),
-        ("segmentation", ["iou_pooled", "iou", "dice"]),
+        ("segmentation", ["iou_pooled", "dice_pooled", "iou", "dice"]),
     ],
 )
 def test_a_plan_without_layout_shows_the_main_metrics_of_its_task(task: str, columns: list[str]) -> None:

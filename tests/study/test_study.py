@@ -189,7 +189,7 @@ def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], 
     [
         ("cells.json", "[{", r"cells\.json: cannot be read \(JSONDecodeError"),
         ("shared.json", '["a"]', r"shared\.json: cannot be read"),
-        ("study.yaml", "name: [", r"study\.yaml: cannot be read \(while parsing"),
+        ("study.yaml", "name: [", r"study\.yaml: is not readable as YAML"),
         ("", "", r"study is a file"),
     ],
 )

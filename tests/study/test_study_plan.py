@@ -214,10 +214,15 @@ def test_plans_of_the_measurements_share_one_teacher(path: Path) -> None:
 def test_the_readme_names_plans_that_exist() -> None:
     from test_docs import blocks
 
-    named = [line.split()[2] for code in blocks("README.md", "bash") for line in code.splitlines() if " study " in line]
+    named = [
+        line.split()[2]
+        for code in blocks("docs/guide-studies.md", "bash")
+        for line in code.splitlines()
+        if " study " in line
+    ]
     assert {item for item in named if not item.endswith(".yaml")} <= set(shipped())
     assert len(named) > 3
-    (example,) = [code for code in blocks("README.md", "yaml") if "baseline" in code]
+    (example,) = [code for code in blocks("docs/guide-studies.md", "yaml") if "baseline" in code]
     assert [row.name for row in resolve_plan(validate(yaml.safe_load(example), "README.md")).rows] == [
         "alone",
         "KD",
@@ -265,9 +270,6 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
     other.write_bytes(b"weights")
     assert with_weights(one) == with_weights(other)
     other.write_bytes(b"others")
-    from preceptor.study.matrix import _content
-
-    _content.cache_clear()
     assert with_weights(one) != with_weights(other)
 
 
