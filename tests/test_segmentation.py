@@ -183,7 +183,7 @@ def test_report_of_two_students_and_a_teacher(pair: Run) -> None:
     of_union = pair.metrics.networks["ensemble"].test["fidelity"]
     assert f"ensemble agrees with its teacher on {of_union['agreement'] * 100:.1f} % of the pixels of" in text
     assert (of_union["to"], of_union["kl"], text.count("KL divergence from the teacher")) == ("teacher", None, 2)
-    assert "ensemble stands" in text
+    assert "ensemble is" in text
     for pair_of in ("teacher and student_1", "teacher and student_2", "student_1 and student_2"):
         assert pair_of in text
     sizes = [float(item) for item in re.findall(r"IoU (\d\.\d\d)", text)]
