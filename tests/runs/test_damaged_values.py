@@ -36,3 +36,18 @@ def test_an_epoch_that_is_none_is_refused(tmp_path: Path, epoch: str) -> None:
     (tmp_path / "history.csv").write_text(f"epoch,lr,loss\n1,0.1,2.0\n{epoch},0.1,1.0\n", encoding="utf-8")
     with pytest.raises(PreceptorError, match=r"history\.csv: .*epoch"):
         _ = Run(tmp_path).history
+
+
+@pytest.mark.parametrize("score", ["0.5{{", ""])
+def test_a_prediction_that_is_no_number_is_named(tmp_path: Path, score: str) -> None:
+    run = metrics_with(tmp_path, 0.5)
+    head = "id,part,network,target,predicted,p_a,p_b\n1,test,student,a,a,0.9,0.1\n"
+    (tmp_path / "predictions.csv").write_text(f"{head}2,test,student,a,a,{score},0.1\n", encoding="utf-8")
+    with pytest.raises(PreceptorError, match=r"predictions\.csv: line 3: the column p_a"):
+        _ = run.predictions
+
+
+def test_a_history_without_epochs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,lr,loss\n", encoding="utf-8")
+    with pytest.raises(PreceptorError, match=r"history\.csv"):
+        _ = Run(tmp_path).history

@@ -21,6 +21,7 @@ from tests.storm.targets import Target, build_targets
 
 #: Seconds after which reading a damaged file is taken for endless.
 _LONGEST = 60
+_LONGEST_MESSAGE = 6000
 
 
 def storm_of_mutants(work: Path, count: int, seed: int, only: tuple[str, ...] = ()) -> Counts:
@@ -72,7 +73,7 @@ def _read(target: Target, right: Any, same: bool, case: str, counts: Counts) -> 
         with _limited():
             result = target.read(target.folder)
     except PreceptorError as error:
-        if not str(error).strip() or len(str(error)) > 4000:
+        if not str(error).strip() or len(str(error)) > _LONGEST_MESSAGE:
             counts.fault("messages without measure", f"{case}: {len(str(error))} characters")
         if same:
             counts.fault("refused though healthy", f"{case}: {error.what}")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from preceptor.utils.errors import some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 
 def test_a_long_list_is_counted() -> None:
@@ -11,3 +11,10 @@ def test_an_endless_name_is_cut() -> None:
     listed = some_of(["x" * 20_000, "b"])
     assert len(listed) < 300
     assert listed.endswith("…, b")
+
+
+def test_an_endless_value_does_not_make_an_endless_message() -> None:
+    error = PreceptorError(f"recipe.yaml: 'name' is {'x' * 100_000}, line 3", expected="a name")
+    assert len(str(error)) < 3000
+    assert str(error).startswith("recipe.yaml: 'name' is x")
+    assert str(error).endswith("x, line 3\n  expected: a name")

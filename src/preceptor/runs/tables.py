@@ -13,16 +13,24 @@ from preceptor.utils.errors import PreceptorError
 
 HISTORY = ("epoch", "lr", "loss")
 _MOST_EPOCHS = 10**9
+_SCORE = "p_"  # begins the columns that hold a probability
 _KEYS = ("id", "part", "network")
 _TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """Read ``history.csv``: one row an epoch."""
+    """Read ``history.csv``: one row an epoch.
+
+    Raises:
+        PreceptorError: the file is missing or damaged, or holds something other than numbers.
+    """
     table = read_table(path, HISTORY)
-    if not (pd.api.types.is_integer_dtype(table["epoch"]) and table["epoch"].between(1, _MOST_EPOCHS).all()):
+    _require_numbers(path, table, filled=HISTORY)
+    if table.empty or not (
+        pd.api.types.is_integer_dtype(table["epoch"]) and table["epoch"].between(1, _MOST_EPOCHS).all()
+    ):
         raise PreceptorError(
-            f"{path}: a value of the column epoch is no epoch",
+            f"{path}: the column epoch does not hold epochs",
             expected="1, 2, 3, …",
             remedy=f"preceptor resume {path.parent} writes the file again where the run is unfinished",
         )
@@ -40,6 +48,8 @@ def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:
         PreceptorError: the file is missing or damaged, or lacks a column, or the test rows of a network.
     """
     table = read_table(path, (*_KEYS, *TASKS[metrics.task].prediction_columns(metrics.classes)))
+    scores = [name for name in table.columns if name.startswith(_SCORE)]
+    _require_numbers(path, table, filled=scores)
     tested = set(table.loc[table["part"] == "test", "network"])
     if silent := [name for name in metrics.networks if name not in tested]:
         raise PreceptorError(
@@ -68,6 +78,20 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if missing := [name for name in columns if name not in table.columns]:
         raise PreceptorError(f"{path} lacks the column {', '.join(missing)}", expected=", ".join(columns))
     return table
+
+
+def _require_numbers(path: Path, table: pd.DataFrame, filled: Sequence[str]) -> None:
+    """Raise :class:`PreceptorError` where a column holds something other than numbers, or one of ``filled`` nothing."""
+    for name in [name for name in table.columns if name not in _TEXT]:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        wrong = numbers.isna() & (table[name].notna() | (name in filled))
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise PreceptorError(
+                f"{path}: line {row + 2}: the column {name} holds {str(table[name].iloc[row])[:60]!r}",
+                expected="a number",
+                remedy="restore the file from a copy of the run",
+            )
 
 
 def metrics_table(metrics: Metrics) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 _LONGEST = 200  # characters of a name in a list
+_LONGEST_TEXT = 2000  # characters of each part of a message
 
 
 class PreceptorError(Exception):
@@ -20,12 +21,12 @@ class PreceptorError(Exception):
     """
 
     def __init__(self, what: str, *, expected: str = "", remedy: str = "") -> None:
-        self.what, self.expected, self.remedy = what, expected, remedy
-        lines = [what]
+        self.what, self.expected, self.remedy = _cut(what), _cut(expected), _cut(remedy)
+        lines = [self.what]
         if expected:
-            lines.append(f"  expected: {expected}")
+            lines.append(f"  expected: {self.expected}")
         if remedy:
-            lines.append(f"  to do:    {remedy}")
+            lines.append(f"  to do:    {self.remedy}")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[Any, ...]:  # keeps the three parts across process borders
@@ -38,6 +39,12 @@ class PreceptorWarning(UserWarning):
 
 def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:
     return kind(what, expected=expected, remedy=remedy)
+
+
+def _cut(text: str) -> str:
+    """The text without its middle, where something endless was put into it."""
+    half = _LONGEST_TEXT // 2
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:half]} … {text[-half:]}"
 
 
 @contextmanager
