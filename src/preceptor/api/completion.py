@@ -5,15 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from preceptor.report.run_report import write_report
-from preceptor.runs.complete import complete
+from preceptor.runs.complete import at_work, complete
 from preceptor.runs.directory import Run
 
 
-def carry_on(run: Run, *, devices: int | None = None, cache: Path | None = None, quiet: bool = True) -> Run:
+def carry_on(
+    run: Run,
+    *,
+    devices: int | None = None,
+    root: Path | None = None,
+    cache: Path | None = None,
+    quiet: bool = True,
+) -> Run:
     """Take a run from wherever it stands to its end: what is trained first, epochs, evaluation, report.
 
     A prepared run is one that was stopped before its first epoch.
+
+    Args:
+        root: where the data lie now, if they were moved; written down in the run.
     """
+    if root is not None:
+        with at_work(run.path):
+            Run(run.path).move_data(root)
     run = Run(run.path)  # what was read of it before may have changed since
     complete(run, devices=devices, cache=cache, quiet=quiet, on_finished=write_missing_report)
     return run

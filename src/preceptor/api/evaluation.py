@@ -78,7 +78,7 @@ def evaluate(
         overrides: options of the other data's reader, ``data.key=value``.
         part: ``test`` or ``validation``, of the run's own data.
         data: a reader's name: all images of other data with the same classes instead.
-        root: the other data's folder.
+        root: the other data's folder; without ``data``, where the run's own data lie now, if they were moved.
         out: a folder for ``metrics.json`` and ``predictions.csv``.
         exclude: ids of the other data to leave out, or a file with one a line.
         cache: where decoded images are kept.
@@ -93,10 +93,8 @@ def evaluate(
     shown, folder = shows_progress(progress), optional_path(out)
     if data is None and part not in ("test", "validation"):
         raise PreceptorError(f"--part {part}: no such part", expected="test or validation")
-    if data is None and (overrides or exclude or root):
-        raise PreceptorError(
-            "--root, --exclude and data.key=value belong to other data", remedy="name its reader with --data"
-        )
+    if data is None and (overrides or exclude):
+        raise PreceptorError("--exclude and data.key=value belong to other data", remedy="name its reader with --data")
     if folder is not None:
         _refuse_foreign_folder(folder)
     options = reader_options(overrides, data) if data is not None else {}
@@ -128,6 +126,8 @@ def evaluate(
     from preceptor.tasks import TASKS
 
     source = Run(Path(run))
+    if data is None and root is not None:
+        source = source.with_root(Path(root))
     loaded, unavailable = finished_networks(source)
     networks = {name: network.to(best_device()) for name, network in loaded.items()}
     if data is not None:

@@ -106,6 +106,7 @@ def resume(
     run: PathLike,
     *,
     devices: int | None = None,
+    root: PathLike | None = None,
     cache: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
@@ -115,6 +116,7 @@ def resume(
     Args:
         run: the run's folder.
         devices: processes; as many as the run was started with unless given.
+        root: where the data lie now, if they were moved since; the run remembers it.
         cache: where decoded images are kept.
         imports: Python files that register what the recipe names, if they have moved since.
         progress: whether to show progress; in a terminal or notebook unless given.
@@ -133,7 +135,9 @@ def resume(
     if directory.finished:
         announce(f"{place} is finished already", shown)
     with resumable(f"go on with: preceptor resume {place}"):
-        return carry_on(directory, devices=devices, cache=optional_path(cache), quiet=not shown)
+        return carry_on(
+            directory, devices=devices, root=optional_path(root), cache=optional_path(cache), quiet=not shown
+        )
 
 
 def recorded_imports(run: Path) -> list[str]:

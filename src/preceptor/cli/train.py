@@ -62,6 +62,7 @@ def train(
 def resume(
     run: Annotated[Path, typer.Argument(help="The folder of a run that was stopped.")],
     devices: Devices = None,
+    root: Annotated[Path | None, typer.Option(help="Where the data lie now, if they were moved.")] = None,
     cache: Cache = None,
     imports: Imports = None,
 ) -> None:
@@ -69,4 +70,4 @@ def resume(
     import preceptor
     from preceptor.cli.console import print_run
 
-    print_run(preceptor.resume(run, devices=devices, cache=cache, imports=imports or (), progress=True))
+    print_run(preceptor.resume(run, devices=devices, root=root, cache=cache, imports=imports or (), progress=True))

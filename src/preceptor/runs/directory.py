@@ -175,16 +175,41 @@ class Run:
 
     @cached_property
     def _catalog(self) -> Catalog:
-        record, catalog = self.environment.data, self.data.catalog()
+        record, root = self.environment.data, self.data.root
+        if root is not None and not root.exists():
+            raise PreceptorError(
+                f"{root}: does not exist, and the data of {self.path} lay there",
+                remedy=f"put them back, or name their new place: preceptor resume {self.path} --root FOLDER",
+            )
+        catalog = self.data.catalog()
         if self.data.fingerprint != record.fingerprint:
             ids = set(catalog.table["id"]).symmetric_difference(self.split["id"])
             raise PreceptorError(
-                f"{record.root or record.name}: the data changed since {self.path} was started"
+                f"{self.data.root or record.name}: the data changed since {self.path} was started"
                 + (f" (ids that differ: {some_of(sorted(ids), 5)})" if ids else " (labels, groups or files differ)"),
                 expected=f"fingerprint {record.fingerprint[:12]}…",
                 remedy="restore the data, or start a new run",
             )
         return catalog
+
+    def with_root(self, root: Path) -> Run:
+        """Return the run with its data in another folder; :meth:`catalog` raises unless they are what they were."""
+        run = Run(self.path)
+        record = self.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
+        run.remember(data=Data.of(record))
+        return run
+
+    def move_data(self, root: Path) -> None:
+        """Write down that the data lie in another folder now, for this run and those that it had trained first.
+
+        Raises:
+            PreceptorError: these are not the data that the run was started on; nothing is written then.
+        """
+        self.with_root(root).catalog()
+        stages = [self.stage(name) for name in self.planned.dependencies]
+        for run in (self, *(stage for stage in stages if stage.exists)):
+            record = run.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
+            run.write_environment(run.environment.model_copy(update={"data": record}))
 
     def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame) -> None:
         """Write what a run is before its first epoch. ``environment.json`` comes last: with it the run exists.
