@@ -122,6 +122,7 @@ def evaluate(
     from preceptor.runs.data import Data
     from preceptor.runs.directory import Run
     from preceptor.runs.evaluate_run import evaluate_part
+    from preceptor.runs.leakage import warn_of_known_images
     from preceptor.runs.load_networks import add_relations, finished_networks
     from preceptor.tasks import TASKS
 
@@ -132,6 +133,7 @@ def evaluate(
     networks = {name: network.to(best_device()) for name, network in loaded.items()}
     if data is not None:
         catalog = Data(data, optional_path(root), options, ids).catalog()
+        warn_of_known_images(source, data, catalog.table["id"])
         part, rows = data, np.arange(len(catalog))
     else:
         catalog = source.catalog()
