@@ -179,3 +179,15 @@ def test_broken_gallery_is_named(runs: list[Path], tmp_path: Path) -> None:
     (path / "explain.json").write_text('{"format": 1}')
     with pytest.raises(PreceptorError, match="its format is 1"):
         read_gallery(path)
+
+
+def test_a_gallery_that_was_stopped_half_way_is_not_taken_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(gallery: Gallery, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("preceptor.report.gallery.write_sheet", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_gallery(GALLERY, tmp_path)
+    assert read_gallery(tmp_path) is None

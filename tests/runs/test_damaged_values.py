@@ -51,3 +51,24 @@ def test_a_history_without_epochs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("epoch,lr,loss\n", encoding="utf-8")
     with pytest.raises(PreceptorError, match=r"history\.csv"):
         _ = Run(tmp_path).history
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("cost", {"parameters": "many"}, r"student\.cost: parameters is 'many'"),
+        ("cost", {"latency_ms": {"median": {}}}, r"student\.cost: latency_ms\.median is '\{\}'"),
+        ("relations", {"r_d": "x"}, r"student\.relations: r_d is 'x'"),
+        ("test", {"balanced_accuracy": 0.5, "per_class_recall": {"a": []}}, r"student\.test: per_class_recall\.a"),
+        ("test", {"balanced_accuracy": 0.5, "fidelity": {"to": "teacher"}}, r"fidelity\.agreement is missing"),
+        ("validation", {"accuracy": "x"}, r"student\.validation\.accuracy is 'x'"),
+    ],
+)
+def test_a_nested_value_of_another_shape_is_named(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    metrics_with(tmp_path, 0.5)
+    path = tmp_path / "metrics.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["networks"]["student"][key] = value
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(PreceptorError, match=message):
+        _ = Run(tmp_path).metrics

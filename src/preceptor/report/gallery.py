@@ -110,11 +110,11 @@ def write_gallery(gallery: Gallery, folder: Path) -> None:
     title = f"{gallery.title} ({NOT_EVIDENCE})" if gallery.quick else gallery.title
     warnings = [quick_warning(gallery.quick)] if gallery.quick else []
     record = json.dumps({"format": FORMAT, **asdict(gallery)}, ensure_ascii=False) + "\n"
-    write_page(folder / f"{NAME}.json", record)
     write_page(
         folder / f"{NAME}.html", render("explain.html.j2", {"title": title, "warnings": warnings, "shown": gallery})
     )
     write_sheet(gallery, folder / f"{NAME}.png")
+    write_page(folder / f"{NAME}.json", record)  # comes last: with it the gallery is whole
 
 
 def read_gallery(folder: Path) -> Gallery | None:

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from preceptor.runs.shapes import Cost, PartResult, Relations, shaped
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
@@ -101,10 +102,10 @@ class NetworkResult(Record):
     role: str = "trained"
     backbone: str
     start: str = "unknown"
-    cost: dict[str, Any] | None = None
-    validation: dict[str, Any] | None = None
-    test: dict[str, Any]
-    relations: dict[str, Any] | None = None
+    cost: Annotated[dict[str, Any] | None, AfterValidator(shaped(Cost))] = None
+    validation: Annotated[dict[str, Any] | None, AfterValidator(shaped(PartResult))] = None
+    test: Annotated[dict[str, Any], AfterValidator(shaped(PartResult))]
+    relations: Annotated[dict[str, Any] | None, AfterValidator(shaped(Relations))] = None
     sha256: str | None = None
     selected_epoch: int | None = None
 
@@ -140,11 +141,16 @@ class Metrics(Record):
 
     @model_validator(mode="after")
     def _metrics_are_numbers(self) -> Metrics:
+        if self.task not in TASKS:
+            return self  # whoever asks for the task says that there is none
+        task = TASKS[self.task]
+        needed = ("test", task.headline)  # by which reports rank the networks
         for name, result in self.networks.items():
-            for key in TASKS[self.task].metrics:
-                value = result.test.get(key)
-                if not isinstance(value, int | float | None):
-                    raise ValueError(f"networks.{name}.test.{key} is {str(value)[:60]!r}, which is no number")
+            for part, values in (("test", result.test), ("validation", result.validation or {})):
+                for key in [key for key in task.metrics if key in values]:
+                    value = values[key]
+                    if not isinstance(value, int | float | None) or (value is None and (part, key) == needed):
+                        raise ValueError(f"networks.{name}.{part}.{key} is {str(value)[:60]!r}, which is no number")
         return self
 
 
@@ -176,8 +182,8 @@ def read_record(path: Path, kind: type[R], remedy: str) -> R:
         fault = error.errors()[0]
         key, expected = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Input should be ")
         what = f"lacks {key}" if fault["type"] == "missing" else f"{key} is {str(fault['input'])[:60]!r}"
-        if not key:  # of the record as a whole
-            what, expected = str(fault["ctx"]["error"]), ""
+        if fault["type"] == "value_error":
+            what, expected = f"{key}{': ' if key else ''}{fault['ctx']['error']}", ""
         raise PreceptorError(f"{path}: {what}", expected=expected, remedy=remedy) from None
 
 
