@@ -18,3 +18,9 @@ def test_an_endless_value_does_not_make_an_endless_message() -> None:
     assert len(str(error)) < 3000
     assert str(error).startswith("recipe.yaml: 'name' is x")
     assert str(error).endswith("x, line 3\n  expected: a name")
+
+
+def test_a_list_of_many_files_keeps_every_line() -> None:
+    files = [f"{number}: {'folder/' * 40}image.png cannot be read" for number in range(10)]
+    error = PreceptorError("\n".join(["10 of 10 images cannot be used:", *files]), remedy="mend them")
+    assert str(error).splitlines()[1:-1] == files

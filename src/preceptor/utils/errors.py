@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 _LONGEST = 200  # characters of a name in a list
-_LONGEST_TEXT = 2000  # characters of each part of a message
+_LONGEST_LINE = 2000  # characters of a line of a message
 
 
 class PreceptorError(Exception):
@@ -42,9 +42,10 @@ def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) 
 
 
 def _cut(text: str) -> str:
-    """The text without its middle, where something endless was put into it."""
-    half = _LONGEST_TEXT // 2
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:half]} … {text[-half:]}"
+    """The text with the middle of its lines left out where something endless was put into them."""
+    half = _LONGEST_LINE // 2
+    lines = text.split("\n")  # a list of files is many lines, each of which has to be whole
+    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:half]} … {line[-half:]}" for line in lines)
 
 
 @contextmanager
