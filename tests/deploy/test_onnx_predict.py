@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from light_install import LIGHT_INSTALL
 from preceptor.api.evaluation import evaluate
 from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
@@ -22,11 +23,12 @@ from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
-_WITHOUT_TORCH = """
-import sys
-sys.modules["torch"] = None  # importing it raises
+_PREDICT_AND_EVALUATE = """
 import preceptor
-preceptor.predict(sys.argv[1], sys.argv[2], out=sys.argv[3])
+folder, photos, root, out = sys.argv[1:]
+preceptor.predict(folder, photos, out=f"{out}/predictions.csv")
+result = preceptor.evaluate(folder, data="phantom", root=root, out=f"{out}/figures")
+assert result.metrics["exported"]["cases"] == 160
 """
 
 
@@ -62,10 +64,11 @@ def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Pat
         assert (ours == theirs).mean() > 0.999
 
 
-def test_torch_is_not_needed(exported: Path, photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
-    subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, exported, photos, out], check=True)
-    assert len(pd.read_csv(out)) == 3
+def test_nothing_that_trains_is_needed(exported: Path, photos: Path, phantom_root: Path, tmp_path: Path) -> None:
+    words = [exported, photos, phantom_root, tmp_path]
+    subprocess.run([sys.executable, "-c", LIGHT_INSTALL + _PREDICT_AND_EVALUATE, *words], check=True)
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 3
+    assert len(pd.read_csv(tmp_path / "figures" / "predictions.csv")) == 160
 
 
 def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, photos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from preceptor.api.inputs import (
     OverridesLike,
     PathLike,
     announce,
+    counting,
     excluded_ids,
     optional_path,
     reader_options,
@@ -18,6 +19,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.data.policy import POLICIES
 from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import SHEET_MARK, refuse_foreign
 from preceptor.utils.imports import import_files
 
@@ -74,17 +76,17 @@ def check_data(
     folder, sheet = optional_path(root), optional_path(preview)
     if sheet is not None:
         refuse_foreign(sheet, [SHEET_MARK], "--preview")
+        require_training()  # views are drawn by torch
     groups_file = optional_path(groups)
     if groups_file is not None:
         refuse_foreign(groups_file, [b"id,group\n"], "--groups")
     announce(f"reading {folder or data}", shown)
     from preceptor.data.check import check
     from preceptor.data.readers import read
-    from preceptor.training.progress import Display
 
     catalog = read(data, folder, options)
     catalog = catalog.without(ids) if ids else catalog
-    with Display("checking", quiet=not shown) as display, display.counting("reading images", len(catalog)) as move:
+    with counting("reading images", len(catalog), shown) as move:
         report = check(catalog, progress=lambda done, total: move(1))
     if duplicates or groups_file is not None:
         report = _with_near_duplicates(report, catalog, groups_file, shown)
@@ -101,9 +103,8 @@ def check_data(
 def _with_near_duplicates(report: DataReport, catalog: Catalog, groups: Path | None, shown: bool) -> DataReport:
     """Add what a search for near-duplicates tells, and write the groups that it offers."""
     from preceptor.data.near_duplicates import near_duplicates
-    from preceptor.training.progress import Display
 
-    with Display("comparing", quiet=not shown) as display, display.counting("comparing images", len(catalog)) as move:
+    with counting("comparing images", len(catalog), shown) as move:
         result = near_duplicates(catalog, progress=lambda done, total: move(1))
     lines = result.lines()
     if groups is not None:

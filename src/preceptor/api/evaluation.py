@@ -19,6 +19,7 @@ from preceptor.api.inputs import (
     shows_progress,
 )
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import has_mark, refuse_unwritable, write_output
 from preceptor.utils.imports import import_files
 
@@ -110,6 +111,9 @@ def evaluate(
         raise PreceptorError(
             f"--precision {precision}: {run} is not an export", expected="a folder that preceptor export wrote"
         )
+    if not Path(run).expanduser().is_dir():
+        raise PreceptorError(f"{run}: there is no such run or export", expected="a run's folder, or an export's")
+    require_training()
     import numpy as np
 
     from preceptor.data.batches import Loader

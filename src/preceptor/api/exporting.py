@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 
@@ -58,6 +59,7 @@ def export(
     shown, folder = shows_progress(progress), Path(out).expanduser()
     names = dict(class_names) if isinstance(class_names, Mapping) else dict(map(_class_name, class_names))
     refuse_unwritable(folder)
+    require_training()
     announce(f"exporting {network} of {run}", shown)
     from preceptor.deploy.export.write import export as write_export
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from preceptor.api.inputs import PathLike, announce, counting, optional_path, shows_progress
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import MASK_MARK, has_mark, refuse_foreign, refuse_unwritable, write_output
 from preceptor.utils.imports import import_files
 
@@ -48,6 +49,7 @@ def load(run: PathLike, network: str | None = None) -> Network:
     Raises:
         PreceptorError: no finished run, or no network of that name.
     """
+    require_training()
     from preceptor.runs.load_networks import load_named
 
     return load_named(Path(run).expanduser(), network, choose="network={!r}")
@@ -118,6 +120,9 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
         raise PreceptorError(
             f"--precision {precision}: {model} is not an export", expected="a folder that preceptor export wrote"
         )
+    if not model.exists():
+        raise PreceptorError(f"{model}: there is no such run or export", expected="a run's folder, or an export's")
+    require_training()
     from preceptor.deploy.torch_predictor import TorchPredictor
     from preceptor.evaluation.evaluate import best_device
     from preceptor.runs.load_networks import load_named

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_foreign, refuse_unwritable, write_output
 from preceptor.utils.imports import import_files
 
@@ -40,6 +41,7 @@ def report(
     folders = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
     page = Path(out).expanduser()
     refuse_foreign(page, ["· run report · Preceptor</title>".encode(), "· Preceptor report</title>".encode()])
+    require_training()
     announce(f"writing {page}", shows_progress(progress))
     from preceptor.report.run_report import write_report
 
@@ -74,6 +76,7 @@ def explain(
     folder = optional_path(out) or Path(run).expanduser()
     if folder.is_dir() or out is not None:
         _refuse_foreign_gallery(folder)
+    require_training()
     announce(f"explaining {run}", shows_progress(progress))
     from preceptor.report.explain import explain as explain_run
 
@@ -119,6 +122,7 @@ def profile(
     import_files(imports)
     shown = shows_progress(progress)
     paths = [Path(model).expanduser() for model in ([models] if isinstance(models, str | Path) else models)]
+    require_training()
     announce(f"profiling {', '.join(map(str, paths))}", shown)
     from preceptor.deploy import profile as costs
     from preceptor.training.progress import Display

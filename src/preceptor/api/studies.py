@@ -19,6 +19,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 
@@ -158,6 +159,7 @@ def prepare_study(
         raise PreceptorError(f"{place} does not exist", expected="the data set's folder", remedy="check --root")
     if out is not None:
         refuse_unwritable(Path(out).expanduser())
+    require_training()
     announce(f"reading {plan} and its data", shows_progress(progress))
     from preceptor.study.engines.local import LocalEngine, bearable, cores
     from preceptor.study.overrides import CommandLine, resolve_plan

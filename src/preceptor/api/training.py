@@ -23,6 +23,7 @@ from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.occupied import refuse_occupied
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.imports import import_files
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def train(
     ids, folder = excluded_ids(exclude), optional_path(root)
     place = optional_path(out) or default_folder(recipe, data, fold, {**settings, **_of_reader(options)}, ids)
     refuse_occupied(place)
+    require_training()
     announce(f"reading {folder or data}", shown)
     from preceptor.runs.data import Data
 
@@ -127,6 +129,7 @@ def resume(
     import_files(imports)
     shown, place = shows_progress(progress), Path(run).expanduser()
     import_files(recorded_imports(place))
+    require_training()
     announce(f"reading {place}", shown)
     from preceptor.api.completion import carry_on
     from preceptor.runs.directory import Run as Directory

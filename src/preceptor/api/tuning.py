@@ -18,6 +18,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 
@@ -93,6 +94,7 @@ def tune(
     folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
     refuse_unwritable(folder)
     resolve(recipe, settings)  # what is mistyped is found before torch is imported
+    require_training()
     announce(f"reading {root or data}", shown)
     from preceptor.runs.data import Data
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, some_of
+
+#: Modules of the extra ``train``: what trains a network, loads a trained one or draws a report.
+TRAINING = (
+    "torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning_fabric", "safetensors", "tensorboard",
+    "jinja2", "matplotlib",
+)  # fmt: skip
 
 
 def require(extra: str, *modules: str) -> None:
@@ -22,6 +28,15 @@ def require(extra: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise PreceptorError(
-            f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            f"this needs {some_of(missing, 4)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             remedy=f"pip install 'preceptor[{extra}]'",
         )
+
+
+def require_training() -> None:
+    """Raise unless PyTorch and what else trains is installed; only exported networks are used without it.
+
+    Raises:
+        PreceptorError: names what is missing and the command that installs it.
+    """
+    require("train", *TRAINING)
