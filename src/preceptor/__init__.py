@@ -16,8 +16,10 @@ from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.version import __version__
 
 if TYPE_CHECKING:
+    from preceptor.api.doctor import doctor
     from preceptor.api.evaluation import evaluate
     from preceptor.api.exporting import export
+    from preceptor.api.init import init
     from preceptor.api.prediction import load, predict
     from preceptor.api.reporting import explain, profile, report
     from preceptor.api.serving import serve
@@ -29,9 +31,11 @@ __all__ = [
     "PreceptorError",
     "PreceptorWarning",
     "__version__",
+    "doctor",
     "evaluate",
     "explain",
     "export",
+    "init",
     "load",
     "predict",
     "profile",
@@ -45,9 +49,11 @@ __all__ = [
 
 #: function → the module of ``preceptor.api`` that it is in
 _FUNCTIONS = {
+    "doctor": "doctor",
     "evaluate": "evaluation",
     "explain": "reporting",
     "export": "exporting",
+    "init": "init",
     "load": "prediction",
     "predict": "prediction",
     "profile": "reporting",

@@ -8,10 +8,13 @@ import pytest
 
 import preceptor
 from preceptor.api.data_sets import check_data
-from preceptor.cli import data, evaluate, export, study, train, tune
+from preceptor.cli import data, doctor, evaluate, export, init, serve, study, train, tune
 
 OF_PYTHON = {"progress", "say"}  # how progress is shown, which a terminal decides on
 COMMANDS = {
+    "init": init.init,
+    "doctor": doctor.doctor,
+    "serve": serve.serve,
     "train": train.train,
     "resume": train.resume,
     "evaluate": evaluate.evaluate,

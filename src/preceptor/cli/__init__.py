@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from preceptor.cli import data, demo, evaluate, export, recipes, serve, study, train, tune
+from preceptor.cli import data, demo, doctor, evaluate, export, init, recipes, serve, study, train, tune
 from preceptor.cli.unexpected import Commands, run
 from preceptor.version import __version__
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
+    init.init,
     train.train,
     train.resume,
     evaluate.evaluate,
@@ -36,6 +37,7 @@ for command in (
     study.study,
     tune.tune,
     demo.demo,
+    doctor.doctor,
 ):
     app.command()(command)
 app.add_typer(recipes.app, name="recipes")
