@@ -25,7 +25,7 @@ def test_every_subject_has_a_finding(tmp_path: Path) -> None:
         check.subject for check in checks
     }
     assert all(check.finding for check in checks)
-    assert f"torch {metadata.version('torch')}" in of("packages", checks).finding
+    assert f"numpy {metadata.version('numpy')}" in of("packages", checks).finding
     assert str(tmp_path / "cache") in of("cache", checks).finding
 
 
@@ -38,7 +38,8 @@ def test_a_missing_extra_has_the_line_that_installs_it(monkeypatch: pytest.Monke
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: _absent(name) if name == "optuna" else version(name))
     tune = of("extra tune", preceptor.doctor(tmp_path))
-    assert (tune.finding, tune.problem, tune.remedy) == ("optuna missing", "", "pip install 'preceptor[tune]'")
+    assert "optuna missing" in tune.finding
+    assert (tune.problem, tune.remedy) == ("", "pip install 'preceptor[tune]'")
 
 
 def _absent(name: str) -> str:

@@ -22,7 +22,7 @@ from preceptor.utils.machine import (
     size_of,
     usable_cores,
 )
-from preceptor.utils.packages import DISTRIBUTION, Package, extras, required
+from preceptor.utils.packages import DISTRIBUTION, Package, extras, is_installed, required
 from preceptor.version import __version__
 
 _LITTLE = 5_000_000_000  # bytes on a disk: a cache of 10,000 images at 224 px and a few runs
@@ -100,13 +100,17 @@ def _checks(folder: Path, cache: Path | None) -> Iterator[Check]:
 
 
 def _packages(packages: list[Package]) -> Check:
-    wrong = [package for package in packages if not package.fits]
+    return _judged("packages", packages, [package for package in packages if not package.fits])
+
+
+def _judged(subject: str, packages: list[Package], wrong: list[Package], remedy: str = "") -> Check:
+    """What is installed; a problem where packages are ``wrong``."""
     names = ", ".join(map(str, packages))
     if not wrong:
-        return Check("packages", names)
+        return Check(subject, names, remedy=remedy)
     wanted = " ".join(f"'{package.name}{package.wanted}'" for package in wrong)
     what = ", ".join(f"{package} (needs {package.wanted or 'any'})" for package in wrong)
-    return Check("packages", names, f"missing, or of another version than is needed: {what}", f"pip install {wanted}")
+    return Check(subject, names, f"missing, or of another version than is needed: {what}", f"pip install {wanted}")
 
 
 def _threads() -> Check:
@@ -124,10 +128,11 @@ def _memory() -> Check:
 
 def _cards() -> Check:
     cards, cuda = graphics_cards(), cuda_of_torch()
-    build = f"torch is built for CUDA {cuda}" if cuda else "torch is built without CUDA"
+    torch = "without CUDA" if cuda is None else f"for CUDA {cuda}"
+    build = f"torch is built {torch}" if is_installed("torch") else "torch is not installed"
     if not cards:
         return Check("GPU", f"no NVIDIA driver: training runs on the CPU ({build})")
-    if cuda is None:
+    if cuda is None and is_installed("torch"):
         remedy = "install a build of torch with CUDA (pytorch.org tells the command)"
         return Check("GPU", "; ".join(cards), "torch is built without CUDA and will not use it", remedy)
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -152,6 +157,7 @@ def _disk(subject: str, place: Path, finding: str) -> Check:
 
 
 def _extra(name: str, packages: list[Package]) -> Check:
-    lacking = [package for package in packages if not package.fits]
-    finding = ", ".join(map(str, packages))
-    return Check(f"extra {name}", finding, remedy=f"pip install '{DISTRIBUTION}[{name}]'" if lacking else "")
+    """An extra that is missing is none of one's problems; one that is there in another version is."""
+    missing = any(package.installed is None for package in packages)
+    wrong = [package for package in packages if package.installed and not package.fits]
+    return _judged(f"extra {name}", packages, wrong, f"pip install '{DISTRIBUTION}[{name}]'" if missing else "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from preceptor.api.inputs import OverridesLike, PathLike, announce, reader_options, shows_progress
 from preceptor.api.project_text import plan_text, recipe_text
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable, write_output
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def init(
         if file.exists():
             raise PreceptorError(f"{file} exists, and is not replaced", remedy="name another folder with --out")
         refuse_unwritable(file)
+    require_training()
     announce(f"looking at {place}", shown)
     from preceptor.data.readers import READERS, read
     from preceptor.data.recognise import recognise

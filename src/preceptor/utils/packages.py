@@ -39,28 +39,36 @@ def required() -> list[Package]:
     Raises:
         importlib.metadata.PackageNotFoundError: Preceptor runs from a source tree and was never installed.
 
-    >>> "torch" in [package.name for package in required()]
+    >>> "numpy" in [package.name for package in required()]
     True
     """
     return [_package(requirement) for requirement in _requirements() if _asked_for(requirement, "")]
 
 
 def extras() -> dict[str, list[Package]]:
-    """Extra → its packages, without the extras of developers.
+    """Extra → its packages, those of extras that it contains among them; without the extras of developers.
 
     Raises:
         importlib.metadata.PackageNotFoundError: Preceptor runs from a source tree and was never installed.
     """
     names = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
-    return {
-        name: [
-            _package(requirement)
-            for requirement in _requirements()
-            if not _asked_for(requirement, "") and _asked_for(requirement, name)
-        ]
-        for name in names
-        if name not in OF_DEVELOPERS
-    }
+    return {name: list(_of_extra(name)) for name in names if name not in OF_DEVELOPERS}
+
+
+def _of_extra(name: str) -> Iterator[Package]:
+    for requirement in _requirements():
+        if _asked_for(requirement, "") or not _asked_for(requirement, name):
+            continue
+        if requirement.name == DISTRIBUTION:  # an extra that contains others
+            for other in sorted(requirement.extras):
+                yield from _of_extra(other)
+        else:
+            yield _package(requirement)
+
+
+def is_installed(name: str) -> bool:
+    """Whether a distribution is installed, in whatever version."""
+    return _package(Requirement(name)).installed is not None
 
 
 def _requirements() -> Iterator[Requirement]:
