@@ -106,6 +106,23 @@ def test_a_changed_bit_in_the_weights_is_noticed(kd: Run, tmp_path: Path) -> Non
         preceptor.load(run)
 
 
+def test_a_changed_bit_in_a_teachers_weights_is_noticed_before_training(
+    kd: Run, phantom_root: Path, tmp_path: Path
+) -> None:
+    teacher = shutil.copytree(kd.stage("teacher").path, tmp_path / "teacher")
+    recipe = resolve("kd", {**KD, "networks.teacher.run": str(teacher)})
+    started = prepare(recipe, Data("phantom", phantom_root), tmp_path / "started")
+    file = teacher / "teacher.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(PreceptorError, match=r"teacher\.safetensors: .*changed since"):
+        prepare(recipe, Data("phantom", phantom_root), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(PreceptorError, match=r"teacher\.safetensors: .*changed since"):  # when it is resumed, too
+        build_model(started, started.recipe, started.catalog(), torch.from_numpy(started.catalog().labels))
+
+
 def test_student_starts_alike_alone_and_distilled(phantom_root: Path, tmp_path: Path, kd: Run) -> None:
     """A fair comparison: same first weights, same batches, same views."""
     alone = prepare(resolve("student", STUDENT), Data("phantom", phantom_root), tmp_path / "alone")

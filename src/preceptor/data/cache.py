@@ -61,6 +61,11 @@ class Pixels:
     def size(self) -> int:
         return int(self.images.shape[-1])
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the checksums of all images and masks; other pictures in files of the same size change it."""
+        return "" if self.checksums is None else hashlib.sha256(self.checksums.tobytes()).hexdigest()
+
     def fetch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Copy some rows of images and masks into memory; what is read for the first time is checked.
 

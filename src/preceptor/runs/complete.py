@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from preceptor.data.cache import open_pixels
+from preceptor.data.cache import Pixels, open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.networks.build import AnyNetwork
 from preceptor.recipe import Recipe
@@ -114,12 +114,12 @@ def at_work(path: Path, patience: float = 0) -> Iterator[None]:
                     path.rmdir()
 
 
-def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], None]:
+def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], Pixels]:
     """Return a function that fills the cache with what a recipe needs of a catalog, before processes start."""
 
-    def decode(catalog: Catalog, recipe: Recipe) -> None:
+    def decode(catalog: Catalog, recipe: Recipe) -> Pixels:
         with Display("decoding", quiet) as display, display.counting("decoding images", len(catalog)) as move:
-            open_pixels(
+            return open_pixels(
                 catalog,
                 recipe.image_size,
                 masks=TASKS[recipe.task].needs_masks,
@@ -141,7 +141,9 @@ def _complete(run: Run, devices: int, cache: Path | None, quiet: bool, on_finish
             stage = run.stage(name)
             with at_work(stage.path):
                 if not stage.exists:
-                    stage = prepare(planned.recipe, run.data, stage.path, devices, planned=planned)
+                    stage = prepare(
+                        planned.recipe, run.data, stage.path, devices, decoder(cache, quiet), planned=planned
+                    )
                 _complete(stage, devices, cache, quiet, on_finished)
         finish(run, cache, train_epochs(run, devices, cache, quiet))
     if on_finished is not None:

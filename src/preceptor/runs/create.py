@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import make_split, parts_of, split_notes
 from preceptor.networks.build import build_networks
@@ -26,6 +27,7 @@ from preceptor.runs.leakage import refuse_leak
 from preceptor.runs.occupied import refuse_occupied
 from preceptor.runs.resolve_paths import absolute
 from preceptor.runs.schema import FORMAT, DataRecord, Environment
+from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.distributed import precision_of
@@ -41,7 +43,7 @@ def prepare(
     data: Data,
     out: Path,
     devices: int = 1,
-    decode: Callable[[Catalog, Recipe], object] | None = None,
+    decode: Callable[[Catalog, Recipe], Pixels] | None = None,
     tested: bool = True,
     planned: PlannedRun | None = None,
 ) -> Run:
@@ -51,7 +53,8 @@ def prepare(
     wrong with images before anything is written.
 
     Args:
-        decode: given the catalog and the recipe, decodes the images into the cache; left to the training if None.
+        decode: given the catalog and the recipe, decodes the images into the cache; left to the training if None, and
+            the run then does not know its images from others in files of the same size.
         tested: whether the run may ever know its test part. If not, those images are left out of it like excluded
             ones: it can be trained and validated, and there is nothing that it could be tested on.
         planned: the run as part of a larger plan, whose recipes need not be resolved again.
@@ -69,6 +72,7 @@ def prepare(
     for name, network in recipe.networks.items():
         if network.run is not None:
             refuse_leak(f"networks.{name}.run", Run(Path(network.run).parent), data.name, split)
+    refuse_changed_sources(recipe.networks)
     if not tested:
         unseen = split.loc[split["part"] == "test", "id"].tolist()
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
@@ -78,10 +82,9 @@ def prepare(
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
     rows = torch.from_numpy(TASKS[recipe.task].targets(catalog)[parts_of(split, catalog.table["id"]) == "train"])
     build_objectives(recipe, networks, rows, len(catalog.classes))
-    if decode is not None:
-        decode(catalog, recipe)
+    pixels = decode(catalog, recipe).digest if decode is not None else ""
     run = Run(out)
-    record = data.record(recipe.split.folds, split_notes(catalog, split))
+    record = data.record(recipe.split.folds, split_notes(catalog, split)).model_copy(update={"pixels": pixels})
     run.write_start(recipe, _environment(recipe, record, devices, starts), split)
     run.remember(data=data, planned=planned)
     return run

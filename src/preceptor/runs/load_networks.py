@@ -10,9 +10,9 @@ from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.network_file import load_network
 from preceptor.runs.directory import Run
+from preceptor.runs.weights import refuse_changed_weights
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
-from preceptor.utils.files import sha256_of
 
 
 def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
@@ -140,15 +140,8 @@ def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:
 
 def _own_network(run: Run, name: str) -> Network:
     """A network from the run's own file, which must be the one that the run wrote."""
-    file = run.network_file(name)
-    network, _ = load_network(file)
-    known = run.metrics.networks[name].sha256 if run.finished and name in run.metrics.networks else None
-    if known not in (None, sha256_of(file)):  # format 1 has none
-        raise PreceptorError(
-            f"{file}: the weights have changed since the run wrote them",
-            expected=f"SHA-256 {known[:12]}…",
-            remedy=f"restore the file, or remove {run.path / 'metrics.json'}: preceptor resume {run.path} writes both",
-        )
+    network, _ = load_network(run.network_file(name))
+    refuse_changed_weights(run, name)
     return network
 
 

@@ -36,6 +36,7 @@ class DataRecord(Record):
         name: the reader.
         root: the folder or table that it read; None for the phantom's own place.
         fingerprint: of the catalog (:meth:`preceptor.data.catalog.Catalog.fingerprint`).
+        pixels: of the decoded images (:attr:`preceptor.data.cache.Pixels.digest`); empty where it was not taken.
         fold: which of ``folds`` is the test part, from 0.
         excluded: ids that were left out.
         notes: what the reader noted about this copy.
@@ -45,6 +46,7 @@ class DataRecord(Record):
     root: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str
+    pixels: str = ""
     fold: int
     folds: int
     images: int

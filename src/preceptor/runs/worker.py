@@ -16,6 +16,8 @@ from preceptor.data.split import parts_of
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
+from preceptor.runs.same_images import check_images
+from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import load_state
 from preceptor.training.logging import TensorBoardLogger
@@ -108,6 +110,7 @@ def load_parts(
 ) -> dict[str, Loader]:
     """A loader for each part of the run's split, or for those named."""
     pixels = open_pixels(catalog, recipe.image_size, masks=TASKS[recipe.task].needs_masks, directory=cache)
+    check_images(run, pixels)
     part = parts_of(run.split, catalog.table["id"])
     names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
     targets = TASKS[recipe.task].targets(catalog)
@@ -116,6 +119,7 @@ def load_parts(
 
 def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
     wanted = run.settled_networks()
+    refuse_changed_sources({name: network for name, network in wanted.items() if network.frozen})
     if run.checkpoint.is_file():  # which holds the weights; the file they started from may be gone by now
         wanted = {
             name: network if network.frozen else _bare(network, recipe.networks[name])
