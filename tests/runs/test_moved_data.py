@@ -10,8 +10,7 @@ from preceptor.recipes.resolve import resolve
 from preceptor.runs.create import prepare
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
-from preceptor.runs.leakage import warn_of_known_images
-from preceptor.utils.errors import PreceptorError, PreceptorWarning
+from preceptor.utils.errors import PreceptorError
 
 SETTINGS = {**TINY, "networks.student.backbone": "test_resnet", "networks.student.pretrained": "none"}
 
@@ -53,16 +52,3 @@ def test_other_data_are_refused_and_nothing_is_written(moved: Run) -> None:
     with pytest.raises(PreceptorError, match=r"elsewhere: the data changed since"):
         moved.move_data(elsewhere)
     assert (moved.path / "environment.json").read_bytes() == before
-
-
-def test_a_measurement_on_the_runs_own_training_images_is_pointed_out(moved: Run) -> None:
-    trained = moved.split.loc[moved.split["part"] == "train", "id"].tolist()
-    tested = moved.split.loc[moved.split["part"] == "test", "id"].tolist()
-    with pytest.warns(PreceptorWarning, match=r"3 of the 5 images are the run's own \(3 of its training part"):
-        warn_of_known_images(moved, "phantom", [*trained[:3], *tested[:2]])
-
-
-@pytest.mark.filterwarnings("error")
-def test_other_images_and_the_test_part_raise_no_warning(moved: Run) -> None:
-    warn_of_known_images(moved, "folder", moved.split["id"].tolist())
-    warn_of_known_images(moved, "phantom", moved.split.loc[moved.split["part"] == "test", "id"].tolist())

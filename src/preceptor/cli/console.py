@@ -43,6 +43,10 @@ def print_evaluation(result: EvaluationResult) -> None:
         print(relations_line(name, result.part, relations))
     for name in result.added:
         print(f"{name}: added to the run; preceptor report shows it")
+    for sentence in result.notes:
+        print(sentence)
+    if result.page is not None:
+        print(f"report: {result.page}")
     if result.out is not None:
         print(f"written: {result.out}")
 

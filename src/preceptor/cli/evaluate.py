@@ -7,31 +7,43 @@ from typing import Annotated, Literal
 
 import typer
 
-from preceptor.cli.options import Cache, Exclude, Imports, ReaderOptions, Root
+from preceptor.cli.options import Cache, Exclude, Imports, Root
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A finished run, or an export.")],
-    overrides: ReaderOptions = None,
-    part: Annotated[str, typer.Option(help="Which part of the run's own data: test or validation.")] = "test",
-    data: Annotated[str | None, typer.Option("--data", help="Other data instead: a reader's name.")] = None,
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN… [data.KEY=VALUE…]", help="Finished runs, or an export; reader options.")
+    ],
+    part: Annotated[str, typer.Option(help="Which part of the runs' own data: test or validation.")] = "test",
+    data: Annotated[str | None, typer.Option("--data", help="Another data set instead: a reader's name.")] = None,
     root: Root = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for metrics.json and predictions.csv.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="YAML file: class of the other data → class of the run, some of them, or null.")
+    ] = None,
+    skip_known: Annotated[
+        bool, typer.Option("--skip-known", help="Leave out images that a run has learned from, instead of refusing.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics, predictions and, on other data, a report.")
+    ] = None,
     exclude: Exclude = None,
     cache: Cache = None,
     precision: Annotated[Literal["float", "int8"], typer.Option(help="Which model of an export.")] = "float",
     imports: Imports = None,
 ) -> None:
-    """Measure a finished run's networks again, on its own data or on other data with the same classes."""
+    """Measure finished runs' networks again, on their own data or on another data set."""
     import preceptor
     from preceptor.cli.console import print_evaluation
 
+    options = [text for text in runs if text.startswith("data.") and "=" in text]
     result = preceptor.evaluate(
-        run,
+        [text for text in runs if text not in options],
         part=part,
         data=data,
         root=root,
-        overrides=overrides or (),
+        classes=classes,
+        skip_known=skip_known,
+        overrides=options,
         out=out,
         exclude=exclude or (),
         cache=cache,

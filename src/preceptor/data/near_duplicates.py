@@ -108,6 +108,31 @@ def near_duplicates(
     Raises:
         PreceptorError: imagehash is not installed.
     """
+    images = describe(catalog, progress=progress, workers=workers)
+    pairs = _close_pairs(images.hashes, images.readable)
+    alike = _correlation(images.thumbnails, images.thumbnails, pairs) >= _ALIKE
+    return NearDuplicates(catalog, pairs[alike], int((~images.readable).sum()))
+
+
+@dataclass(frozen=True)
+class Described:
+    """What images are compared by.
+
+    Attributes:
+        hashes: (N, 32) uint8, the 256 bits of each perceptual hash.
+        thumbnails: (N, 1024) float32, grey.
+        readable: (N,) bool.
+    """
+
+    hashes: np.ndarray
+    thumbnails: np.ndarray
+    readable: np.ndarray
+
+
+def describe(
+    catalog: Catalog, *, progress: Callable[[int, int], object] | None = None, workers: int | None = None
+) -> Described:
+    """Return hash and thumbnail of every image; arguments and errors are those of :func:`near_duplicates`."""
     try:
         phash = import_module("imagehash").phash
     except ModuleNotFoundError:
@@ -133,8 +158,21 @@ def near_duplicates(
             if progress:
                 progress(row + 1, len(catalog))
     close_containers()
-    pairs = _close_pairs(hashes, readable)
-    return NearDuplicates(catalog, pairs[_correlation(thumbnails, pairs) >= _ALIKE], int((~readable).sum()))
+    return Described(hashes, thumbnails, readable)
+
+
+def near_copies(images: Described, others: Described) -> np.ndarray:
+    """Return the pairs (P, 2) of an image and one of others that show nearly the same."""
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    words, theirs = (np.ascontiguousarray(each.hashes).view(np.uint64) for each in (images, others))
+    step = _CHUNK // 8  # bounds the memory
+    for start in range(0, len(words), step):
+        distance = np.bitwise_count(words[start : start + step, None] ^ theirs[None]).sum(axis=2, dtype=np.uint16)
+        mine, other = np.nonzero(distance <= _DISTANT)
+        pairs.append(np.stack([mine + start, other], axis=1))
+    close = np.concatenate(pairs)
+    close = close[images.readable[close[:, 0]] & others.readable[close[:, 1]]]
+    return close[_correlation(images.thumbnails, others.thumbnails, close) >= _ALIKE]
 
 
 def _close_pairs(hashes: np.ndarray, readable: np.ndarray) -> np.ndarray:
@@ -151,11 +189,12 @@ def _close_pairs(hashes: np.ndarray, readable: np.ndarray) -> np.ndarray:
     return close[readable[close].all(axis=1)]
 
 
-def _correlation(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _correlation(thumbnails: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """(P,) correlation of the thumbnails of each pair; 1 for two flat ones."""
-    centred = thumbnails - thumbnails.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1)
-    products = np.einsum("pd,pd->p", centred[pairs[:, 0]], centred[pairs[:, 1]])
-    both = lengths[pairs[:, 0]] * lengths[pairs[:, 1]]
-    flat = lengths[pairs].max(axis=1) < 1e-3
-    return np.where(flat, 1.0, products / np.maximum(both, 1e-6))
+    mine, theirs = (
+        each[pairs[:, side]] - each[pairs[:, side]].mean(axis=1, keepdims=True)
+        for side, each in enumerate((thumbnails, others))
+    )
+    lengths = np.stack([np.linalg.norm(each, axis=1) for each in (mine, theirs)], axis=1)
+    flat = lengths.max(axis=1, initial=0) < 1e-3
+    return np.where(flat, 1.0, np.einsum("pd,pd->p", mine, theirs) / np.maximum(lengths.prod(axis=1), 1e-6))

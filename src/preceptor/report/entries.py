@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from preceptor.runs.directory import Run
 from preceptor.runs.schema import NetworkResult
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.path_names import shortest_endings
 
 TEACHERS = {"frozen teacher": "teacher", "mean teacher": "mean teacher"}  # role in metrics.json -> kind
 
@@ -47,6 +49,11 @@ class LabelledRun(Run):
     def classes(self) -> list[str]:
         """Of the images, or of the masks' pixels, the background first."""
         return self.metrics.classes
+
+    @cached_property
+    def readers(self) -> tuple[str, ...]:
+        """Readers that may know the classes by name."""
+        return (self.environment.data.name,)
 
     @property
     def paper_protocol(self) -> bool:
@@ -138,7 +145,7 @@ def load_runs(runs: Sequence[Path | Run]) -> list[LabelledRun]:
     for place, times in Counter(places).items():
         if times > 1:
             raise PreceptorError(f"{place} is given {times} times", remedy="name each run directory once")
-    return [load_run(run, label) for run, label in zip(runs, _labels(places), strict=True)]
+    return [load_run(run, label) for run, label in zip(runs, shortest_endings(places), strict=True)]
 
 
 def load_run(run: Path | Run, label: str | None = None) -> LabelledRun:
@@ -164,16 +171,6 @@ def entries_of(runs: Sequence[LabelledRun]) -> list[Entry]:
             by_run = run.label if name == run.label else f"{run.label} · {name}"
             entries.append(Entry(run, name, name if len(runs) == 1 else by_run, len(entries)))
     return entries
-
-
-def _labels(places: Sequence[Path]) -> list[str]:
-    """The shortest path endings that differ."""
-    deepest = max(len(place.parts) for place in places)
-    for depth in range(1, deepest + 1):
-        labels = ["/".join(place.parts[-depth:]) for place in places]
-        if len(set(labels)) == len(labels):
-            return labels
-    raise AssertionError("distinct paths have distinct endings")
 
 
 def _check_headline(run: LabelledRun) -> None:

@@ -114,8 +114,11 @@ def class_words(run: LabelledRun) -> dict[str, str]:
 
     Names come from the data set's reader; a code that it does not know names itself.
     """
-    classes = run.classes
-    return dict(zip(classes, full_names(run.environment.data.name, classes), strict=True))
+    names: dict[str, str] = {}
+    for reader in reversed(run.readers):
+        known = dict(zip(run.classes, full_names(reader, run.classes), strict=True))
+        names |= {code: name for code, name in known.items() if code not in names or name != code.replace("_", " ")}
+    return names
 
 
 def _predictions(entry: Entry, part: str) -> Predictions | None:
@@ -124,7 +127,8 @@ def _predictions(entry: Entry, part: str) -> Predictions | None:
     if rows.empty or entry.run.task not in ONE_CLASS:
         return None
     index = {name: place for place, name in enumerate(classes)}
-    groups = rows["id"].map(entry.run.split.set_index("id")["group"])
+    # On other data the validation part is the run's own, of which the split says nothing: nobody resamples it.
+    groups = rows["id"].map(entry.run.split.set_index("id")["group"]).fillna(rows["id"])
     return Predictions(
         ids=rows["id"].to_numpy(str),
         targets=np.asarray(rows["target"].map(index), dtype=np.int64),

@@ -57,6 +57,12 @@ def flow(run: LabelledRun) -> Flow:
     return Flow(len(split) + excluded, excluded, _box("all", split), boxes)
 
 
+def external_flow(run: LabelledRun, images: int) -> Flow:
+    """Return the flow diagram of another data set, of whose ``images`` a run was measured on those of its split."""
+    box = _box("measured", run.split)
+    return Flow(images, images - box.images, box, [])
+
+
 def demographics(run: LabelledRun) -> Demographics | None:
     """Return the attributes of each part, None without any.
 

@@ -12,6 +12,7 @@ from preceptor.evaluation.resampling import Interval
 from preceptor.report import page
 from preceptor.report.bibliography import MARK as BIB_MARK
 from preceptor.report.bibliography import as_bibtex
+from preceptor.report.carried_over import CarriedOver
 from preceptor.report.checklist import MARK as CHECKLIST_MARK
 from preceptor.report.checklist import as_markdown
 from preceptor.report.entries import Entry, LabelledRun
@@ -73,6 +74,8 @@ def as_csv(contents: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
     writer.writerows(_metric_rows(contents["entries"], contents["metrics"], contents["intervals"]))
+    if contents.get("carried"):
+        writer.writerows(_carried_rows(contents["carried"]))
     if "positives" in contents:
         writer.writerows(_section_rows(contents))
     return text.getvalue()
@@ -133,6 +136,14 @@ def _metric_rows(
         for key in metrics:
             bounds = intervals.get(entry.index) if key == headline else None
             yield _row(entry, "test part", key, Estimate(entry.test.get(key), bounds))
+
+
+def _carried_rows(shown: CarriedOver) -> Iterator[Row]:
+    for row in (*shown.networks, *shown.gains):
+        for quantity, estimate in (("own test part", row.own), ("there", row.other), ("change", row.change)):
+            bounds = estimate.interval
+            of = f"carried over to {shown.name}"
+            yield row.label, of, quantity, estimate.value, *((bounds.low, bounds.high) if bounds else (None, None))
 
 
 def _section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:

@@ -41,23 +41,36 @@ def write_report(runs: Sequence[Path | Run], out: Path) -> Path:
     """
     refuse_foreign_files(out)
     loaded = load_runs(runs)
-    _refuse_unlike(loaded)
-    contents = _contents(loaded, entries_of(loaded)) | {"beside": files_beside(out)}
-    write_files(loaded, contents, out)
+    return write_contents(loaded, contents_of(loaded, entries_of(loaded)), out)
+
+
+def write_contents(runs: Sequence[LabelledRun], contents: dict[str, Any], out: Path) -> Path:
+    """Write page and files from what :func:`contents_of` returned; see :func:`write_report`."""
+    contents = contents | {"beside": files_beside(out)}
+    write_files(runs, contents, out)
     return page.write_page(out, _page(contents))
 
 
 def render(runs: Sequence[LabelledRun]) -> str:
     """The page as text, without the names of files beside it."""
-    _refuse_unlike(runs)
-    return _page(_contents(runs, entries_of(runs)))
+    return _page(contents_of(runs, entries_of(runs)))
 
 
 def _page(contents: dict[str, Any]) -> str:
     return page.render("run.html.j2", contents, "clinical.css")
 
 
-def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict[str, Any]:
+def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pictures: bool = True) -> dict[str, Any]:
+    """Return the variables of ``run.html.j2``.
+
+    Args:
+        pictures: whether to show what runs keep of their own test part: relations, layers, galleries, outlines, and
+            the curves of training.
+
+    Raises:
+        PreceptorError: runs have different tasks or classes.
+    """
+    _refuse_unlike(runs)
     entries, differences = tables.distinct(all_entries), tables.differences(all_entries)
     task, intervals = TASKS[runs[0].task], tables.intervals(entries)
     return {
@@ -79,7 +92,7 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         "intervals": intervals,
         "samples": SAMPLES,
         "differences": differences,
-        "layers": layer_sections(runs),
+        "layers": layer_sections(runs) if pictures else [],
         "costs": [
             (entry, run_text.description(entry) if entry.kind == "ensemble" else entry.result.backbone, cost)
             for entry in entries
@@ -87,16 +100,18 @@ def _contents(runs: Sequence[LabelledRun], all_entries: Sequence[Entry]) -> dict
         ],
         "cost_conditions": run_text.cost_conditions(entries),
         "cost_figures": figures.headline_against_cost(entries),
-        "curves": [(run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs],
+        "curves": [
+            (run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs if pictures
+        ],
         "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
         "participants": participants(_by_split(runs)),
         "parts": tables.PARTS,
-        **_SECTIONS[task.target](runs, entries, differences),
+        **_SECTIONS[task.target](runs, entries, differences, pictures),
     }
 
 
 def _of_classes(
-    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference], pictures: bool
 ) -> dict[str, Any]:
     classes = runs[0].classes
     return {
@@ -107,26 +122,26 @@ def _of_classes(
         "shown_streams": SHOWN_ROWS,
         "roc": figures.roc_curves(entries, classes),
         "areas": tables.area_table(entries, classes) if len(entries) > figures.MOST_AREAS else [],
-        "relations": relation_section(entries),
-        "galleries": galleries([run.path for run in runs]),
+        "relations": relation_section(entries) if pictures else None,
+        "galleries": galleries([run.path for run in runs if pictures]),
         "reliability": figures.reliability_diagrams(entries),
         **clinical_sections(entries),
     }
 
 
 def _of_masks(
-    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference], pictures: bool
 ) -> dict[str, Any]:
     return {
         "sizes": mask_tables.size_table(entries),
         "mask_classes": mask_tables.class_table(entries, runs[0].classes) if len(runs[0].classes) > 2 else [],
-        "overlays": overlay_sections(entries),
+        "overlays": overlay_sections(entries) if pictures else [],
         "outline_colours": COLOURS,
     }
 
 
 def _of_labels(
-    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference]
+    runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference], pictures: bool
 ) -> dict[str, Any]:
     return {"labels": tables.label_table(entries, runs[0].classes)}
 

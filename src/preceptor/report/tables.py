@@ -50,7 +50,7 @@ class Difference:
 
 def intervals(entries: Sequence[Entry]) -> dict[int, Interval]:
     """Entry index → bootstrap interval of its headline metric; none under ``protocol: paper``."""
-    return {entry.index: interval(_sampled(entry).samples) for entry in entries if not entry.run.paper_protocol}
+    return {entry.index: interval(sampled_headline(entry).samples) for entry in entries if not entry.run.paper_protocol}
 
 
 def differences(entries: Sequence[Entry]) -> list[Difference]:
@@ -163,11 +163,11 @@ def _difference(of: Entry, less: Entry, *, unlike: list[str]) -> Difference:
         values[name] = None if mine is None or theirs is None else mine - theirs
     spread = None
     if not of.run.paper_protocol and set(of.predictions["id"]) == set(less.predictions["id"]):
-        spread = interval(_sampled(of).samples - _sampled(less).samples)
+        spread = interval(sampled_headline(of).samples - sampled_headline(less).samples)
     return Difference(of, less, values, spread, unlike)
 
 
-def _sampled(entry: Entry) -> Sampled:
+def sampled_headline(entry: Entry) -> Sampled:
     """The headline metric of a network's test part in resamplings of its patients or lesions."""
     task, rows = TASKS[entry.run.task], entry.predictions
     groups = rows["id"].map(entry.run.split.set_index("id")["group"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Collection
-
 import pandas as pd
 
 from preceptor.runs.directory import Run
-from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 
 def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
@@ -39,26 +36,3 @@ def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
                 expected="a network trained on the same fold of the same split",
                 remedy="train one on this fold, or leave the run out and let the recipe train it first",
             )
-
-
-def warn_of_known_images(run: Run, data: str, ids: Collection[str]) -> None:
-    """Warn where a run is to be measured on images that it has learned from, or was selected by.
-
-    Args:
-        data: the reader of the images.
-        ids: of the images.
-    """
-    record, split = run.environment.data, run.split
-    if record.name != data:
-        return  # ids of other data may be the same by chance
-    measured = split[split["id"].isin(set(ids))]
-    known = measured.loc[measured["part"].isin(["train", "validation"]), "id"].tolist()
-    if known:
-        trained = int((measured["part"] == "train").sum())
-        warnings.warn(
-            f"{len(known)} of the {len(ids)} images are the run's own ({trained} of its training part, "
-            f"{len(known) - trained} of its validation part: {some_of(known, 3)}); the figures are too good, and no "
-            f"external test. Its test part alone: preceptor evaluate {run.path}",
-            PreceptorWarning,
-            stacklevel=2,
-        )

@@ -1,0 +1,71 @@
+"""Images of one data set that another holds too: the same file, the same id, or nearly the same picture."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from preceptor.data.catalog import Catalog
+from preceptor.data.near_duplicates import Described, describe, near_copies
+from preceptor.data.sources import is_member
+
+COMPARES_PICTURES = find_spec("imagehash") is not None
+
+
+class Contents:
+    """The images of a catalog by content; files and pictures are read when they are first compared.
+
+    Args:
+        catalog: the data set.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._described: Described | None = None
+
+    def pictures(self) -> Described:
+        """Return hash and thumbnail of each image."""
+        if self._described is None:
+            self._described = describe(self.catalog)
+        return self._described
+
+    def copies_in(self, other: Contents) -> list[tuple[str, str]]:
+        """Return (id here, id there) of images that are one file, or nearly one picture.
+
+        Re-encoded and scaled copies and second shots of one motif count too, where imagehash is installed
+        (:data:`COMPARES_PICTURES`).
+        """
+        pairs = list(self._same_files(other))
+        if COMPARES_PICTURES:
+            pairs += [(int(row), int(place)) for row, place in near_copies(self.pictures(), other.pictures())]
+        here, there = (each.catalog.table["id"].tolist() for each in (self, other))
+        return [(here[row], there[place]) for row, place in dict.fromkeys(pairs)]
+
+    def _same_files(self, other: Contents) -> Iterable[tuple[int, int]]:
+        sizes: dict[int, list[int]] = defaultdict(list)
+        for place, path in _files(other.catalog):
+            sizes[os.stat(path).st_size].append(place)
+        for row, path in _files(self.catalog):
+            alike = sizes.get(os.stat(path).st_size, [])
+            content = _digest(path) if alike else b""
+            for place in alike:
+                if _digest(other.catalog.path(place)) == content:
+                    yield row, place
+
+
+def _files(catalog: Catalog) -> Iterable[tuple[int, Path]]:
+    """Rows with a file of their own: entries of containers are compared as pictures only."""
+    for row in np.flatnonzero(catalog.table["image"] != ""):
+        path = catalog.path(int(row))
+        if not is_member(path) and path.is_file():
+            yield int(row), path
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
