@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
@@ -52,7 +52,7 @@ def _run(recipe: Recipe, data: Data, out: Path) -> Run:
         prepare(recipe, data, run.path)
     elif run.recipe != recipe and run.recipe.seed != recipe.seed:
         raise PreceptorError(f"--out {out}: holds a demo with seed {run.recipe.seed}", remedy="choose another --out")
-    return carry_on(run, cache=out / "cache", quiet=False)
+    return continue_run(run, cache=out / "cache", quiet=False)
 
 
 def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:

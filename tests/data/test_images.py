@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import MOST_PIXELS, Header, read_header, read_image, read_oriented, resize
 from preceptor.data.mask_images import is_smeared, read_levels, read_mask, read_mask_of
-from preceptor.data.sources import EMPTY_MASK, united
+from preceptor.data.sources import EMPTY_MASK, join_masks
 from preceptor.utils.errors import PreceptorError
 
 PIXELS_OF_DISC = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -347,7 +347,7 @@ def pair(root: Path, image: np.ndarray, *masks: np.ndarray, name: str = "", **op
     save(root / "a.png", image, **options)
     for number, mask in enumerate(masks):
         save(root / f"m{number}.png", mask)
-    files = name or united([f"m{number}.png" for number in range(len(masks))])
+    files = name or join_masks([f"m{number}.png" for number in range(len(masks))])
     return Catalog("made", root, pd.DataFrame([{"id": "a", "image": "a.png", "label": "x", "mask": files}]), ("x",))
 
 

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.runs.directory import Run
 from preceptor.training.logging import TensorBoardLogger
 
@@ -43,7 +43,7 @@ def test_killed_between_the_checkpoint_and_the_table(
             train("student", data="phantom", root=phantom_root, out=out, overrides=settings)
     (out / "checkpoints" / ".last.pt.4711.tmp").write_bytes(b"half")
     (out / ".history.csv.4711.tmp").write_bytes(b"half")
-    run = carry_on(Run(out))
+    run = continue_run(Run(out))
     assert list(pd.read_csv(out / "history.csv")["epoch"]) == list(range(1, epochs + 1))
     assert logged_epochs(run) == list(range(1, epochs + 1))
     assert not [path for path in out.rglob("*.tmp")]

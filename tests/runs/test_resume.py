@@ -18,7 +18,7 @@ import torch
 
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.directory import Run
 from preceptor.training.checkpoint import Progress, load_state, save_state
@@ -100,7 +100,7 @@ def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert epochs_done(out) < 4, "the run was over before it was killed"
-    assert compare(unstopped, carry_on(Run(out))) == []
+    assert compare(unstopped, continue_run(Run(out))) == []
 
 
 class PowerCut(BaseException):
@@ -130,7 +130,7 @@ def test_stopped_at_any_write(
         else:
             pytest.fail(f"a run makes only {done[0]} writes")
     run = Run(out) if (out / "environment.json").is_file() else None
-    assert compare(unstopped, carry_on(run) if run else start(phantom_root, out)) == []
+    assert compare(unstopped, continue_run(run) if run else start(phantom_root, out)) == []
 
 
 def _forget_moments(state: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ def test_negative_control(
     state = load_state(run.checkpoint)
     forget(state)
     save_state(run.checkpoint, state)
-    assert compare(unstopped, carry_on(run)) != []
+    assert compare(unstopped, continue_run(run)) != []
 
 
 def stopped_after(epochs: int, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -208,7 +208,7 @@ def test_stopped_after_is_itself_harmless(
     unstopped: Run, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stopped_after(2, phantom_root, tmp_path / "run", monkeypatch)
-    assert compare(unstopped, carry_on(run)) == []
+    assert compare(unstopped, continue_run(run)) == []
 
 
 def test_settings_are_those_of_the_recipe() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.complete import at_work
 from preceptor.runs.create import Data, prepare
@@ -33,7 +33,7 @@ def test_a_second_train_into_one_folder_is_refused(phantom_root: Path, tmp_path:
 
 def test_resume_beside_train_is_refused(prepared: Run) -> None:
     with at_work(prepared.path), pytest.raises(PreceptorError, match="another process is at work on this run"):
-        carry_on(prepared)
+        continue_run(prepared)
     assert not prepared.checkpoint.exists()
 
 
@@ -50,14 +50,14 @@ def test_a_changed_split_is_refused(prepared: Run) -> None:
     table["part"] = [parts.get(part, part) for part in table["part"]]
     table.to_csv(prepared.path / "split.csv", index=False)
     with pytest.raises(PreceptorError, match=r"split\.csv: the parts were changed since the run was started"):
-        carry_on(prepared)
+        continue_run(prepared)
 
 
 def test_a_changed_recipe_is_refused(prepared: Run) -> None:
     file = prepared.path / "recipe.yaml"
     file.write_text(file.read_text().replace("epochs: 1", "epochs: 2"))
     with pytest.raises(PreceptorError, match=r"recipe\.yaml: the recipe was changed since the run was started"):
-        carry_on(prepared)
+        continue_run(prepared)
 
 
 def test_a_run_goes_on_with_the_threads_that_it_was_started_with(
@@ -66,5 +66,5 @@ def test_a_run_goes_on_with_the_threads_that_it_was_started_with(
     prepared.write_environment(prepared.environment.model_copy(update={"threads": 2}))
     threads: list[int] = []
     monkeypatch.setattr("preceptor.runs.complete.torch.set_num_threads", threads.append)
-    assert carry_on(prepared).finished
+    assert continue_run(prepared).finished
     assert threads[0] == 2

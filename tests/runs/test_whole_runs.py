@@ -14,7 +14,7 @@ import torch
 import preceptor
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.evaluation import evaluate
 from preceptor.networks.network_file import load_network
 from preceptor.recipes.resolve import resolve
@@ -236,7 +236,7 @@ def test_changed_data_are_noticed(phantom_root: Path, tmp_path: Path) -> None:
     table.loc[0, "lesion_id"] = "another"
     table.to_csv(root / "metadata.csv", index=False)
     with pytest.raises(PreceptorError, match="the data changed"):
-        carry_on(run)
+        continue_run(run)
 
 
 def test_a_run_goes_back_to_the_very_table(phantom_root: Path, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_teacher_of_another_fold_is_refused(kd: Run, phantom_root: Path, tmp_p
 
 def test_finished_runs_are_not_trained_again(kd: Run) -> None:
     stamp = kd.checkpoint.stat().st_mtime_ns
-    carry_on(kd)
+    continue_run(kd)
     assert kd.checkpoint.stat().st_mtime_ns == stamp
 
 

@@ -24,7 +24,7 @@ from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.resumable import check_unchanged
 from preceptor.study.plan import read_plan
-from preceptor.study.state import read_cells, read_resolved_plan, refuse_other_study, told_before
+from preceptor.study.state import read_cells, read_resolved_plan, recorded_outcomes, refuse_other_study
 from preceptor.training.checkpoint import load_state
 from preceptor.tune.store import open_study
 from preceptor.utils.text_files import read_ids
@@ -182,7 +182,7 @@ def _of_plans(work: Path, root: Path) -> list[Target]:
     def read_study(folder: Path) -> Any:
         plan = read_resolved_plan(folder)
         refuse_other_study(folder, plan)
-        return read_cells(folder), told_before(folder)
+        return read_cells(folder), recorded_outcomes(folder)
 
     def read_search(folder: Path) -> Any:
         return [trial.values for trial in open_study(folder / "trials.db", None).trials]

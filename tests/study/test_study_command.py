@@ -16,7 +16,7 @@ from preceptor.cli.study import study
 from preceptor.cli.study_console import Watcher
 from preceptor.report.study_results import read_study
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import conduct, open_study
+from preceptor.study.scheduler import open_study, run_jobs
 from preceptor.study.worker import Outcome, Task
 from small_study import plan
 
@@ -67,7 +67,7 @@ def test_failures_stay_known_until_they_have_been_tried_again(
     for stopped in (False, True):
         opened = open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out)
         try:
-            conduct(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
+            run_jobs(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
         except KeyboardInterrupt:
             assert stopped
         assert states(out) == [("failed", "no luck")] * 2

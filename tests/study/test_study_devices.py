@@ -10,7 +10,7 @@ import pandas as pd
 from preceptor import train
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import conduct, open_study
+from preceptor.study.scheduler import open_study, run_jobs
 from small_study import PLAN, SETTINGS, plan
 
 
@@ -18,7 +18,7 @@ def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_roo
     """Its teacher, which is trained first, too."""
     text = plan(rows=PLAN["rows"][1:], baseline="KD", devices=2)
     study = open_study(resolve_plan(text, CommandLine(root=phantom_root)), tmp_path / "study")
-    conduct(study, lambda: LocalEngine(1, 1, 2), 1)
+    run_jobs(study, lambda: LocalEngine(1, 1, 2), 1)
     (cell,) = json.loads((tmp_path / "study/cells.json").read_text())
     assert (cell["state"], cell["error"]) == ("done", "")
     (teacher,) = (tmp_path / "study/shared").glob("teacher-*")

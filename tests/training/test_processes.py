@@ -15,7 +15,7 @@ import torch
 
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.network_file import save_network
 from preceptor.recipes.resolve import resolve
@@ -176,5 +176,5 @@ def test_a_run_is_trained_by_one_process_at_a_time(
     with prepared.lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(PreceptorError, match="another process is training it"):
-            carry_on(prepared)
+            continue_run(prepared)
     assert not prepared.checkpoint.exists()

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from conftest import TINY
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.cli import app
 from preceptor.data.cache import open_pixels
 from preceptor.data.readers import read
@@ -81,7 +81,7 @@ def test_the_test_part_is_not_touched(searched: tuple[Path, str], poisoned: tupl
 
 def test_no_command_tests_a_trial(searched: tuple[Path, str]) -> None:
     with pytest.raises(PreceptorError, match="is a trial of a search, and has no test part"):
-        carry_on(Run(searched[0] / "trials/0000"))
+        continue_run(Run(searched[0] / "trials/0000"))
 
 
 def test_results(searched: tuple[Path, str]) -> None:

@@ -9,7 +9,7 @@ from preceptor.runs.complete import at_work, complete
 from preceptor.runs.directory import Run
 
 
-def carry_on(
+def continue_run(
     run: Run,
     *,
     devices: int | None = None,

@@ -161,7 +161,7 @@ def prepare_study(
         refuse_unwritable(Path(out).expanduser())
     require_training()
     announce(f"reading {plan} and its data", shows_progress(progress))
-    from preceptor.study.engines.local import LocalEngine, bearable, cores
+    from preceptor.study.engines.local import LocalEngine, cores, workers_for
     from preceptor.study.overrides import CommandLine, resolve_plan
     from preceptor.study.scheduler import open_study
     from preceptor.study.state import threads_before
@@ -175,7 +175,7 @@ def prepare_study(
     if engine == "ray":  # whose cores are not this machine's: one thread a cell unless the plan gives a number
         at_once, each = workers or 1, threads or 1
     else:
-        at_once = workers or bearable(len(opened.matrix.jobs), threads, settled.devices)
+        at_once = workers or workers_for(len(opened.matrix.jobs), threads, settled.devices)
         each = threads or max(1, cores() // at_once)
 
     def local() -> Engine:
@@ -192,10 +192,10 @@ def prepare_study(
 def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:
     """Run the cells that are not finished; ``watch`` is called once a second with the study and what just ended."""
     from preceptor.api.completion import write_missing_report
-    from preceptor.study.scheduler import conduct
+    from preceptor.study.scheduler import run_jobs
 
     with resumable("the same command goes on from the last finished epochs"):
-        conduct(
+        run_jobs(
             prepared.study,
             prepared.engine,
             prepared.threads,

@@ -131,14 +131,14 @@ def resume(
     import_files(recorded_imports(place))
     require_training()
     announce(f"reading {place}", shown)
-    from preceptor.api.completion import carry_on
+    from preceptor.api.completion import continue_run
     from preceptor.runs.directory import Run as Directory
 
     directory = Directory(place)
     if directory.finished:
         announce(f"{place} is finished already", shown)
     with resumable(f"go on with: preceptor resume {place}"):
-        return carry_on(
+        return continue_run(
             directory, devices=devices, root=optional_path(root), cache=optional_path(cache), quiet=not shown
         )
 

@@ -56,7 +56,7 @@ class FileFinder:
         """Path below the folder, as a key (with its ending, and marked as being without) -> files below the root."""
         index: dict[str, list[str]] = defaultdict(list)
         top = self.root / self.folder
-        for file in walked(top):
+        for file in walk_files(top):
             below = posixpath.normpath(posixpath.join(self.folder, file))
             key = _key(file)
             index[key].append(below)
@@ -72,7 +72,7 @@ class FileFinder:
         return index
 
 
-def walked(top: Path) -> Iterator[str]:
+def walk_files(top: Path) -> Iterator[str]:
     """Paths of all files below a folder, sorted; links to folders are followed, hidden files and litter passed over."""
     visited: set[str] = set()
     for folder, folders, files in os.walk(top, followlinks=True):

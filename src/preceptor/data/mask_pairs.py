@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from preceptor.data.sources import united
+from preceptor.data.sources import join_masks
 from preceptor.utils.errors import PreceptorError, some_of
 
 _IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "imagestr", "jpegimages", "photos", "original"})
@@ -66,7 +66,7 @@ def pair_siblings(images: Sequence[str]) -> tuple[Siblings, list[str]]:
         image = by_stem.get((place.parent / match["stem"]).as_posix()) if match else None
         if image:
             masks[image].append(path)
-    siblings = Siblings({image: united(sorted(files)) for image, files in masks.items()})
+    siblings = Siblings({image: join_masks(sorted(files)) for image, files in masks.items()})
     siblings.taken = {file for files in masks.values() for file in files}
     if not siblings.taken:
         return siblings, []
@@ -95,7 +95,7 @@ def pair_by_folder(root: Path, tops: Sequence[str], pair: FolderPair, files: Seq
                 if image is None:
                     lonely.append(path)
                 else:
-                    paired[image] = united([*filter(None, [paired[image]]), path])
+                    paired[image] = join_masks([*filter(None, [paired[image]]), path])
     if lonely:
         raise PreceptorError(
             f"{root}: {len(lonely):,} masks without an image of that name: {some_of(lonely)}",

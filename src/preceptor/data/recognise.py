@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.dicom import DICOM_SUFFIXES
-from preceptor.data.file_finder import walked
+from preceptor.data.file_finder import walk_files
 from preceptor.data.image_files import SUFFIXES
 from preceptor.data.readers import READERS, ReaderSpec
 from preceptor.data.table_columns import recognise_columns
@@ -65,12 +65,12 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
     if reader is None:
         if published := _published(root, known):
             return Recognised(published, known, (f"the layout of {published} ({READERS[published].about.title})",))
-        if dicom := _first(walked(root), DICOM_SUFFIXES):
+        if dicom := _first(walk_files(root), DICOM_SUFFIXES):
             return Recognised("dicom", known, (f"DICOM files, such as {dicom}",))
     tables = [path for path in sorted(root.iterdir()) if path.suffix.lower() in _TABLES and path.name[0] != "."]
     if reader == "table" or tables:
         return _table(_only(root, tables, known), root, known)
-    if not _first(walked(root), tuple(SUFFIXES)):
+    if not _first(walk_files(root), tuple(SUFFIXES)):
         there = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
         raise PreceptorError(
             f"{root} holds no images; it holds {some_of(there, 5) or 'nothing'}",

@@ -44,7 +44,7 @@ def member(container: str, key: str, index: int | None = None) -> str:
     return f"{container}{_MEMBER}{key}" + ("" if index is None else f"[{index}]")
 
 
-def united(masks: list[str]) -> str:
+def join_masks(masks: list[str]) -> str:
     """Name several mask files of one image, as the catalog's column ``mask`` does."""
     return _UNION.join(masks)
 

@@ -193,14 +193,14 @@ def watch_layers(network: nn.Module, most: int = MOST_LAYERS) -> Iterator[dict[s
 
 
 def _blocks(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(module, _LISTS) or _houses_blocks(module) or not name:
+    if isinstance(module, _LISTS) or _holds_blocks(module) or not name:
         for key, child in module.named_children():
             yield from _blocks(child, f"{name}.{key}" if name else key)
     elif _matrices(module):
         yield name, module
 
 
-def _houses_blocks(module: nn.Module) -> bool:
+def _holds_blocks(module: nn.Module) -> bool:
     """Whether a list of blocks is among its parts, at any depth."""
     return any(
         isinstance(part, _LISTS) and any(_matrices(child) > 1 for child in part.children())

@@ -53,7 +53,7 @@ def choose_cases(
         "best": (best, large_first.sort_values("iou", ascending=False, kind="stable").index.tolist()),
         "median": (median, ranked[middle:]),
         "small": (small, filled.sort_values("target_pixels", kind="stable").index.tolist()),
-        "random": (drawn, sorted(filled.index, key=_lot)),
+        "random": (drawn, sorted(filled.index, key=_drawn_order)),
         "false positive": (false_alarms, alarms),
     }
     taken: dict[str, str] = {}
@@ -73,8 +73,8 @@ def ids_to_keep(ids: Sequence[str], most: int = MOST) -> list[str]:
     Returns:
         The ids, sorted.
     """
-    return sorted(sorted(ids, key=_lot)[:most])
+    return sorted(sorted(ids, key=_drawn_order)[:most])
 
 
-def _lot(name: str) -> int:
+def _drawn_order(name: str) -> int:
     return seed_of("overlays", name)

@@ -148,14 +148,14 @@ def _against_baseline(study: StudyResults, metric: str, draws: _Draws) -> list[V
     result = []
     for line, test, adjusted, level in zip(methods, tests, holm(p_values), holm_levels(p_values), strict=True):
         level = level or 1 - ALPHA / len(methods)  # no test: Bonferroni's, for the bootstrap
-        common = [] if _unlike(line, base) else sorted(line.values(metric).keys() & base.values(metric).keys())
+        common = [] if _other_splits(line, base) else sorted(line.values(metric).keys() & base.values(metric).keys())
         pooled = draws.difference(line, base, metric, common, level)
         result.append(Versus(line, base, metric, test.at_level(level), adjusted, level, pooled))
     return result
 
 
 def _test(line: Line, base: Line, metric: str) -> PairedTest:
-    if unlike := _unlike(line, base):
+    if unlike := _other_splits(line, base):
         return PairedTest(0, None, reason=unlike)
     mine, theirs = line.values(metric), base.values(metric)
     common = sorted(mine.keys() & theirs.keys())
@@ -168,7 +168,7 @@ def _test(line: Line, base: Line, metric: str) -> PairedTest:
     return corrected_t_test(list(folds.values()), share)
 
 
-def _unlike(line: Line, base: Line) -> str:
+def _other_splits(line: Line, base: Line) -> str:
     """Why two lines are no pair; empty where every common cell has the same split."""
     common = line.runs.keys() & base.runs.keys()
     unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]

@@ -63,7 +63,7 @@ def differences(entries: Sequence[Entry]) -> list[Difference]:
         alone = [other for other in entries if other.kind == "alone" and _comparable(student, other)]
         same_seed = [other for other in alone if _seed(other) == _seed(student)]
         teachers = [other for other in entries if other.kind in TEACHING and other.run is student.run]
-        result += [_difference(student, other, unlike=_unlike(student, other)) for other in same_seed or alone]
+        result += [_difference(student, other, unlike=_differences(student, other)) for other in same_seed or alone]
         result += [_difference(student, other, unlike=[]) for other in teachers]
     return result
 
@@ -183,7 +183,7 @@ def _comparable(one: Entry, other: Entry) -> bool:
     )
 
 
-def _unlike(one: Entry, other: Entry) -> list[str]:
+def _differences(one: Entry, other: Entry) -> list[str]:
     pairs = {
         "seed": (_seed(one), _seed(other)),
         "epochs": (one.run.metrics.epochs, other.run.metrics.epochs),

@@ -52,7 +52,7 @@ class PlannedRun:
             PreceptorError: a file that the recipe names is not there.
         """
         content = {
-            "recipe": self._essence(),
+            "recipe": self._determinants(),
             "data": self.fingerprint,
             "fold": self.fold,
             "processes": self.processes,
@@ -74,11 +74,11 @@ class PlannedRun:
         places = {name: paths[dependency.identity] for name, dependency in self.dependencies.items()}
         return self.recipe.model_copy(update={"networks": from_runs(self.recipe, places)})
 
-    def _essence(self) -> dict[str, Any]:
-        essence = {key: value for key, value in self.recipe.plain().items() if key not in ("name", "paper")}
+    def _determinants(self) -> dict[str, Any]:
+        content = {key: value for key, value in self.recipe.plain().items() if key not in ("name", "paper")}
         networks = {}
         for name, network in self.recipe.networks.items():
-            plain: dict[str, Any] = dict(essence["networks"][name])
+            plain: dict[str, Any] = dict(content["networks"][name])
             if name in self.dependencies:
                 identity = self.dependencies[name].identity
                 plain = {"part": identity, "frozen": network.frozen, "projection": network.projection}
@@ -91,7 +91,7 @@ class PlannedRun:
                     raise PreceptorError(f"networks.{name}.pretrained: there is no file {file}")
                 plain["pretrained"] = _hash_of(file.resolve())
             networks[name] = plain
-        return essence | {"networks": networks}
+        return content | {"networks": networks}
 
 
 def from_runs(recipe: Recipe, paths: Mapping[str, Path]) -> dict[str, NetworkConfig]:

@@ -203,11 +203,11 @@ def _without_replaced(row: Row, source: str, settings: Settings, plan: Plan) -> 
     """
     recipe, rest = resolve(source, settings), dict(settings)
 
-    def needless(key: str) -> bool:
+    def changes_nothing(key: str) -> bool:
         without = _try(source, _without(rest, key))
         return isinstance(without, Recipe) and same_run(without, recipe, plan)
 
-    while key := next(filter(needless, rest), None):  # two keys that set the same hide each other
+    while key := next(filter(changes_nothing, rest), None):  # two keys that set the same hide each other
         del rest[key]
     bare = resolve(source, rest)
     replaced = {key for key in settings if key not in rest and _try(source, {**rest, key: settings[key]}) != bare}

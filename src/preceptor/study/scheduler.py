@@ -25,10 +25,10 @@ from preceptor.study.state import (
     PLAN,
     TABLE,
     CellRecord,
+    outcome_of,
+    recorded_outcomes,
     refuse_other_data,
     refuse_other_study,
-    stands,
-    told_before,
 )
 from preceptor.study.validation import check_data, check_weights
 from preceptor.study.worker import Outcome, Task
@@ -90,16 +90,16 @@ class Study:
             networks=cell.row.networks,
             fold=cell.fold,
             seed=cell.seed,
-            **self._stands(cell.job),
+            **self._state_of(cell.job),
             quick=self.plan.is_quick,
         )
 
     def _part(self, job: PlannedRun) -> dict[str, Any]:
         users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
         description = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
-        return {**description, **self._stands(job), "used_by": users, "quick": self.plan.is_quick}
+        return {**description, **self._state_of(job), "used_by": users, "quick": self.plan.is_quick}
 
-    def _stands(self, job: PlannedRun) -> dict[str, Any]:
+    def _state_of(self, job: PlannedRun) -> dict[str, Any]:
         outcome = self.outcomes[job.identity]
         return {
             "state": "failed" if outcome.error else outcome.state,  # until another try has ended, the last one counts
@@ -123,8 +123,8 @@ def open_study(plan: Plan, folder: Path) -> Study:
     fingerprint = catalog.fingerprint()
     refuse_other_data(folder, plan, fingerprint, len(catalog))
     matrix = expand(plan, fingerprint, folder)
-    earlier = told_before(folder)
-    outcomes = {key: stands(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
+    earlier = recorded_outcomes(folder)
+    outcomes = {key: outcome_of(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
     check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
@@ -142,7 +142,7 @@ def tried_again(study: Study) -> Study:
     return replace(study, outcomes=again)
 
 
-def conduct(
+def run_jobs(
     study: Study,
     engine: Callable[[], Engine],
     threads: int,

@@ -154,7 +154,7 @@ def threads_before(folder: Path, plan: Plan) -> int | None:
     return plan.threads or known
 
 
-def told_before(folder: Path) -> dict[str, Outcome]:
+def recorded_outcomes(folder: Path) -> dict[str, Outcome]:
     """Identity → how that job stood, as ``cells.json`` and ``shared.json`` tell.
 
     Raises:
@@ -171,7 +171,7 @@ def told_before(folder: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def stands(identity: str, path: Path, previous: Outcome | None) -> Outcome:
+def outcome_of(identity: str, path: Path, previous: Outcome | None) -> Outcome:
     """How a job stands by what its run's folder holds; what failed the last time is still failed.
 
     A run is done by its figures: with damaged ones it has failed, and says so.

@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.file_finder import walked
+from preceptor.data.file_finder import walk_files
 from preceptor.data.layout import count_notes, no_such_layout
 from preceptor.data.readers import About, reader
 from preceptor.utils.errors import PreceptorError, some_of
@@ -57,7 +57,7 @@ def breakhis(
     """
     if not root.is_dir():
         raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {_LAYOUT}")
-    images = [path for path in walked(root) if path.lower().endswith(".png") and "SOB" in PurePosixPath(path).name]
+    images = [path for path in walk_files(root) if path.lower().endswith(".png") and "SOB" in PurePosixPath(path).name]
     if not images:
         raise no_such_layout(root, "SOB_….png", "BreakHis", _LAYOUT)
     matches = [_SLIDE.fullmatch(PurePosixPath(path).stem) for path in images]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from preceptor.data.catalog import UNLABELLED, Catalog
-from preceptor.data.file_finder import walked
+from preceptor.data.file_finder import walk_files
 from preceptor.data.foreign_formats import FOREIGN_SUFFIXES
 from preceptor.data.groups import tidied
 from preceptor.data.images import SUFFIXES
@@ -86,7 +86,7 @@ class _Files:
 
 
 def _files(root: Path, tops: Sequence[str]) -> _Files:
-    files = _Files([path for path in walked(root) if "/" in path])
+    files = _Files([path for path in walk_files(root) if "/" in path])
     if files.foreign:
         kinds = Counter(PurePosixPath(path).suffix.lower() for path in files.foreign)
         raise PreceptorError(

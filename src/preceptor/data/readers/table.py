@@ -105,7 +105,7 @@ def table(
         path.parent,
         result,
         read_labels.classes,
-        (*_notes(rows, result, read_labels, group, mask, split), *notes, *_how_found(finder)),
+        (*_notes(rows, result, read_labels, group, mask, split), *notes, *_spelling_notes(finder)),
         mask_classes=_mask_classes(path, mask_classes, bool((result["mask"] != "").any())),
         attribute_names=tuple(_listed(attributes)),
         label_names=read_labels.classes if read_labels.matrix is not None else (),
@@ -185,7 +185,7 @@ def _notes(
     return tuple(notes)
 
 
-def _how_found(finder: FileFinder) -> list[str]:
+def _spelling_notes(finder: FileFinder) -> list[str]:
     if not finder.searched:
         return []
     examples = some_of((f"{name} is {file}" for name, file in finder.searched.items()), 2)

@@ -30,7 +30,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def bearable(jobs: int, threads: int | None, devices: int) -> int:
+def workers_for(jobs: int, threads: int | None, devices: int) -> int:
     """How many of ``jobs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
     gpus = torch.cuda.device_count()
     most = gpus // devices if gpus else min(cores() // cores_taken(threads or 1, devices), _free_memory() // _MEMORY)
