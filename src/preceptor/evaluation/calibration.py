@@ -15,6 +15,8 @@ _NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
 _LEAST = 1e-30  # takes the place of a probability that was rounded to zero
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
+#: Temperatures beyond these are an end of the fit's range: nearly every case right, or logits that tell nothing.
+DETERMINED = (0.05, 20.0)
 
 
 def calibration_error(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:

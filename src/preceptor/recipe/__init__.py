@@ -151,6 +151,8 @@ class Recipe(Section):
                 self._must_know(f"networks.{name}.classifier_of", network.classifier_of, networks)
                 if self.networks[network.classifier_of].frozen is not True:
                     raise ValueError(f"networks.{name}.classifier_of: {network.classifier_of!r} is not frozen")
+            if network.calibrated and self.protocol == "paper":
+                raise ValueError(f"networks.{name}.calibrated: protocol paper has no validation part to fit it on")
             if name not in self.views:
                 raise ValueError(f"views: says nothing of {name!r}; give a policy, or same_as another network")
         for name, view in self.views.items():

@@ -46,6 +46,8 @@ class NetworkConfig(Section):
     projector of the last feature map (Chen et al. 2022); both belong to the network and to its cost.
     A frozen network with ``pretrained`` and neither ``run`` nor ``trained_by`` is a teacher of features: it has no
     classes. ``input_size`` is the side that it resizes images to, where that is another than the recipe's.
+    ``calibrated`` divides the logits that objectives read of a frozen network by the temperature that minimises the
+    negative log-likelihood of the validation part (Guo et al. 2017), fitted once, before the first epoch.
     """
 
     backbone: str | None = None
@@ -57,6 +59,7 @@ class NetworkConfig(Section):
     classifier_of: str | None = None
     input_size: Positive | None = None
     frozen: bool | Literal["backbone"] = False
+    calibrated: bool = False
     run: str | None = None
     trained_by: TrainedBy | None = None
     mean_of: str | None = None
@@ -93,6 +96,8 @@ class NetworkConfig(Section):
             raise ValueError(
                 "classifier_of goes with a backbone alone: remove run, mean_of, frozen, bottleneck, map_channels"
             )
+        if self.calibrated and (self.frozen is not True or self.gives_features):
+            raise ValueError("calibrated fits a temperature to the logits of a frozen network with classes")
         if self.input_size is not None and not self.gives_features:
             raise ValueError("input_size belongs to a frozen network with pretrained weights; others see image_size")
         return self

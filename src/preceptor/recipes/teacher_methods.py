@@ -1,4 +1,4 @@
-"""Other teachers than one that stands at its best beside a single student: assistants, several, or a patient one."""
+"""Other teachers than one at its best beside a single student: assistants, several, a calibrated or a patient one."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ def multi_teacher(
     named = {f"teacher_{place}": network for place, network in enumerate(networks, start=1)}
     kl = {"loss": "kl", "weight": balance, "temperature": temperature}
     return distil(kl, task=task, own=1 - balance, teachers=named)
+
+
+@register_recipe(paper="Guo et al., On calibration of modern neural networks, ICML 2017; Hinton et al. 2015")
+def calibrated_teacher(
+    teacher: str | None = None,
+    temperature: Temperature = 5.0,
+    balance: Fraction = 0.5,
+    task: str = "classification",
+) -> Recipe:
+    """A temperature-fitted teacher: ``kd`` from logits divided by T*, fitted on the validation part, and then by T.
+
+    T* minimises the negative log-likelihood without class weights; ``networks.NAME.calibrated=true`` does the same for
+    the teacher of any recipe on logits. temperature=1 distils the calibrated probabilities as they are.
+    """
+    kl = {"loss": "kl", "weight": balance, "temperature": temperature}
+    fitted = frozen_teacher(teacher).model_copy(update={"calibrated": True})
+    return distil(kl, task=task, own=1 - balance, teachers={"teacher": fitted})
 
 
 @register_recipe(paper="Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR 2022")

@@ -16,6 +16,8 @@ from preceptor.recipes.resolve import resolve
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import sha256_of
 
+#: How a run uses a network that another has trained.
+_AS_USED = ("frozen", "projection", "calibrated")
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
 
 
@@ -82,6 +84,7 @@ class PlannedRun:
             if name in self.dependencies:
                 identity = self.dependencies[name].identity
                 plain = {"part": identity, "frozen": network.frozen, "projection": network.projection}
+                plain |= {"calibrated": True} if network.calibrated else {}
             elif network.run is not None:
                 file = find_network(Path(network.run).expanduser(), name, f"networks.{name}.run")
                 plain["run"] = _hash_of(file.resolve())
@@ -101,7 +104,7 @@ def from_runs(recipe: Recipe, paths: Mapping[str, Path]) -> dict[str, NetworkCon
         paths: network → folder of the run that trained it.
     """
     return {
-        name: NetworkConfig(run=str(paths[name]), frozen=network.frozen, projection=network.projection)
+        name: NetworkConfig(run=str(paths[name]), **{key: getattr(network, key) for key in _AS_USED})
         if name in paths
         else network
         for name, network in recipe.networks.items()

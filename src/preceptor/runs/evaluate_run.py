@@ -67,6 +67,7 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
             | results[name]
             | ({"relations": relations[name]} if name in relations else {})
             | ({"selected_epoch": progress.best_each[name][1]} if name in progress.best_each else {})
+            | ({"temperature": fitted} if (fitted := progress.history[-1].get(f"temperature/{name}")) else {})
             | ({"sha256": sha256_of(file)} if (file := run.network_file(name)).is_file() else {})
             for name, one in _described(run, recipe, networks).items()
         },

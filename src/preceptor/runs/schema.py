@@ -99,6 +99,7 @@ class NetworkResult(Record):
         relations: see :mod:`preceptor.evaluation.relations`.
         sha256: of its file; None where it has none in this run, and in format 1.
         selected_epoch: whose weights were kept, from 1, where each network has its own.
+        temperature: that divided its logits where it taught; None unless it was calibrated.
     """
 
     role: str = "trained"
@@ -110,6 +111,7 @@ class NetworkResult(Record):
     relations: Annotated[dict[str, Any] | None, AfterValidator(shaped(Relations))] = None
     sha256: str | None = None
     selected_epoch: int | None = None
+    temperature: float | None = None
 
 
 class Metrics(Record):

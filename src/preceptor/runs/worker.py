@@ -91,7 +91,7 @@ def best_networks(
     model = DistillationModel(recipe, networks or _networks(run, recipe, catalog), [])
     file = run.best if recipe.protocol == "grouped" else run.checkpoint
     state = load_state(file)["model"]
-    learned = {key: value for key, value in state.items() if key.startswith("networks.")}
+    learned = {key: value for key, value in state.items() if key.startswith(("networks.", "temperatures."))}
     model.load_state_dict(learned)
     if recipe.select.epoch == "each":
         for name, network in recipe.networks.items():

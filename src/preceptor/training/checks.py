@@ -27,6 +27,11 @@ def check_objectives(recipe: Recipe) -> None:
         for name in names:
             if hasattr(taken, name):
                 raise PreceptorError(f"{section}: the name {name!r} is taken", remedy="choose another")
+    for name, network in recipe.networks.items():
+        if network.calibrated and TASKS[recipe.task].needs_masks:
+            raise PreceptorError(
+                f"networks.{name}.calibrated: masks are not calibrated", expected="a task whose images have labels"
+            )
     for objective in recipe.objectives:
         spec = spec_of(objective)
         settings_of(objective, spec)

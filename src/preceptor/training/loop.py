@@ -20,6 +20,7 @@ from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
 from preceptor.training.batch_norm import synchronise
+from preceptor.training.calibrate_teachers import calibrate_teachers
 from preceptor.training.checkpoint import CheckpointStore, Progress
 from preceptor.training.logging import Logger
 from preceptor.training.module import DistillationModel
@@ -75,6 +76,8 @@ class Training:
         self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, len(self.plan(0)), self.critics)
         self.schedule = self.descent.schedule
         self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
+        if self.progress.epoch == 0:  # else the checkpoint has them
+            calibrate_teachers(fabric, model, parts.monitored)
 
     def state(self) -> dict[str, Any]:
         """Everything that a checkpoint holds besides the progress."""
@@ -147,6 +150,7 @@ class Training:
             "loss": total,
             **{f"loss/{name}": mean for name, mean in means.items()},
             **{f"weight/{name}": weight for name, weight in weights.items()},
+            **{f"temperature/{name}": float(fitted) for name, fitted in self.model.temperatures.items()},
         }
 
     def step(

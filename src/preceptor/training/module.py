@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,6 +39,11 @@ class DistillationModel(nn.Module):
         self.networks = nn.ModuleDict(networks)
         self.banks = nn.ModuleDict(banks or {})
         self.objectives = nn.ModuleDict({module.objective.name: module for module in objectives})
+        calibrated = [name for name, network in recipe.networks.items() if network.calibrated]
+        #: What divides the logits of calibrated teachers; 1 until they are fitted, before the first epoch.
+        self.temperatures = nn.ParameterDict(
+            {name: nn.Parameter(torch.ones(()), requires_grad=False) for name in calibrated}
+        )
 
     def train(self, mode: bool = True) -> DistillationModel:
         """As in torch, but frozen networks stay in evaluation mode: a frozen teacher is the one that was evaluated."""
@@ -105,7 +111,10 @@ class DistillationModel(nn.Module):
         network = self.networks[name]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
             output: NetworkOutput = network(images, features=sorted(set(features))) if features else network(images)
-        return output.map_tensors(Tensor.float)
+        output = output.map_tensors(Tensor.float)
+        if name in self.temperatures:
+            output = replace(output, logits=output.logits / self.temperatures[name])
+        return output
 
     def objective(self, name: str) -> ObjectiveModule:
         """Return an objective by its name in the recipe."""

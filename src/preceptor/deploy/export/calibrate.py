@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import Subject
 from preceptor.deploy.manifest import Calibration, CalibrationFigures
-from preceptor.evaluation.calibration import calibration_error, fit_temperature, mean_nll, softmax
+from preceptor.evaluation.calibration import DETERMINED, calibration_error, fit_temperature, mean_nll, softmax
 from preceptor.evaluation.predictions import PREFIX
 
 _LEAST_PROBABILITY = 1e-300
-#: Beyond these the fit has run to an end of its range: nearly every case right, or logits that tell nothing.
-_USABLE = (0.05, 20.0)
 
 
 def calibrate(subject: Subject) -> Calibration:
@@ -31,7 +29,7 @@ def calibrate(subject: Subject) -> Calibration:
     if "validation" not in parts:
         return Calibration(temperature=1.0, fitted_on=None, reason="the run has no validation part")
     temperature = round(fit_temperature(*parts["validation"]), 6)
-    if not _USABLE[0] < temperature < _USABLE[1]:
+    if not DETERMINED[0] < temperature < DETERMINED[1]:
         return Calibration(
             temperature=1.0, fitted_on=None, reason=f"the validation part does not determine it (T = {temperature:.3g})"
         )
