@@ -58,10 +58,11 @@ def test_a_resumed_run_takes_the_temperature_of_its_checkpoint(
         saved(self, *given)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    changes = {**SMALL, "teacher": str(teacher.path)}
+    with monkeypatch.context() as patch:
         patch.setattr(Training, "save", save_and_stop)
-        changes = {**SMALL, "teacher": str(teacher.path)}
-        train("calibrated_teacher", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes)
+        with pytest.raises(KeyboardInterrupt):
+            train("calibrated_teacher", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes)
     monkeypatch.setattr("preceptor.training.calibrate_teachers.fit_temperature", lambda *given: pytest.fail("again"))
     first, second = resume(tmp_path / "run").history["temperature/teacher"]
     assert first == second != 1

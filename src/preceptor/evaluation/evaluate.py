@@ -14,7 +14,7 @@ from torch import nn
 from preceptor.data.batches import Loader
 from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.ensemble import with_ensembles
-from preceptor.evaluation.fidelity import fidelity
+from preceptor.evaluation.fidelity import fidelity, fidelity_record
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.predictions import prediction_rows
@@ -45,7 +45,7 @@ def evaluate_classes(
     part: str,
     metrics: Mapping[str, Metric],
     ensembles: Mapping[str, Sequence[str]],
-    reference: str | None,
+    references: Sequence[str],
     batch_size: int,
     relations: bool,
 ) -> Evaluation:
@@ -61,8 +61,11 @@ def evaluate_classes(
     result = Evaluation({}, [], similarities)
     for name, probabilities in with_ensembles(single, ensembles).items():
         result.metrics[name] = classification_metrics(loader.labels, probabilities, classes, metrics)
-        if reference in single and name != reference:
-            result.metrics[name]["fidelity"] = {"to": reference, **fidelity(probabilities, single[reference])}
+        if name not in references:
+            measured = {
+                teacher: fidelity(probabilities, single[teacher]) for teacher in references if teacher in single
+            }
+            result.metrics[name] |= fidelity_record(measured)
         result.predictions.append(prediction_rows(ids, loader.labels, probabilities, classes, part=part, network=name))
     return result
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from preceptor.data.batches import Loader
 from preceptor.evaluation.evaluate import Evaluation, refuse_unfinite
-from preceptor.evaluation.fidelity import fidelity
+from preceptor.evaluation.fidelity import fidelity, fidelity_record
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.multi_label import label_auc, label_average_precision
@@ -26,7 +26,7 @@ def evaluate_labels(
     part: str,
     metrics: Mapping[str, Metric],
     ensembles: Mapping[str, Sequence[str]],
-    reference: str | None,
+    references: Sequence[str],
     batch_size: int,
 ) -> Evaluation:
     """Return metrics and predictions of networks; see :meth:`preceptor.tasks.Task.evaluate`.
@@ -46,9 +46,10 @@ def evaluate_labels(
     result, targets = Evaluation({}, []), np.asarray(loader.labels, dtype=np.float64)
     for name, probabilities in (single | joint).items():
         result.metrics[name] = label_metrics(targets, probabilities, labels, metrics)
-        if reference in single and name != reference:
-            pairs = (_two_classes(each) for each in (probabilities, single[reference]))
-            result.metrics[name]["fidelity"] = {"to": reference, **fidelity(*pairs)}
+        if name not in references:
+            teachers = [teacher for teacher in references if teacher in single]
+            pairs = {teacher: map(_two_classes, (probabilities, single[teacher])) for teacher in teachers}
+            result.metrics[name] |= fidelity_record({teacher: fidelity(*pair) for teacher, pair in pairs.items()})
         result.predictions.append(label_rows(ids, targets, probabilities, labels, part=part, network=name))
     return result
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from preceptor.data.batches import Loader, in_order
 from preceptor.evaluation.evaluate import Evaluation
-from preceptor.evaluation.fidelity import FidelityMeter
+from preceptor.evaluation.fidelity import FidelityMeter, fidelity_record
 from preceptor.evaluation.masks import MaskMeter, union
 from preceptor.utils.errors import PreceptorError
 
@@ -22,7 +22,7 @@ def evaluate_masks(
     classes: Sequence[str],
     part: str,
     ensembles: Mapping[str, Sequence[str]] | None = None,
-    reference: str | None = None,
+    references: Sequence[str] = (),
     batch_size: int = 64,
 ) -> Evaluation:
     """Return metrics and predictions of segmenters, each image read once; see :meth:`preceptor.tasks.Task.evaluate`.
@@ -30,7 +30,7 @@ def evaluate_masks(
     Args:
         classes: of the pixels, background first.
         ensembles: members of each, the union of whose masks is evaluated too.
-        reference: the network whose predictions the others' are compared with, for ``fidelity``. That of an ensemble
+        references: networks whose predictions the others' are compared with, for ``fidelity``. That of an ensemble
             has no ``kl``: the union may call a pixel foreground whose largest probability is the background's, so that
             no probabilities stand behind its masks.
 
@@ -39,7 +39,8 @@ def evaluate_masks(
     """
     joint = {name: list(members) for name, members in (ensembles or {}).items() if set(members) <= set(networks)}
     meters = {name: MaskMeter(classes) for name in (*networks, *joint)}
-    fidelity = {name: FidelityMeter() for name in meters if reference in networks and name != reference}
+    teachers = [name for name in references if name in networks]
+    fidelity = {name: {to: FidelityMeter() for to in teachers} for name in meters if name not in teachers}
     modes = {name: network.training for name, network in networks.items()}
     for network in networks.values():
         network.eval()
@@ -55,12 +56,13 @@ def evaluate_masks(
             joined = {name: union([logits[member].softmax(1) for member in joint[name]]) for name in joint}
             for name, labels in joined.items():
                 meters[name].update(labels, truth)
-            for name, meter in fidelity.items():
-                meter.update((logits | joined)[name], logits[str(reference)])
+            for name, by_teacher in fidelity.items():
+                for teacher, to_teacher in by_teacher.items():
+                    to_teacher.update((logits | joined)[name], logits[teacher])
     finally:
         for name, network in networks.items():
             network.train(modes[name])
     metrics = {name: meter.result() for name, meter in meters.items()}
-    for name, meter in fidelity.items():
-        metrics[name]["fidelity"] = {"to": reference, **meter.result()}
+    for name, by_teacher in fidelity.items():
+        metrics[name] |= fidelity_record({teacher: meter.result() for teacher, meter in by_teacher.items()})
     return Evaluation(metrics, [meter.rows(ids, part=part, network=name) for name, meter in meters.items()])

@@ -5,6 +5,9 @@ S. Stanton et al., "Does Knowledge Distillation Really Work?", NeurIPS 2021, eqs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -55,6 +58,22 @@ class FidelityMeter:
         known = self._divergence if self._with_probabilities == self._cases else None
         kl = None if known is None else known.item() / self._cases
         return {"agreement": self._agreed.item() / self._cases, "kl": kl}
+
+
+def fidelity_record(measured: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
+    """Return what ``metrics.json`` holds of a network's fidelity to each of its teachers; nothing without a teacher.
+
+    Args:
+        measured: teacher → what :func:`fidelity` returns, the first teacher first.
+
+    >>> fidelity_record({"t1": {"agreement": 0.9, "kl": 0.1}, "t2": {"agreement": 0.8, "kl": 0.2}})["fidelity"]
+    {'to': 't1', 'agreement': 0.9, 'kl': 0.1, 'others': {'t2': {'agreement': 0.8, 'kl': 0.2}}}
+    """
+    if not measured:
+        return {}
+    first, *rest = measured
+    others = {"others": {name: dict(measured[name]) for name in rest}} if rest else {}
+    return {"fidelity": {"to": first, **measured[first], **others}}
 
 
 def _more(total: Tensor | None, value: Tensor) -> Tensor:

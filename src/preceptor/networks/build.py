@@ -92,6 +92,7 @@ def _segmenter(network: NetworkConfig, classes: tuple[str, ...], image_size: int
         projection=network.projection,
         dropout=network.dropout,
         map_channels=network.map_channels,
+        heads=tuple(network.heads),
     )
     built = Segmenter(architecture)
     return built, built.start_from(network.pretrained)
@@ -113,6 +114,7 @@ def _classifier(
         bottleneck=network.bottleneck,
         map_channels=network.map_channels,
         several_labels=several_labels,
+        heads=tuple(network.heads),
     )
     built = Classifier(architecture)
     return built, load_pretrained(built.backbone, network.backbone, network.pretrained)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import timm
@@ -25,7 +26,7 @@ from preceptor.networks.features import (
     refuse_unknown,
     stage_indices,
 )
-from preceptor.networks.heads import MAP_BLOCKS, projection_head
+from preceptor.networks.heads import MAP_BLOCKS, TeacherHeads, last_layer, projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError
 
@@ -48,6 +49,7 @@ class Architecture:
             convolutions (Chen et al. 2022).
         input_size: side that images are resized to inside the network, or None, which takes them as they are.
         several_labels: whether each logit is a label of its own (sigmoid), and not one of several classes (softmax).
+        heads: teachers that have a classifier each (see :class:`preceptor.networks.heads.TeacherHeads`).
     """
 
     backbone: str
@@ -62,6 +64,7 @@ class Architecture:
     map_block: str = "conv"
     input_size: int | None = None
     several_labels: bool = False
+    heads: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
@@ -128,7 +131,9 @@ class Classifier(nn.Module):
         else:
             last = self.backbone.forward_features(normalised)
         feature_map, embedding = self._embed(last)
-        return NetworkOutput(self._logits(embedding), self._as_map(feature_map), embedding, features=maps)
+        each = self.head.each(embedding) if isinstance(self.head, TeacherHeads) else {}
+        logits = self.head.joint(each) if isinstance(self.head, TeacherHeads) else self._logits(embedding)
+        return NetworkOutput(logits, self._as_map(feature_map), embedding, features=maps, head_logits=each)
 
     def _logits(self, embedding: Tensor) -> Tensor:
         return self.classifier(embedding) if self.architecture.classes else embedding[:, :0]
@@ -212,15 +217,19 @@ class Classifier(nn.Module):
         embedding = self.backbone.forward_head(features, pre_logits=True)
         return features, embedding if self.bottleneck is None else self.bottleneck(embedding)
 
-    def _narrow(self) -> tuple[nn.Sequential | None, nn.Linear | None, nn.Linear | None]:
+    def _narrow(self) -> tuple[nn.Sequential | None, nn.Linear | None, nn.Module | None]:
         """The layers of our own between backbone and logits: on the map, on the embedding, and the classifier."""
-        classes, wide = len(self.architecture.classes), self.backbone.num_features
         if (channels := self.architecture.map_channels) is not None:
-            block = MAP_BLOCKS[self.architecture.map_block](wide, channels)
-            return block, None, nn.Linear(channels, classes)
+            block = MAP_BLOCKS[self.architecture.map_block](self.backbone.num_features, channels)
+            return block, None, self._last_layer(channels)
         if (width := self.architecture.bottleneck) is not None:
-            return None, nn.Linear(self.backbone.head_hidden_size, width), nn.Linear(width, classes)
-        return None, None, None
+            return None, nn.Linear(self.backbone.head_hidden_size, width), self._last_layer(width)
+        return None, None, self._last_layer(self.backbone.head_hidden_size) if self.architecture.heads else None
+
+    def _last_layer(self, inputs: int) -> nn.Module:
+        architecture = self.architecture
+        layer = partial(nn.Linear, inputs, len(architecture.classes))
+        return last_layer(layer, architecture.heads, architecture.several_labels)
 
     def project(self, output: NetworkOutput) -> NetworkOutput:
         """The same with its projection, where this network has a head for one."""
@@ -277,8 +286,9 @@ def _create(architecture: Architecture) -> nn.Module:
     name = architecture.backbone
     if not timm.is_model(name):
         raise unknown_backbone(name)
+    own_classifier = architecture.bottleneck or architecture.map_channels or architecture.heads
     wanted: dict[str, Any] = {
-        "num_classes": 0 if architecture.bottleneck or architecture.map_channels else len(architecture.classes),
+        "num_classes": 0 if own_classifier else len(architecture.classes),
         "drop_rate": architecture.dropout,
     }
     side = architecture.input_size or architecture.image_size

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,6 +45,56 @@ def _projector(inputs: int, channels: int) -> nn.Sequential:
     middle = max(channels // 2, 1)
     spatial = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
     return nn.Sequential(_conv(inputs, middle), spatial, _conv(middle, channels))
+
+
+class TeacherHeads(nn.Module):
+    """One classifier for each of several teachers, which together predict the mean of their probabilities.
+
+    Each learns from its own teacher, and how far they disagree is a measure of uncertainty.
+
+    Args:
+        layers: from features to logits (B, C, …), by teacher.
+        several_labels: whether each logit is a label of its own (sigmoid), and not one of several classes (softmax).
+
+    >>> heads = TeacherHeads({"t1": nn.Linear(8, 3), "t2": nn.Linear(8, 3)})
+    >>> heads(torch.rand(4, 8)).exp().sum(1).allclose(torch.ones(4))
+    True
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], several_labels: bool = False) -> None:
+        super().__init__()
+        self.layers, self.several_labels = nn.ModuleDict(layers), several_labels
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits of the mean of probabilities, (B, C, …)."""
+        return self.joint(self.each(features))
+
+    def each(self, features: Tensor) -> dict[str, Tensor]:
+        """Return the logits of each teacher's classifier."""
+        return {name: layer(features) for name, layer in self.layers.items()}
+
+    def joint(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Return logits of the mean of the probabilities that several logits mean."""
+        stacked = torch.stack([*logits.values()])
+        if self.several_labels:
+            return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
+        return stacked.log_softmax(2).logsumexp(0) - math.log(len(stacked))
+
+
+def last_layer(layer: Callable[[], nn.Module], teachers: Sequence[str], several_labels: bool = False) -> nn.Module:
+    """Return a classifier, or one for each of some teachers.
+
+    Args:
+        layer: makes one.
+    """
+    return TeacherHeads({name: layer() for name in teachers}, several_labels) if teachers else layer()
+
+
+def head_for(classifier: nn.Module, teacher: str | None) -> nn.Module:
+    """Return the classifier that learns from a teacher: its own where there is one, else all of it."""
+    if not isinstance(classifier, TeacherHeads) or teacher not in classifier.layers:
+        return classifier
+    return classifier.layers[teacher]
 
 
 #: By the name that an architecture has for them.

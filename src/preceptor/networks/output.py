@@ -19,6 +19,7 @@ class NetworkOutput:
         embedding: what the classifier sees, (B, D), raw (neither normalised nor projected).
         projection: unit rows (B, d) from the projection head, or None where the network has none.
         features: the feature points that the caller asked for, by name (see :mod:`preceptor.networks.features`).
+        head_logits: as ``logits``, of the classifier of each teacher, by its name, where a network has several.
     """
 
     logits: Tensor
@@ -26,13 +27,21 @@ class NetworkOutput:
     embedding: Tensor
     projection: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
+    head_logits: dict[str, Tensor] = field(default_factory=dict)
 
     def map_tensors(self, function: Callable[[Tensor], Tensor]) -> NetworkOutput:
         """Apply a function to every tensor that is there."""
         projection = None if self.projection is None else function(self.projection)
-        features = {name: function(value) for name, value in self.features.items()}
+        features, head_logits = (
+            {name: function(value) for name, value in tensors.items()} for tensors in (self.features, self.head_logits)
+        )
         return NetworkOutput(
-            function(self.logits), function(self.feature_map), function(self.embedding), projection, features
+            function(self.logits),
+            function(self.feature_map),
+            function(self.embedding),
+            projection,
+            features,
+            head_logits,
         )
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from preceptor.networks.backbone_names import unknown_backbone
 from preceptor.networks.features import STAGES, refuse_unknown
-from preceptor.networks.heads import projection_head
+from preceptor.networks.heads import TeacherHeads, last_layer, projection_head
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 from preceptor.utils.errors import PreceptorError, some_of
@@ -43,6 +43,7 @@ class UNetArchitecture:
         map_channels: channels that a 1×1 convolution, batch norm and ReLU bring the first decoder block's map to, or
             None, which leaves it at 256. The next block reads that map, so that the task trains it.
         kind: tells the headers of segmenters and classifiers apart.
+        heads: teachers that have a classifier of pixels each (see :class:`preceptor.networks.heads.TeacherHeads`).
     """
 
     backbone: str
@@ -54,6 +55,7 @@ class UNetArchitecture:
     dropout: float = 0.0
     map_channels: int | None = None
     kind: Literal["unet"] = "unet"
+    heads: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, object]:
         return asdict(self)
@@ -101,7 +103,7 @@ class Segmenter(nn.Module):
             self.block = nn.Sequential(
                 nn.Conv2d(DECODER[0], self.channels, 1, bias=False), nn.BatchNorm2d(self.channels), nn.ReLU()
             )
-        self.head = SegmentationHead(DECODER[-1], classes)
+        self.head = last_layer(lambda: SegmentationHead(DECODER[-1], classes), architecture.heads)
         initialize_decoder(self.decoder)
         initialize_decoder(self.block)
         initialize_head(self.head)
@@ -139,10 +141,12 @@ class Segmenter(nn.Module):
             if feature_map is None:
                 x = feature_map = self.block(x)
             points[f"decoder{index + 1}"] = x
-        logits = self.head(F.dropout2d(x, self.architecture.dropout, self.training))
+        x = F.dropout2d(x, self.architecture.dropout, self.training)
+        each = self.head.each(x) if isinstance(self.head, TeacherHeads) else {}
+        logits = self.head.joint(each) if isinstance(self.head, TeacherHeads) else self.head(x)
         assert feature_map is not None
         chosen = {name: points[name] for name in features}
-        return NetworkOutput(logits, feature_map, maps[-1].mean((2, 3)), features=chosen)
+        return NetworkOutput(logits, feature_map, maps[-1].mean((2, 3)), features=chosen, head_logits=each)
 
     @property
     def feature_points(self) -> tuple[str, ...]:

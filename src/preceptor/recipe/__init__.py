@@ -151,6 +151,10 @@ class Recipe(Section):
                 self._must_know(f"networks.{name}.classifier_of", network.classifier_of, networks)
                 if self.networks[network.classifier_of].frozen is not True:
                     raise ValueError(f"networks.{name}.classifier_of: {network.classifier_of!r} is not frozen")
+            for teacher in network.heads:
+                self._must_know(f"networks.{name}.heads", teacher, networks)
+                if not any(teacher in objective.sources and objective.to == name for objective in self.objectives):
+                    raise ValueError(f"networks.{name}.heads: no objective leads from {teacher} to {name}")
             if network.calibrated and self.protocol == "paper":
                 raise ValueError(f"networks.{name}.calibrated: protocol paper has no validation part to fit it on")
             if name not in self.views:
@@ -212,14 +216,19 @@ class Recipe(Section):
             raise ValueError(f"objectives: nothing trains {', '.join(sorted(idle))}; add an objective or freeze it")
 
     @property
-    def reference(self) -> str | None:
-        """The network whose predictions the others' are compared with: the first that teaches and is not taught.
+    def references(self) -> tuple[str, ...]:
+        """The networks whose predictions the others' are compared with: those that teach and are not taught.
 
-        None where nobody with classes teaches, or all who do are each other's pupils.
+        Empty where nobody with classes teaches, or all who do are each other's pupils.
         """
         taught = {objective.learner for objective in self.objectives if objective.sources}
-        teachers = (name for objective in self.objectives for name in objective.sources)
-        return next((name for name in teachers if name not in taught and not self.networks[name].gives_features), None)
+        teachers = dict.fromkeys(name for objective in self.objectives for name in objective.sources)
+        return tuple(name for name in teachers if name not in taught and not self.networks[name].gives_features)
+
+    @property
+    def reference(self) -> str | None:
+        """The first of :attr:`references`, None where there are none."""
+        return next(iter(self.references), None)
 
     def draw(self, network: str) -> str:
         """Whose draw of a view a network sees: its own, or that of another network."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_serializer, model_validator
 from preceptor.recipe.section import Fraction, Positive, Section, without_defaults
 
 #: What shapes a network besides its backbone, and is part of what a run has trained.
-_SHAPES = ("bottleneck", "map_channels", "dropout")
+_SHAPES = ("bottleneck", "map_channels", "dropout", "heads")
 
 
 class TrainedBy(Section):
@@ -46,6 +46,8 @@ class NetworkConfig(Section):
     projector of the last feature map (Chen et al. 2022); both belong to the network and to its cost.
     A frozen network with ``pretrained`` and neither ``run`` nor ``trained_by`` is a teacher of features: it has no
     classes. ``input_size`` is the side that it resizes images to, where that is another than the recipe's.
+    ``heads`` names teachers that get a classifier of their own each, which learns from that teacher alone; the network
+    predicts the mean of the classifiers' probabilities, which cross-entropy and evaluation see.
     ``calibrated`` divides the logits that objectives read of a frozen network by the temperature that minimises the
     negative log-likelihood of the validation part (Guo et al. 2017), fitted once, before the first epoch.
     """
@@ -56,6 +58,7 @@ class NetworkConfig(Section):
     bottleneck: Positive | None = None
     map_channels: Positive | None = None
     dropout: Fraction = 0.0
+    heads: list[str] = Field(default_factory=list)
     classifier_of: str | None = None
     input_size: Positive | None = None
     frozen: bool | Literal["backbone"] = False
@@ -91,11 +94,13 @@ class NetworkConfig(Section):
         if self.frozen and not (self.run or self.trained_by or self.gives_features):
             raise ValueError("a frozen network must come from somewhere: give run=DIR, trained_by, or pretrained")
         if self.classifier_of is not None and (
-            self.run or self.mean_of or self.frozen or self.bottleneck or self.map_channels
+            self.run or self.mean_of or self.frozen or self.bottleneck or self.map_channels or self.heads
         ):
             raise ValueError(
-                "classifier_of goes with a backbone alone: remove run, mean_of, frozen, bottleneck, map_channels"
+                "classifier_of goes with a backbone alone: remove run, mean_of, frozen, bottleneck, map_channels, heads"
             )
+        if self.heads and (len(set(self.heads)) < max(len(self.heads), 2) or self.trained_by or self.frozen):
+            raise ValueError("heads names two or more teachers, each once, of a network that starts from its backbone")
         if self.calibrated and (self.frozen is not True or self.gives_features):
             raise ValueError("calibrated fits a temperature to the logits of a frozen network with classes")
         if self.input_size is not None and not self.gives_features:

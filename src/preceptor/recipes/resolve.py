@@ -140,7 +140,7 @@ def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
         here[part] = _opened(part, here.get(part))
         here = here[part]
     if path[0] == "networks" and path[-1] == "run" and value is not None:
-        for old in ("trained_by", "backbone", "pretrained", "bottleneck", "map_channels", "dropout"):
+        for old in ("trained_by", "backbone", "pretrained", "bottleneck", "map_channels", "dropout", "heads"):
             here.pop(old, None)
     if path[0] == "views" and len(path) == 3:
         here.clear() if path[-1] in ("policy", "same_as") else None

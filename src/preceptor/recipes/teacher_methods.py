@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,19 +40,25 @@ def multi_teacher(
     teachers: Runs | None = None,
     temperature: Temperature = 5.0,
     balance: Fraction = 0.5,
+    heads: Literal["shared", "each"] = "shared",
     task: str = "classification",
 ) -> Recipe:
-    """Several teachers: ``kd`` from the mean of their probabilities.
+    """Several teachers: ``kd`` from the mean of their probabilities, or by a classifier for each of them.
 
     teachers are finished runs; without them two are trained first, on a MobileNetV2 and a ResNet18. The gradient is
-    that of the KL from the mean; objectives.kl.from={teacher_1: 0.7, teacher_2: 0.3} weighs them.
+    that of the KL from the mean; objectives.kl.from={teacher_1: 0.7, teacher_2: 0.3} weighs them. heads=each gives the
+    student a classifier for each teacher, which learns from it alone; it predicts the mean of their probabilities.
     """
     first = frozen_teacher(None)
     trained = [first, first.model_copy(update={"backbone": "resnet18"})]
     networks = trained if teachers is None else [frozen_teacher(run) for run in teachers]
     named = {f"teacher_{place}": network for place, network in enumerate(networks, start=1)}
     kl = {"loss": "kl", "weight": balance, "temperature": temperature}
-    return distil(kl, task=task, own=1 - balance, teachers=named)
+    recipe = distil(kl, task=task, own=1 - balance, teachers=named)
+    if heads == "shared":
+        return recipe
+    student = recipe.networks["student"].model_copy(update={"heads": list(named)})
+    return recipe.model_copy(update={"networks": {**recipe.networks, "student": student}})
 
 
 @register_recipe(paper="Guo et al., On calibration of modern neural networks, ICML 2017; Hinton et al. 2015")

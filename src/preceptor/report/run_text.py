@@ -104,6 +104,8 @@ def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
             sentence += "wrong"
             if fidelity["kl"] is not None:  # a union of masks has none
                 sentence += f" (KL divergence from the {fidelity['to']}: {fidelity['kl']:.3g} nats)"
+            for teacher, other in fidelity.get("others", {}).items():
+                sentence += f"; with its {teacher} on {percent(other['agreement'])}"
             result.append((entry, sentence))
     return result
 

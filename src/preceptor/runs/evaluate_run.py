@@ -90,7 +90,7 @@ def evaluate_part(
 ) -> Evaluation:
     """Return metrics and predictions of the networks and ensembles of a recipe on a part."""
     return TASKS[recipe.task].evaluate(
-        networks, loader, ids, classes, part, ensembles=recipe.ensembles, reference=recipe.reference
+        networks, loader, ids, classes, part, ensembles=recipe.ensembles, references=recipe.references
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import ConfigDict, StrictFloat, StrictInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -42,11 +42,15 @@ class Relations(TypedDict, total=False):
     images: Number
 
 
-class _Fidelity(TypedDict):
+class _Agreement(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]
-    to: str
     agreement: StrictFloat | StrictInt
     kl: Number
+
+
+class _Fidelity(_Agreement):
+    to: str
+    others: NotRequired[dict[str, _Agreement]]
 
 
 class PartResult(TypedDict, total=False):

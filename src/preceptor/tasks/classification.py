@@ -68,7 +68,7 @@ class Classification(Task):
         part: str,
         *,
         ensembles: Mapping[str, Sequence[str]] | None = None,
-        reference: str | None = None,
+        references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
     ) -> Evaluation:
@@ -76,7 +76,7 @@ class Classification(Task):
         from preceptor.evaluation.evaluate import evaluate_classes
 
         return evaluate_classes(
-            networks, loader, ids, classes, part, self.metrics, ensembles or {}, reference, batch_size, relations
+            networks, loader, ids, classes, part, self.metrics, ensembles or {}, references, batch_size, relations
         )
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:

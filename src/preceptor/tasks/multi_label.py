@@ -67,7 +67,7 @@ class MultiLabel(Task):
         part: str,
         *,
         ensembles: Mapping[str, Sequence[str]] | None = None,
-        reference: str | None = None,
+        references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
     ) -> Evaluation:
@@ -75,7 +75,7 @@ class MultiLabel(Task):
         from preceptor.evaluation.evaluate_labels import evaluate_labels
 
         return evaluate_labels(
-            networks, loader, ids, classes, part, self.metrics, ensembles or {}, reference, batch_size
+            networks, loader, ids, classes, part, self.metrics, ensembles or {}, references, batch_size
         )
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:

@@ -84,7 +84,7 @@ class Task(ABC):
         part: str,
         *,
         ensembles: Mapping[str, Sequence[str]] | None = None,
-        reference: str | None = None,
+        references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
     ) -> Evaluation:
@@ -96,7 +96,7 @@ class Task(ABC):
             classes: what :meth:`classes` returned.
             part: what these images are called in the predictions.
             ensembles: members of each group of networks whose joint predictions are evaluated too.
-            reference: the network that the others' predictions are compared with (``fidelity``).
+            references: networks that the others' predictions are compared with (``fidelity``), teachers as a rule.
             batch_size: images at a time; the result does not depend on it.
             relations: whether similarities of embeddings are measured, where the task has them.
 

@@ -72,14 +72,14 @@ class Segmentation(Task):
         part: str,
         *,
         ensembles: Mapping[str, Sequence[str]] | None = None,
-        reference: str | None = None,
+        references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
     ) -> Evaluation:
         """Return metrics and numbers of pixels of each image (see the base class); masks have no relations."""
         from preceptor.evaluation.evaluate_masks import evaluate_masks
 
-        return evaluate_masks(networks, loader, ids, classes, part, ensembles, reference, batch_size)
+        return evaluate_masks(networks, loader, ids, classes, part, ensembles, references, batch_size)
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:
         """Return the numbers of pixels of each image."""

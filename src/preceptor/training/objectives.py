@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from preceptor.data.batches import resampled
 from preceptor.losses.registry import LossSpec
 from preceptor.networks.build import AnyNetwork
+from preceptor.networks.heads import head_for
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective, Recipe
@@ -144,13 +145,16 @@ class ObjectiveModule(nn.Module):
         if kind == "bank":
             return step.banks[network]
         if kind == "classifier":
-            return step.classifiers[network]
+            return head_for(step.classifiers[network], source if side == "to" else None)
         trains = argument in self.spec.trains
         if kind == "features":
             maps = step.outputs[network].features
             points = feature_points(self.objective, self.spec, side)
             return [self._images(maps[point], trains, step) for point in points]
-        value = step.masks[self.objective.learner] if feed == "masks" else getattr(step.outputs[network], kind)
+        output = step.outputs[network]
+        value = step.masks[self.objective.learner] if feed == "masks" else getattr(output, kind)
+        if feed == "to.logits":
+            value = output.head_logits.get(str(source), value)
         return self._images(value, trains, step)
 
     def _images(self, value: Tensor, trains: bool, step: LossInputs) -> Tensor:
