@@ -48,7 +48,7 @@ def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
             head = network.projection if network.frozen is True else None
             backbone = TEACHER if network.frozen else STUDENT
             save_network(built(backbone, classes, side, head, block, masks), file)
-            config = {"run": str(file), "frozen": network.frozen}
+            config = {"run": str(file), "frozen": network.frozen, "calibrated": network.calibrated}
             config |= {"projection": network.projection} if network.projection else {}
         elif network.mean_of is None:
             config |= {"backbone": TEACHER if name == "teacher" else STUDENT, "pretrained": "none", **block}
@@ -119,7 +119,7 @@ def test_two_steps(name: str, task: str, phantom_root: Path, labelled: Data, tmp
     for key, network in training.recipe.networks.items():
         now = weights_of(networks[key])
         moved = {part for part in now if not torch.equal(now[part], before[key][part])}
-        expected = {True: set(), "backbone": {"head"}, False: {"body"}}[network.frozen]
+        expected = {True: set(), "backbone": {"head"}, "features": {"body"}, False: {"body"}}[network.frozen]
         assert moved - {"head"} == expected - {"head"}, f"{key} is frozen: {network.frozen}"
         assert network.frozen != "backbone" or moved == expected
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from literal_twins import assert_same, drawn, probabilities
 from torch import Tensor
 
-from preceptor.losses.dkd import DecoupledKD
+from preceptor.losses.dkd import DecoupledKD, MaskDecoupledKD
 from preceptor.losses.kl import KLDivergence
 from preceptor.losses.standardise import standardised
 from preceptor.utils.errors import PreceptorError
@@ -52,6 +52,17 @@ def test_equals_the_formula(seed: int, classes: int, beta: float, temperature: f
         lambda x: literal(x, teacher, labels, 1.5, beta, temperature),
         student,
     )
+
+
+def test_masks_are_the_mean_over_pixels() -> None:
+    student, teacher = 3 * drawn(7, 2, 4, 3, 2), 3 * drawn(8, 2, 4, 3, 2)
+    masks = torch.arange(12).reshape(2, 3, 2) % 4
+    pixels = teacher.movedim(1, -1).flatten(0, 2)
+
+    def pixel_by_pixel(x: Tensor) -> Tensor:
+        return literal(x.movedim(1, -1).flatten(0, 2), pixels, masks.flatten().tolist(), 1.0, 8.0, 4.0)
+
+    assert_same(lambda x: MaskDecoupledKD()(x, teacher, masks), pixel_by_pixel, student)
 
 
 def test_its_parts_make_up_plain_distillation() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from preceptor.losses.embedding_kd import EmbeddingQueue, queue_size
+from preceptor.losses.embedding_kd_maps import EmbeddingMaps
 from preceptor.losses.embedding_kd_tokens import EmbeddingTokens
 from preceptor.utils.errors import PreceptorError
 
@@ -118,6 +119,28 @@ def test_tokens_equal_the_formula(seed: int, grid: tuple[int, int]) -> None:
     loss = EmbeddingTokens(3, 4, temperature=0.3).double()
     student, teacher = drawn(seed, 2, 3, 3, 3), drawn(seed + 1, 2, 4, *grid)
     assert_same(lambda x: loss(x, teacher), lambda x: literal_tokens(loss, x, teacher, 0.3), student)
+
+
+def literal_maps(loss: EmbeddingMaps, student: Tensor, teacher: list[Tensor]) -> Tensor:
+    target = torch.cat(teacher, 1)
+    mapped = torch.einsum("dk,bkhw->bdhw", loss.head.weight, student) + loss.head.bias[:, None, None]
+    difference = bilinear(mapped, *target.shape[2:]) - target
+    return (difference**2).sum() / difference.numel()
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6), grid=st.sampled_from([(2, 3), (4, 3), (5, 5)]), maps=st.integers(1, 3))
+def test_maps_equal_the_formula(seed: int, grid: tuple[int, int], maps: int) -> None:
+    torch.manual_seed(seed)
+    loss = EmbeddingMaps(3, tuple(range(2, 2 + maps))).double()
+    teacher = [drawn(seed + 1 + index, 2, 2 + index, *grid) for index in range(maps)]
+    student = drawn(seed, 2, 3, 3, 3)
+    assert_same(lambda x: loss(x, teacher), lambda x: literal_maps(loss, x, teacher), student)
+
+
+def test_maps_of_several_sizes_are_refused() -> None:
+    with pytest.raises(PreceptorError, match="maps are of 2 sizes"):
+        EmbeddingMaps(3, (4, 4))(torch.rand(1, 3, 2, 2), [torch.rand(1, 4, 2, 2), torch.rand(1, 4, 4, 4)])
 
 
 def test_settings_are_checked() -> None:

@@ -141,6 +141,16 @@ def write_split(split: pd.DataFrame, path: Path) -> None:
     split.to_csv(path, index=False)
 
 
+def training_rows(part: NDArray[np.object_], unlabelled: bool) -> NDArray[np.bool_]:
+    """Return whether each image is trained on, (N,): those of the training part, and with ``unlabelled`` those without
+    a label, whose groups are in no part that is judged.
+
+    >>> training_rows(np.array(["train", "test", "unlabelled", "unused"], dtype=object), True).tolist()
+    [True, False, True, False]
+    """
+    return (part == "train") | (unlabelled & (part == UNLABELLED_PART))
+
+
 def parts_of(split: pd.DataFrame, ids: pd.Series) -> NDArray[np.object_]:
     """(N,) the part of each of these images, in their order; NaN of those that the split does not know."""
     return split.set_index("id")["part"].reindex(ids).to_numpy()

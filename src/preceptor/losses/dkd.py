@@ -104,6 +104,29 @@ class DecoupledKD(nn.Module):
         return self.temperature**2 * (self.alpha * target + self.beta * others).mean()
 
 
+def _example_masks(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    student, teacher = 3 * torch.randn(2, batch, 3, 4, 4, generator=generator)
+    labels = torch.randint(3, (batch, 4, 4), generator=generator)
+    return {}, {"student_logits": student, "teacher_logits": teacher, "labels": labels}
+
+
+@register_loss(
+    "dkd_masks",
+    feeds={"student_logits": "to.logits", "teacher_logits": "from.logits", "labels": "masks"},
+    trains=("student_logits",),
+    example=_example_masks,
+)
+class MaskDecoupledKD(DecoupledKD):
+    """:class:`DecoupledKD` over the pixels of all images (ours; Zhao et al. 2022 have classes of images).
+
+    With background and one foreground class it is α·KD of pixels.
+
+    >>> logits, masks = torch.rand(1, 3, 2, 2), torch.zeros(1, 2, 2).long()
+    >>> MaskDecoupledKD()(logits, logits, masks).item()
+    0.0
+    """
+
+
 def check_classes(loss: str, classes: int) -> None:
     """Raise if there are no other classes than the target; warn if there is only one."""
     if classes < 2:

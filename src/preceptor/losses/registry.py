@@ -31,7 +31,7 @@ FEEDS = frozenset(
 #: Feature points that a network may offer. Stages are taken after their last ReLU, ``_pre`` ones before it; the
 #: decoder's are those of a U-Net, coarsest first.
 FEATURE_POINTS = frozenset(
-    ["stem", "tokens", "class_token"]
+    ["stem", "tokens", "class_token", "penultimate"]
     + [f"stage{index}{suffix}" for index in range(1, 5) for suffix in ("", "_pre")]
     + [f"decoder{index}" for index in range(1, 6)]
 )

@@ -60,6 +60,8 @@ def build_networks(
             built.requires_grad_(False)
         if network.frozen == "backbone" and built.projection is not None:
             built.projection.requires_grad_(True)
+        if network.frozen == "features":
+            built.classifier.requires_grad_(True)
         networks[name] = built
     for name, network in wanted.items():
         if network.mean_of is not None:

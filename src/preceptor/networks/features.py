@@ -3,8 +3,9 @@
 ``stem`` is the map at half the image's side, ``stage1`` to ``stage4`` are the maps at 1/4, 1/8, 1/16 and 1/32 after
 their last activation, ``stage1_pre`` to ``stage4_pre`` the same before it (equal where a stage ends without one, as an
 inverted residual does). ``stage4`` is the backbone's last map, so that MobileNetV2's has 1,280 channels. A transformer
-gives its blocks at a quarter, a half, three quarters and the whole of its depth as the four stages, and ``tokens``
-(B, M, D) and ``class_token`` (B, D). Nothing is computed or kept that nobody asks for.
+gives its blocks at a quarter, a half, three quarters and the whole of its depth as the four stages, its last block but
+one as ``penultimate``, and ``tokens`` (B, M, D) and ``class_token`` (B, D). Nothing is computed or kept that nobody asks
+for.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def stage_indices(backbone: Any) -> dict[str, int]:
     reductions = [int(entry["reduction"]) for entry in info]
     if len(set(reductions)) == 1:
         depth = len(reductions)
-        return {name: max(round(depth * (k + 1) / 4) - 1, 0) for k, name in enumerate(STAGES)} if depth >= 4 else {}
+        if depth < 4:
+            return {}
+        return {"penultimate": depth - 2, **{name: round(depth * (k + 1) / 4) - 1 for k, name in enumerate(STAGES)}}
     places = {reduction: index for index, reduction in enumerate(reductions)}  # the last of each resolution
     wanted = {"stem": 2, **{name: 4 * 2**k for k, name in enumerate(STAGES)}}
     return {name: places[reduction] for name, reduction in wanted.items() if reduction in places}

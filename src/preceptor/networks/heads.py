@@ -92,7 +92,7 @@ def last_layer(layer: Callable[[], nn.Module], teachers: Sequence[str], several_
 
 def head_for(classifier: nn.Module, teacher: str | None) -> nn.Module:
     """Return the classifier that learns from a teacher: its own where there is one, else all of it."""
-    if not isinstance(classifier, TeacherHeads) or teacher not in classifier.layers:
+    if teacher is None or not isinstance(classifier, TeacherHeads) or teacher not in classifier.layers:
         return classifier
     return classifier.layers[teacher]
 

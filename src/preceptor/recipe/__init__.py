@@ -98,6 +98,8 @@ class Recipe(Section):
 
     ``task`` names what networks predict (``preceptor.tasks``): ``segmentation`` makes every network a U-Net on its
     backbone, and its classes those of the masks.
+    ``unlabelled`` trains on images without a label too, those of no patient who is validated or tested on, for
+    objectives that read no labels.
     ``drop_last`` leaves the last, smaller batch of an epoch out, for losses whose weights depend on the batch size.
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
@@ -114,6 +116,7 @@ class Recipe(Section):
     image_size: Annotated[int, Field(ge=16)] = 224
     batch_size: Annotated[int, Field(ge=2)] = 32
     drop_last: bool = False
+    unlabelled: bool = False
     epochs: Positive = 60
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -183,6 +186,9 @@ class Recipe(Section):
                     raise ValueError(f"ensembles.{name}: {member!r} has no classes")
             if twice := [member for member in dict.fromkeys(members) if members.count(member) > 1]:
                 raise ValueError(f"ensembles.{name}: names {', '.join(twice)} twice; each network counts once")
+        if self.unlabelled and (self.protocol == "paper" or self.resample != "none"):
+            what = "protocol: paper keeps no patient apart" if self.protocol == "paper" else "resample needs classes"
+            raise ValueError(f"unlabelled: {what}; set unlabelled to false")
         if self.protocol == "paper" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("protocol: paper has no validation part, so early_stop and schedule plateau cannot work")
         if self.select.epoch == "each" and (self.protocol == "paper" or self.select.metric == "last"):
@@ -253,7 +259,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         plain = self.model_dump(by_alias=True)
-        for key in ("drop_last", "critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
+        for key in ("drop_last", "unlabelled", "critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 plain.pop(key)
         return plain

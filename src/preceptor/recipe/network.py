@@ -38,7 +38,8 @@ class NetworkConfig(Section):
     ``run`` (a finished run, or a ``.safetensors`` file that a run wrote), or ``mean_of`` (the running average of
     another network with ``decay``; ``batch_norm: averaged`` averages the statistics too and teaches in evaluation
     mode, ``batch`` teaches with the statistics of the batch). ``trained_by`` trains it first, in a run of its own.
-    ``frozen: true`` leaves it as it is, ``frozen: backbone`` trains its projection head alone.
+    ``frozen: true`` leaves it as it is, ``frozen: backbone`` trains its projection head alone, ``frozen: features`` its
+    classifier alone (a linear probe).
     ``projection`` is a head for contrastive losses, which inference leaves out: a width for a linear one, ``mlp`` for
     two layers as wide as the embedding. ``bottleneck`` is the width of a linear layer before the classifier,
     ``map_channels`` that of a 1×1 convolution on the last feature map (Niyaz et al. 2024); inference keeps both.
@@ -61,7 +62,7 @@ class NetworkConfig(Section):
     heads: list[str] = Field(default_factory=list)
     classifier_of: str | None = None
     input_size: Positive | None = None
-    frozen: bool | Literal["backbone"] = False
+    frozen: bool | Literal["backbone", "features"] = False
     calibrated: bool = False
     run: str | None = None
     trained_by: TrainedBy | None = None
@@ -91,7 +92,8 @@ class NetworkConfig(Section):
             )
         if self.frozen == "backbone" and self.projection is None:
             raise ValueError("frozen: backbone trains the projection head: give projection, a width or mlp")
-        if self.frozen and not (self.run or self.trained_by or self.gives_features):
+        pretrained = self.gives_features or (self.frozen == "features" and self.pretrained != "none")
+        if self.frozen and not (self.run or self.trained_by or pretrained):
             raise ValueError("a frozen network must come from somewhere: give run=DIR, trained_by, or pretrained")
         if self.classifier_of is not None and (
             self.run or self.mean_of or self.frozen or self.bottleneck or self.map_channels or self.heads
@@ -117,6 +119,11 @@ class NetworkConfig(Section):
             and self.run is None
             and self.trained_by is None
         )
+
+    @property
+    def predicts_anew(self) -> bool:
+        """Whether training changes its predictions."""
+        return not self.frozen or self.frozen == "features"
 
     @property
     def learns(self) -> bool:

@@ -19,13 +19,14 @@ _WARM_UP = Ramp(ramp="linear", epochs=20)
 
 
 @register_recipe(paper="Zhao et al., Decoupled knowledge distillation, CVPR 2022")
-def dkd(teacher: str | None = None, beta: Weight = 2.0) -> Recipe:
+def dkd(teacher: str | None = None, beta: Weight = 2.0, task: str = "classification") -> Recipe:
     """Decoupled KD: CE + KL of target against the rest + beta·KL among the rest, at T = 4, after 20 epochs of warm-up.
 
     The paper's beta is 8 on CIFAR-100, 0.5 to 2 on ImageNet; 2 is ours, for long-tailed classes. With two classes the
-    second term is constant.
+    second term is constant. For masks (ours) it is that of pixels.
     """
-    return distil({"loss": "dkd", "weight": _WARM_UP, "beta": beta}, teacher=teacher)
+    loss = "dkd_masks" if TASKS[task].needs_masks else "dkd"
+    return distil({"loss": loss, "weight": _WARM_UP, "beta": beta}, task=task, teacher=teacher)
 
 
 @register_recipe(paper="Huang et al., Knowledge distillation from a stronger teacher, NeurIPS 2022")

@@ -17,7 +17,7 @@ import torch
 
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import make_split, parts_of, split_notes
+from preceptor.data.split import make_split, parts_of, split_notes, training_rows
 from preceptor.networks.build import build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.data import Data
@@ -80,8 +80,10 @@ def prepare(
     expected = {name: _as_trained(planned, name) for name in recipe.networks}  # what is wrong is better known now
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
-    rows = torch.from_numpy(TASKS[recipe.task].targets(catalog)[parts_of(split, catalog.table["id"]) == "train"])
-    build_objectives(recipe, networks, rows, len(catalog.classes))
+    rows = training_rows(parts_of(split, catalog.table["id"]), recipe.unlabelled)
+    build_objectives(
+        recipe, networks, torch.from_numpy(TASKS[recipe.task].targets(catalog)[rows]), len(catalog.classes)
+    )
     pixels = decode(catalog, recipe).digest if decode is not None else ""
     run = Run(out)
     record = data.record(recipe.split.folds, split_notes(catalog, split)).model_copy(update={"pixels": pixels})

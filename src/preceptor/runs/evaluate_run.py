@@ -11,6 +11,7 @@ import numpy as np
 from preceptor.data.batches import Loader
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
+from preceptor.data.split import UNLABELLED_PART
 from preceptor.evaluation.cost import cost_of, cost_of_all
 from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.predictions import write_predictions
@@ -60,7 +61,7 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
     write_predictions(frames, run.path / "predictions.csv")
     save_networks(run, recipe, networks, {name: one["test"] for name, one in results.items()})
     measured = {
-        "parts": {part: len(loader) for part, loader in loaders.items()},
+        "parts": {**{part: len(loader) for part, loader in loaders.items()}, **_trained_on(run, recipe)},
         **_masks_cut(loaders["test"].pixels),
         "networks": {
             name: one
@@ -73,6 +74,14 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
         },
     }
     run.write_metrics(Metrics.model_validate(_metrics(recipe, catalog, progress) | measured))
+
+
+def _trained_on(run: Run, recipe: Recipe) -> dict[str, int]:
+    """How many labelled and unlabelled images a run has learned from, where it has from both."""
+    if not recipe.unlabelled:
+        return {}
+    counts = run.split["part"].value_counts()
+    return {"train": int(counts["train"]), UNLABELLED_PART: int(counts.get(UNLABELLED_PART, 0))}
 
 
 def _masks_cut(pixels: Pixels) -> dict[str, int]:
@@ -98,6 +107,8 @@ def role(network: NetworkConfig) -> str:
     """What a network is in its recipe."""
     if network.frozen == "backbone":
         return "head trained"
+    if network.frozen == "features":
+        return "classifier trained"
     return "mean teacher" if network.mean_of else "frozen teacher" if network.frozen else "trained"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from preceptor.data.split import UNLABELLED_PART, training_rows
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError, some_of
 
@@ -26,9 +27,11 @@ def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
     record, theirs = source.environment.data, source.split
     if record.name != data:
         return  # ids of other data may be the same by chance
-    learned = set(theirs.loc[theirs["part"] == "train", "id"])
+    learned = theirs[training_rows(theirs["part"].to_numpy(), source.recipe.unlabelled)]
     for part in ("test", "validation"):
-        overlap = sorted(learned.intersection(split.loc[split["part"] == part, "id"]))
+        ours = split[split["part"] == part]
+        unlabelled = learned["part"].eq(UNLABELLED_PART) & learned["group"].isin(ours["group"])
+        overlap = sorted({*learned["id"]}.intersection(ours["id"]) | {*learned.loc[unlabelled, "id"]})
         if overlap:
             raise PreceptorError(
                 f"{key}: {source.path} was trained on {len(overlap)} images of this run's {part} part "

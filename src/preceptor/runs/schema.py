@@ -90,7 +90,8 @@ class NetworkResult(Record):
     """What one network, or one ensemble, is and how it did.
 
     Attributes:
-        role: ``trained``, ``frozen teacher``, ``mean teacher``, ``head trained`` or ``ensemble``.
+        role: ``trained``, ``frozen teacher``, ``mean teacher``, ``head trained``, ``classifier trained``
+            (a linear probe) or ``ensemble``.
         backbone: a timm name; of an ensemble its members.
         start: where its weights came from, in words.
         cost: see :func:`preceptor.evaluation.cost.cost_of`.

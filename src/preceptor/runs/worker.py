@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import parts_of
+from preceptor.data.split import parts_of, training_rows
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
@@ -95,7 +95,7 @@ def best_networks(
     model.load_state_dict(learned)
     if recipe.select.epoch == "each":
         for name, network in recipe.networks.items():
-            if not network.frozen:
+            if network.predicts_anew:
                 model.networks[name].load_state_dict(load_state(run.checkpoints.best_of(name))["model"])
     return {name: model.networks[name] for name in recipe.networks}  # type: ignore[misc]
 
@@ -114,7 +114,8 @@ def load_parts(
     part = parts_of(run.split, catalog.table["id"])
     names = names or (("train", "test") if recipe.protocol == "paper" else ("train", "validation", "test"))
     targets = TASKS[recipe.task].targets(catalog)
-    return {name: Loader(pixels, targets, (part == name).nonzero()[0], device) for name in names}
+    rows = {name: part == name for name in names} | {"train": training_rows(part, recipe.unlabelled)}
+    return {name: Loader(pixels, targets, rows[name].nonzero()[0], device) for name in names}
 
 
 def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:

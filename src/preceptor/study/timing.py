@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from preceptor.data.batches import LEAST, Loader, resampled
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import parts_of
+from preceptor.data.split import parts_of, training_rows
 from preceptor.evaluation.cost import evaluating
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
@@ -62,7 +62,7 @@ def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget
         for job in sorted(jobs, key=lambda job: -frequency[kinds[job.identity]]):
             kind, recipe = kinds[job.identity], job.recipe
             part = parts_of(split_of(catalog, recipe, job.fold), catalog.table["id"])
-            labels = TASKS[recipe.task].targets(catalog)[part == "train"]
+            labels = TASKS[recipe.task].targets(catalog)[training_rows(part, recipe.unlabelled)]
             if kind not in paces and time.perf_counter() - began < budget:
                 paces[kind] = _pace(recipe, catalog, labels)
             if pace := paces.get(kind):

@@ -27,6 +27,8 @@ def check_objectives(recipe: Recipe) -> None:
         for name in names:
             if hasattr(taken, name):
                 raise PreceptorError(f"{section}: the name {name!r} is taken", remedy="choose another")
+    if recipe.unlabelled and TASKS[recipe.task].needs_masks:
+        raise PreceptorError("unlabelled: every image of a segmentation has a mask", remedy="set unlabelled=false")
     for name, network in recipe.networks.items():
         if network.calibrated and TASKS[recipe.task].needs_masks:
             raise PreceptorError(
@@ -94,6 +96,11 @@ def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             f"{place}: {objective.learner!r} is the mean of {learner.mean_of!r}: {spec.name} cannot teach it",
             remedy=f"set objectives.{objective.name}.{'to' if objective.to else 'of'}={learner.mean_of}",
         )
+    if learner.frozen == "features" and "to.logits" not in {spec.feeds[argument] for argument in spec.trains}:
+        raise PreceptorError(
+            f"{place}: {objective.learner!r} trains its classifier alone, which {spec.name} does not reach",
+            expected="a loss on logits",
+        )
     sources = {*spec.feeds.values(), *spec.facts.values()}
     if (objective.features or objective.from_features) and not any(".feature" in source for source in sources):
         raise PreceptorError(
@@ -132,6 +139,12 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     has_bank = any(source.endswith(".bank") for source in wants)
     of_labels = "label_matrix" in wants
     of_classes = not of_labels and (bool(wants & {"labels", "rows", "class_counts", "row_labels"}) or has_bank)
+    if recipe.unlabelled and (wants & {"labels", "masks", "row_labels"} or has_bank):
+        raise PreceptorError(
+            f"{place}: the loss {spec.name} needs the label of each image, and unlabelled=true trains on some without",
+            expected="a loss between networks, such as embedding_kd or kl",
+            remedy="set unlabelled=false",
+        )
     target = TASKS[recipe.task].target
     if of_labels and target != "labels":
         raise PreceptorError(

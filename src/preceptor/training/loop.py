@@ -193,7 +193,7 @@ class Training:
         return row
 
     def _measure(self) -> dict[str, float]:
-        changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if not one.frozen}
+        changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if one.predicts_anew}
         loader = self.parts.monitored
         evaluation = TASKS[self.recipe.task].evaluate(
             changing,
@@ -244,7 +244,7 @@ class Training:
         """Keep the weights of every network that changes whose own metric was never better."""
         best = self.progress.best_each
         for name, network in self.recipe.networks.items():
-            value = None if network.frozen else self._value_of(name, row, epoch)
+            value = self._value_of(name, row, epoch) if network.predicts_anew else None
             if value is not None and (name not in best or value > best[name][0]):
                 best[name] = (value, epoch + 1)
                 if self.checkpoints is not None and self.fabric.is_global_zero:

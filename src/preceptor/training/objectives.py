@@ -199,7 +199,7 @@ def build_objectives(
 
 def _class_counts(labels: Tensor, classes: int) -> Tensor:
     """Return the images of each class, or with each label, (C,)."""
-    return torch.bincount(labels, minlength=classes) if labels.ndim == 1 else (labels == 1).sum(0)
+    return torch.bincount(labels[labels >= 0], minlength=classes) if labels.ndim == 1 else (labels == 1).sum(0)
 
 
 def _build(
