@@ -103,9 +103,10 @@ def test_a_student_of_patients_who_are_judged_here_is_a_leak(probe: Run) -> None
     ("recipe", "changes", "words"),
     [
         ("kd", {"unlabelled": True}, "objectives.cross_entropy: the loss cross_entropy needs the label of each image"),
+        ("at", {"unlabelled": True, "task": "segmentation"}, "unlabelled: every image of a segmentation has a mask"),
         ("embedding_kd", {"protocol": "paper"}, "unlabelled: protocol: paper keeps no patient apart"),
         ("embedding_kd", {"resample": "balanced"}, "unlabelled: resample needs classes"),
-        ("embedding_kd", {"task": "segmentation"}, "unlabelled: every image of a segmentation has a mask"),
+        ("embedding_kd", {"task": "segmentation"}, "segmentation has no form of label-free distillation"),
     ],
 )
 def test_what_needs_labels_is_refused(recipe: str, changes: dict[str, object], words: str) -> None:

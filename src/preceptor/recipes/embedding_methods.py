@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from preceptor.recipe import AdamW, Cosine, NetworkConfig, Objective, Positive, Recipe, Select, TrainedBy, View
 from preceptor.recipes.registry import register_recipe
-from preceptor.recipes.supervised import student as student_alone
+from preceptor.recipes.supervised import student
+from preceptor.tasks import TASKS
+from preceptor.utils.errors import PreceptorError
 
 _DINO = "vit_small_patch14_dinov2.lvd142m"
 #: Terms of the versions of lightly-train, and the rate of version 3's AdamW at a batch of 1536.
@@ -38,7 +40,7 @@ def embedding_kd(
     10,000 images. No label has a part in it, and nothing selects an epoch. The classifier is not trained.
     """
     teacher = NetworkConfig(backbone=embedder, pretrained=weights, frozen=True, input_size=224)
-    recipe = student_alone(task=task)
+    recipe = _student(task)
     terms = [{"loss": loss, **({"queue": queue} if loss == "embedding_kd" else {})} for loss in _TERMS[version]]
     changes: dict[str, Any] = {
         "networks": {"teacher": teacher, **recipe.networks},
@@ -84,9 +86,18 @@ def embedding_probe(
     return _second_stage(first, task, frozen="features")
 
 
+def _student(task: str) -> Recipe:
+    if TASKS[task].needs_masks:
+        raise PreceptorError(
+            f"task: {task} has no form of label-free distillation, whose embeddings are of whole images",
+            expected="a task whose images have labels",
+        )
+    return student(task=task)
+
+
 def _second_stage(first: dict[str, Any], task: str, frozen: Literal[False, "features"] = False) -> Recipe:
     """Return the recipe ``student`` with a network that ``embedding_kd`` has trained first."""
-    recipe = student_alone(task=task)
+    recipe = _student(task)
     network = recipe.networks["student"].model_dump(exclude_defaults=True)
     started = NetworkConfig(**network, frozen=frozen, trained_by=TrainedBy(recipe="embedding_kd", set=first))
     return recipe.model_copy(update={"networks": {"student": started}})

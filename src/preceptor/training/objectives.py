@@ -151,10 +151,11 @@ class ObjectiveModule(nn.Module):
             maps = step.outputs[network].features
             points = feature_points(self.objective, self.spec, side)
             return [self._images(maps[point], trains, step) for point in points]
+        if feed == "masks":
+            return self._images(step.masks[self.objective.learner], trains, step)
         output = step.outputs[network]
-        value = step.masks[self.objective.learner] if feed == "masks" else getattr(output, kind)
-        if feed == "to.logits":
-            value = output.head_logits.get(str(source), value)
+        own = output.head_logits.get(str(source)) if feed == "to.logits" else None
+        value = getattr(output, kind) if own is None else own
         return self._images(value, trains, step)
 
     def _images(self, value: Tensor, trains: bool, step: LossInputs) -> Tensor:
