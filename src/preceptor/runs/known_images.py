@@ -40,7 +40,7 @@ class KnownImages:
         """
         if not self.parts:
             return
-        trained = sum(part == "train" for part in self.parts.values())
+        trained = sum(part != "validation" for part in self.parts.values())
         of_parts = f"{trained} of a training part, {len(self.parts) - trained} of a validation part"
         raise PreceptorError(
             f"{len(self.parts)} of the {images} images of {data} are the runs' own ({of_parts}: "
