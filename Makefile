@@ -14,7 +14,7 @@ test: .venv/installed lint types
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python .ci/check_names.py src benchmarks .ci
+	$(BIN)/python .ci/check_names.py src benchmarks tests .ci
 
 types: .venv/installed
 	$(BIN)/mypy

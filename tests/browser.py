@@ -13,7 +13,7 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 # A frame, since a window has a least width of its own. Pictures inside drawings do not say whether they could be
 # read, so each is tried once more beside it. All is over with the load event: nothing has to be waited for.
-_AROUND = """<!doctype html><title>look</title>
+_AROUND = """<!doctype html><title>page</title>
 <iframe id="page" style="width: {width}px; height: 900px; border: 0" srcdoc="{page}"></iframe>
 {probes}
 <script>
@@ -38,7 +38,7 @@ addEventListener("load", () => {{
 """
 
 
-def look(page: Path, width: int, scratch: Path) -> dict[str, Any]:
+def measure_page(page: Path, width: int, scratch: Path) -> dict[str, Any]:
     """Opens a page ``width`` px wide.
 
     Returns:

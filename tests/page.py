@@ -39,5 +39,5 @@ class Page(HTMLParser):
         self.words.append(data)
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return re.sub(r"\s+", " ", " ".join(self.words))

@@ -44,15 +44,15 @@ def model(
     return DistillationModel(whole, built, objectives, build_banks(whole, built, objectives, labels, 3))
 
 
-def views(room: DistillationModel, seed: int = 0) -> dict[str, Tensor]:
+def views(built: DistillationModel, seed: int = 0) -> dict[str, Tensor]:
     """Each network sees something else."""
-    return {name: torch.rand(4, 3, 32, 32, generator=generator(seed, name)) for name in room.networks}
+    return {name: torch.rand(4, 3, 32, 32, generator=generator(seed, name)) for name in built.networks}
 
 
 def losses(
-    room: DistillationModel, epoch: int = 0, step: int = 0, seen: dict[str, Tensor] | None = None
+    built: DistillationModel, epoch: int = 0, step: int = 0, collected: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    return room(seen or views(room), BATCH, torch.arange(4), (room.recipe.seed, epoch, step), [4])[0]
+    return built(collected or views(built), BATCH, torch.arange(4), (built.recipe.seed, epoch, step), [4])[0]
 
 
 def refused(objectives: list[dict[str, Any]], networks: Any, *said: str) -> PreceptorError:

@@ -108,7 +108,7 @@ def test_each_student_has_weights_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "said"),
+    ("name", "settings", "message"),
     [
         ("ml_v1", {"teacher": "runs/t"}, "unknown key 'teacher'"),
         ("ml_v1", {"beta": [5.0, 5.0]}, "unknown key 'beta'"),
@@ -121,8 +121,8 @@ def test_each_student_has_weights_of_its_own() -> None:
         ("kd_ml_v1", {"alpha": [1.0]}, "alpha"),
     ],
 )
-def test_what_makes_no_sense_is_refused(name: str, settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(PreceptorError, match=said):
+def test_what_makes_no_sense_is_refused(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(PreceptorError, match=message):
         resolve(name, settings)
 
 
@@ -186,7 +186,7 @@ def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
     assert text["student_1"].test["fidelity"]["to"] == "teacher"
     assert "fidelity" not in text["teacher"].test
     table = pd.read_csv(variant.path / "predictions.csv").query("part == 'test'")
-    columns = [one for one in table if one.startswith("p_")]
+    columns = [column for column in table if column.startswith("p_")]
     of = {name: table[table["network"] == name][columns].to_numpy() for name in text}
     most = np.maximum(of["student_1"], of["student_2"])
     assert of["ensemble"] == pytest.approx(most / most.sum(1, keepdims=True), abs=1e-9)

@@ -154,8 +154,8 @@ def test_the_hubs_weights_are_loaded_and_named(monkeypatch: pytest.MonkeyPatch) 
     hub = timm.create_model(CNN)
     create = timm.create_model
 
-    def from_hub(name: str, pretrained: bool = False, **said: Any) -> nn.Module:
-        return hub if pretrained else create(name, **said)
+    def from_hub(name: str, pretrained: bool = False, **content: Any) -> nn.Module:
+        return hub if pretrained else create(name, **content)
 
     monkeypatch.setattr(timm, "create_model", from_hub)
     networks, starts = build_networks({"student": NetworkConfig(backbone=CNN, pretrained="imagenet")}, CLASSES, 32, 0)
@@ -338,7 +338,7 @@ def test_a_frozen_network_is_the_one_in_the_file_and_takes_no_gradient(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("said", "classes", "named"),
+    ("content", "classes", "named"),
     [
         ({}, ("mel", "nv"), "mel, nv, bcc"),
         ({}, ("nv", "mel", "bcc"), "nv, mel, bcc"),  # another order is another meaning of the logits
@@ -346,10 +346,10 @@ def test_a_frozen_network_is_the_one_in_the_file_and_takes_no_gradient(tmp_path:
         ({"projection": 16}, CLASSES, "projection 8, not 16"),
     ],
 )
-def test_a_run_of_something_else_is_refused(said: Any, classes: tuple[str, ...], named: str, tmp_path: Path) -> None:
+def test_a_run_of_something_else_is_refused(content: Any, classes: tuple[str, ...], named: str, tmp_path: Path) -> None:
     run = run_with(tmp_path / "run", "teacher")
     with pytest.raises(PreceptorError) as caught:
-        build_networks({"teacher": NetworkConfig(run=str(run), frozen=True, **said)}, classes, 32, 0)
+        build_networks({"teacher": NetworkConfig(run=str(run), frozen=True, **content)}, classes, 32, 0)
     assert "networks.teacher.run" in str(caught.value)
     assert named in str(caught.value)
 

@@ -102,7 +102,7 @@ def test_first_logits_are_small_whatever_the_number_of_classes(backbone: str) ->
 
 
 @pytest.mark.parametrize(
-    ("backbone", "side", "said"),
+    ("backbone", "side", "words"),
     [
         ("test_resnt", 32, ["test_resnt", "Did you mean 'test_resnet'"]),
         ("test_vit", 56, ["test_vit", "56", "image_size"]),
@@ -111,10 +111,10 @@ def test_first_logits_are_small_whatever_the_number_of_classes(backbone: str) ->
         ("dla34", 64, ["dla34"]),  # its classifier is a convolution
     ],
 )
-def test_a_backbone_that_cannot_serve_is_named(backbone: str, side: int, said: list[str]) -> None:
+def test_a_backbone_that_cannot_serve_is_named(backbone: str, side: int, words: list[str]) -> None:
     with pytest.raises(PreceptorError) as caught:
         build_networks({"student": NetworkConfig(backbone=backbone)}, CLASSES, side, 0)
-    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert all(part in str(caught.value) for part in words), str(caught.value)
 
 
 # --- the same start whatever stands beside -----

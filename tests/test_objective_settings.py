@@ -36,19 +36,19 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     of_maps = loss in ("cwd", "dsd_channel", "skd_holistic") or "decoder1" in spec.features
     if "masks" in spec.feeds.values() or of_maps:
         own = {"loss": "cross_entropy_masks", "of": "student"}
-        room = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=received)
+        built = model([own, tried], networks, task="segmentation", select={"metric": "iou"}, views=received)
         size = 2 if spec.critic else 1  # critics want images of 64 px
-        images = {name: image.repeat(1, 1, size, size) for name, image in views(room).items()}
+        images = {name: image.repeat(1, 1, size, size) for name, image in views(built).items()}
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32 * size, 32 * size), generator=generator(0)))
-        result = room(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+        result = built(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
     elif "label_matrix" in spec.feeds.values():
-        room = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=received)
+        built = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=received)
         labels = torch.nn.functional.one_hot(BATCH, 3).float()
-        result = room(views(room), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
+        result = built(views(built), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
     elif spec.tells_views_apart:
         received["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
-        room = model([CE, tried], networks, views=received)
-        result = losses(room, seen={name: torch.cat([one, one]) for name, one in views(room).items()})["tried"]
+        built = model([CE, tried], networks, views=received)
+        result = losses(built, collected={name: torch.cat([one, one]) for name, one in views(built).items()})["tried"]
     else:
         result = losses(model([CE, tried], networks, views=received, batch_size=len(BATCH)))["tried"]
     assert result.shape == ()
@@ -95,17 +95,17 @@ def test_settings_reach_the_loss(register: Any) -> None:
     class Settings(nn.Module):
         def __init__(self, kind: Literal["a", "b"] = "a", scale: float = 1.0, many: list[float] | None = None) -> None:
             super().__init__()
-            self.said = (kind, scale, many)
+            self.arguments = (kind, scale, many)
 
         def forward(self, logits: Tensor) -> Tensor:
             return logits.mean()
 
     register("settings", Settings)
     text = {"kind": "b", "scale": 2, "many": [1, 2.5]}
-    room = model([{"loss": "settings", "of": "student", **text}], {"student": STUDENT})
-    assert room.objectives["settings"].loss.said == ("b", 2.0, [1.0, 2.5])
-    room = model([{"loss": "settings", "of": "student"}], {"student": STUDENT})
-    assert room.objectives["settings"].loss.said == ("a", 1.0, None)
+    built = model([{"loss": "settings", "of": "student", **text}], {"student": STUDENT})
+    assert built.objectives["settings"].loss.arguments == ("b", 2.0, [1.0, 2.5])
+    built = model([{"loss": "settings", "of": "student"}], {"student": STUDENT})
+    assert built.objectives["settings"].loss.arguments == ("a", 1.0, None)
 
 
 def test_a_loss_of_few_words_works(register: Any) -> None:
@@ -125,9 +125,9 @@ def test_a_loss_of_few_words_works(register: Any) -> None:
 
     register("bare", Bare)
     register("no_hints", NoHints)
-    room = model([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
+    built = model([{"loss": "bare", "of": "student"}, {"loss": "no_hints", "of": "student", "scale": 3}],
                      {"student": STUDENT}).eval()  # fmt: skip
-    result = losses(room)
+    result = losses(built)
     torch.testing.assert_close(result["no_hints"], 3 * result["bare"])
 
 
@@ -144,7 +144,7 @@ def test_a_setting_that_has_no_default_must_be_given(register: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "said"),
+    ("objective", "words"),
     [
         ({**CE, "loss": "cross_entrpy"}, ["cross_entrpy", "Did you mean 'cross_entropy'"]),
         ({**KL, "temprature": 3.0}, ["'objectives.kl.temprature'", "Did you mean 'temperature'"]),
@@ -159,9 +159,9 @@ def test_a_setting_that_has_no_default_must_be_given(register: Any) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_wrong_objective_is_one_error_that_names_its_key(objective: dict[str, Any], said: list[str]) -> None:
+def test_a_wrong_objective_is_one_error_that_names_its_key(objective: dict[str, Any], words: list[str]) -> None:
     check_objectives(recipe([CE]))
-    refused([CE, objective] if objective["loss"] == "kl" else [objective], None, *said)
+    refused([CE, objective] if objective["loss"] == "kl" else [objective], None, *words)
 
 
 @pytest.mark.parametrize("setting", [{"label_smoothing": 1.5}, {"class_weights": [1.0, 2.0]}])

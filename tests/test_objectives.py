@@ -36,13 +36,13 @@ def teacher_run(tmp_path: Path) -> str:
 
 
 def test_a_classroom_says_what_the_losses_say_by_hand() -> None:
-    room = model([{**CE, "class_weights": "inverse_frequency", "weight": 0.3}, {**KL, "temperature": 3}]).eval()
+    built = model([{**CE, "class_weights": "inverse_frequency", "weight": 0.3}, {**KL, "temperature": 3}]).eval()
     with torch.no_grad():
-        for parameter in room.networks["student"].parameters():
+        for parameter in built.networks["student"].parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator(1)))
-        received = views(room)
-        result = losses(room, seen=received)
-        student, teacher = (room.networks[name](received[name]).logits for name in ("student", "teacher"))
+        received = views(built)
+        result = losses(built, collected=received)
+        student, teacher = (built.networks[name](received[name]).logits for name in ("student", "teacher"))
     counts = torch.tensor([2, 3, 1])
     assert list(result) == ["cross_entropy", "kl"]
     expected = CrossEntropy("inverse_frequency", class_counts=counts)(student, BATCH)  # unweighted: 0.3 is the loop's
@@ -75,10 +75,10 @@ def grads(module: nn.Module) -> set[str]:
 def test_only_the_learner_gets_gradient() -> None:
     networks = {"student": STUDENT, "other": {"backbone": "test_efficientnet"}}
     kl = {"loss": "kl", "from": "other", "to": "student"}
-    room = model([CE, {**CE, "of": "other", "name": "ce_other"}, kl], networks).train()
-    losses(room)["kl"].backward()
-    assert grads(room.networks["student"])
-    assert not grads(room.networks["other"])
+    built = model([CE, {**CE, "of": "other", "name": "ce_other"}, kl], networks).train()
+    losses(built)["kl"].backward()
+    assert grads(built.networks["student"])
+    assert not grads(built.networks["other"])
 
 
 def test_each_side_of_mutual_learning_is_trained_by_its_own_edge() -> None:
@@ -87,10 +87,10 @@ def test_each_side_of_mutual_learning_is_trained_by_its_own_edge() -> None:
         {"loss": "kl", "from": "other", "to": "student", "name": "to_student"},
         {"loss": "kl", "from": "student", "to": "other", "name": "to_other"},
     ]
-    room = model(edges, networks).train()
-    losses(room)["to_other"].backward()
-    assert grads(room.networks["other"])
-    assert not grads(room.networks["student"])
+    built = model(edges, networks).train()
+    losses(built)["to_other"].backward()
+    assert grads(built.networks["other"])
+    assert not grads(built.networks["student"])
 
 
 def test_what_a_loss_does_not_train_arrives_detached(register: Any) -> None:
@@ -107,8 +107,8 @@ def test_what_a_loss_does_not_train_arrives_detached(register: Any) -> None:
     feeds = {"ours": "to.logits", "theirs": "from.logits", "own": "to.embedding"}
     register("spy", Spy, feeds=feeds, trains=("ours",))
     networks = {"student": STUDENT, "other": STUDENT}
-    room = model([CE, {**CE, "of": "other", "name": "b"}, {"loss": "spy", "from": "other", "to": "student"}], networks)
-    losses(room.train())
+    built = model([CE, {**CE, "of": "other", "name": "b"}, {"loss": "spy", "from": "other", "to": "student"}], networks)
+    losses(built.train())
     assert arrived == {"ours": True, "theirs": False, "own": False}
 
 
@@ -125,18 +125,18 @@ def test_a_teacher_gets_no_gradient_and_its_head_only_where_a_loss_trains_it(reg
     for trains in (("ours",), ("ours", "theirs")):
         name = f"pull{len(trains)}"
         register(name, Pull, feeds=feeds, trains=trains)
-        room = model([CE, {"loss": name, "from": "teacher", "to": "student"}], networks).train()
-        losses(room)[name].backward()
-        assert "projection.linear.weight" in grads(room.networks["student"])
+        built = model([CE, {"loss": name, "from": "teacher", "to": "student"}], networks).train()
+        losses(built)[name].backward()
+        assert "projection.linear.weight" in grads(built.networks["student"])
         expected = {"network.projection.linear.weight", "network.projection.linear.bias"} if len(trains) == 2 else set()
-        assert grads(room.networks["teacher"]) == expected
+        assert grads(built.networks["teacher"]) == expected
 
 
 def test_a_loss_learns_its_own_parameters_and_they_are_in_the_state() -> None:
-    room = model([CE, {"loss": "fitnet", "from": "teacher", "to": "student"}]).train()
-    losses(room)["fitnet"].backward()
-    assert grads(room.objectives["fitnet"]) == {"loss.regressor.weight", "loss.regressor.bias"}
-    assert "objectives.fitnet.loss.regressor.weight" in room.state_dict()
+    built = model([CE, {"loss": "fitnet", "from": "teacher", "to": "student"}]).train()
+    losses(built)["fitnet"].backward()
+    assert grads(built.objectives["fitnet"]) == {"loss.regressor.weight", "loss.regressor.bias"}
+    assert "objectives.fitnet.loss.regressor.weight" in built.state_dict()
 
 
 # --- frozen networks -----
@@ -147,28 +147,28 @@ def frozen_room(teacher_run: str, seed: int = 0) -> DistillationModel:
 
 
 def test_a_frozen_network_stays_as_it_was_evaluated(teacher_run: str) -> None:
-    room = frozen_room(teacher_run).train()
-    assert room.networks["student"].training
-    assert not any(module.training for module in room.networks["teacher"].modules())
-    before = copy.deepcopy(room.networks["teacher"].state_dict())
-    sum(losses(room).values()).backward()
-    assert grads(room.networks["student"])
-    assert not grads(room.networks["teacher"])
-    after = room.networks["teacher"].state_dict()
+    built = frozen_room(teacher_run).train()
+    assert built.networks["student"].training
+    assert not any(module.training for module in built.networks["teacher"].modules())
+    before = copy.deepcopy(built.networks["teacher"].state_dict())
+    sum(losses(built).values()).backward()
+    assert grads(built.networks["student"])
+    assert not grads(built.networks["teacher"])
+    after = built.networks["teacher"].state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)  # batch-norm statistics too
 
 
 def test_a_frozen_network_builds_no_graph(teacher_run: str) -> None:
-    room = frozen_room(teacher_run).train()
+    built = frozen_room(teacher_run).train()
     received = []
-    room.networks["teacher"].register_forward_hook(lambda *call: received.append(call[2].logits))
-    losses(room)
+    built.networks["teacher"].register_forward_hook(lambda *call: received.append(call[2].logits))
+    losses(built)
     assert [logits.requires_grad for logits in received] == [False]
 
 
 def test_a_frozen_network_is_not_in_the_state_and_loading_keeps_it(teacher_run: str) -> None:
-    room, other = frozen_room(teacher_run), frozen_room(teacher_run, seed=1)
-    state = room.state_dict()
+    built, other = frozen_room(teacher_run), frozen_room(teacher_run, seed=1)
+    state = built.state_dict()
     assert any(key.startswith("networks.student.") for key in state)
     assert not any(key.startswith("networks.teacher.") for key in state)
     teacher = copy.deepcopy(other.networks["teacher"].state_dict())
@@ -180,24 +180,24 @@ def test_a_frozen_network_is_not_in_the_state_and_loading_keeps_it(teacher_run: 
 
 @pytest.mark.parametrize("change", ["less", "more"])
 def test_a_state_that_lacks_something_or_has_more_is_refused(teacher_run: str, change: str) -> None:
-    room = frozen_room(teacher_run)
-    state = dict(room.state_dict())
+    built = frozen_room(teacher_run)
+    state = dict(built.state_dict())
     if change == "less":
         del state["networks.student.backbone.fc.weight"]
     else:
         state["networks.student.backbone.strange"] = torch.zeros(1)
     with pytest.raises(RuntimeError, match=r"fc\.weight" if change == "less" else "strange"):
-        room.load_state_dict(state)
+        built.load_state_dict(state)
 
 
 def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
-    room = model([CE, KL])
+    built = model([CE, KL])
     key = "networks.teacher.network.backbone.fc.weight"
-    before = room.state_dict()[key].clone()
+    before = built.state_dict()[key].clone()
     with torch.no_grad():
-        room.networks["student"].classifier.weight += 1
-    room.after_batch(3, torch.arange(4), {}, [4], True)
-    moved = room.state_dict()[key]
+        built.networks["student"].classifier.weight += 1
+    built.after_batch(3, torch.arange(4), {}, [4], True)
+    moved = built.state_dict()[key]
     alpha = min(1 - 1 / 4, 0.99)
     torch.testing.assert_close(moved, alpha * before + (1 - alpha) * (before + 1))
 
@@ -206,25 +206,25 @@ def test_a_mean_teacher_is_in_the_state_and_moves_after_the_step() -> None:
 
 
 def test_an_objective_without_weight_costs_no_pass() -> None:
-    room = model([CE, {**KL, "weight": {"steps": {0: 0, 2: 0.5, 3: 0.0}}}])
+    built = model([CE, {**KL, "weight": {"steps": {0: 0, 2: 0.5, 3: 0.0}}}])
     passes = []
-    room.networks["teacher"].register_forward_hook(lambda *_: passes.append("teacher"))
-    room.networks["student"].register_forward_hook(lambda *_: passes.append("student"))
-    assert [room.active(epoch) for epoch in range(4)] == [
+    built.networks["teacher"].register_forward_hook(lambda *_: passes.append("teacher"))
+    built.networks["student"].register_forward_hook(lambda *_: passes.append("student"))
+    assert [built.active(epoch) for epoch in range(4)] == [
         {"cross_entropy": 1.0}, {"cross_entropy": 1.0}, {"cross_entropy": 1.0, "kl": 0.5}, {"cross_entropy": 1.0},
     ]  # fmt: skip
     for epoch, expected in ((0, ["student"]), (2, ["student", "teacher"]), (3, ["student"])):
         passes.clear()
-        result = losses(room, epoch)
+        result = losses(built, epoch)
         assert passes == expected  # and each network looks once, however many objectives ask
-        assert set(result) == set(room.active(epoch))
+        assert set(result) == set(built.active(epoch))
 
 
 def test_a_network_looks_once_for_several_objectives() -> None:
-    room = model([CE, KL, {"loss": "fitnet", "from": "teacher", "to": "student"}])
+    built = model([CE, KL, {"loss": "fitnet", "from": "teacher", "to": "student"}])
     passes = []
-    room.networks["teacher"].register_forward_hook(lambda *_: passes.append(1))
-    losses(room)
+    built.networks["teacher"].register_forward_hook(lambda *_: passes.append(1))
+    losses(built)
     assert len(passes) == 1
 
 
@@ -260,8 +260,8 @@ def test_learned_parts_of_losses_start_from_seed_and_name() -> None:
 
     def weight(seed: int = 0, name: str = "fitnet", before: tuple[dict[str, Any], ...] = ()) -> Tensor:
         torch.manual_seed(torch.seed())
-        room = model([CE, *before, {**fitnet, "name": name}], seed=seed)
-        return room.objectives[name].loss.regressor.weight
+        built = model([CE, *before, {**fitnet, "name": name}], seed=seed)
+        return built.objectives[name].loss.regressor.weight
 
     assert torch.equal(weight(), weight())
     assert torch.equal(weight(), weight(before=(KL, {**fitnet, "name": "other"})))
@@ -289,17 +289,17 @@ def test_outputs_reach_objectives_in_single_precision(register: Any) -> None:
             return (logits @ logits.T).mean()
 
     register("types", Types, feeds={"logits": "to.logits", "labels": "labels"})
-    room = model([{"loss": "types", "of": "student"}], {"student": STUDENT})
+    built = model([{"loss": "types", "of": "student"}], {"student": STUDENT})
     with torch.autocast("cpu", torch.bfloat16):
-        assert losses(room)["types"].dtype == torch.float32
+        assert losses(built)["types"].dtype == torch.float32
     assert received == [(torch.float32, False)]
 
 
 def test_terms_look_at_the_networks_that_feed_them() -> None:
-    room = model([CE, KL])
-    assert room.objectives["cross_entropy"].networks == {"student"}
-    assert room.objectives["kl"].networks == {"student", "teacher"}
-    assert isinstance(room.networks["teacher"], MeanTeacher)
+    built = model([CE, KL])
+    assert built.objectives["cross_entropy"].networks == {"student"}
+    assert built.objectives["kl"].networks == {"student", "teacher"}
+    assert isinstance(built.networks["teacher"], MeanTeacher)
 
 
 # --- memory banks -----
@@ -308,22 +308,22 @@ def test_terms_look_at_the_networks_that_feed_them() -> None:
 def test_banks_store_projections_after_the_step() -> None:
     """Each network's own projections, into the rows of the images that were seen, and into no others."""
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
-    room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
-    assert set(room.banks) == {"student", "teacher"}
-    before = {name: bank.rows.clone() for name, bank in room.banks.items()}
-    _, projections, _ = room(views(room), BATCH, torch.arange(4), (0, 0, 0), [4])
-    assert all(torch.equal(bank.rows, before[name]) for name, bank in room.banks.items()), "not before the step"
-    room.after_batch(0, torch.arange(4), projections, [4], True)
-    for name, bank in room.banks.items():
+    built = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    assert set(built.banks) == {"student", "teacher"}
+    before = {name: bank.rows.clone() for name, bank in built.banks.items()}
+    _, projections, _ = built(views(built), BATCH, torch.arange(4), (0, 0, 0), [4])
+    assert all(torch.equal(bank.rows, before[name]) for name, bank in built.banks.items()), "not before the step"
+    built.after_batch(0, torch.arange(4), projections, [4], True)
+    for name, bank in built.banks.items():
         expected = nn.functional.normalize(0.5 * before[name][:4] + 0.5 * projections[name], dim=1)
         torch.testing.assert_close(bank.rows[:4], expected)
         assert torch.equal(bank.rows[4:], before[name][4:])
-        assert f"banks.{name}.rows" in room.state_dict()
+        assert f"banks.{name}.rows" in built.state_dict()
 
 
 def test_ccd_trains_the_mean_teachers_head_and_nothing_else_of_it() -> None:
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
-    room = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
-    losses(room)["ccd"].backward()
-    assert grads(room.networks["teacher"]) == {"network.projection.linear.weight", "network.projection.linear.bias"}
-    assert grads(room.networks["student"])
+    built = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
+    losses(built)["ccd"].backward()
+    assert grads(built.networks["teacher"]) == {"network.projection.linear.weight", "network.projection.linear.bias"}
+    assert grads(built.networks["student"])

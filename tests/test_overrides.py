@@ -175,10 +175,10 @@ WRONG_OVERRIDES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("override", "said"), WRONG_OVERRIDES, ids=[one for one, _ in WRONG_OVERRIDES])
-def test_a_wrong_override_is_one_error_that_names_the_key(override: str, said: list[str]) -> None:
+@pytest.mark.parametrize(("override", "words"), WRONG_OVERRIDES, ids=[one for one, _ in WRONG_OVERRIDES])
+def test_a_wrong_override_is_one_error_that_names_the_key(override: str, words: list[str]) -> None:
     error = refused(
-        lambda: resolve("kd", [override] if " networks." not in override else override.split()), "recipe kd", *said
+        lambda: resolve("kd", [override] if " networks." not in override else override.split()), "recipe kd", *words
     )
     assert len(str(error).splitlines()) <= 3
 

@@ -105,10 +105,10 @@ WRONG_RECIPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "said"), WRONG_RECIPES, ids=[" ".join(said) for _, said in WRONG_RECIPES])
-def test_a_wrong_recipe_is_one_error_that_names_the_key(changes: dict[str, Any], said: list[str]) -> None:
+@pytest.mark.parametrize(("changes", "words"), WRONG_RECIPES, ids=[" ".join(words) for _, words in WRONG_RECIPES])
+def test_a_wrong_recipe_is_one_error_that_names_the_key(changes: dict[str, Any], words: list[str]) -> None:
     validate(plain(), "mine.yaml")
-    refused(lambda: validate(plain(**changes), "mine.yaml"), "mine.yaml", *said)
+    refused(lambda: validate(plain(**changes), "mine.yaml"), "mine.yaml", *words)
 
 
 def test_a_missing_key_is_named() -> None:
@@ -121,7 +121,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "origin",
     [
         {"backbone": "a"},
         {"backbone": "a", "pretrained": "imagenet", "projection": 8, "dropout": 0.1},
@@ -133,12 +133,12 @@ def test_a_missing_key_is_named() -> None:
         {"mean_of": "student", "decay": 0.9, "batch_norm": "batch"},
     ],
 )
-def test_an_origin_that_makes_sense_is_taken(said: dict[str, Any]) -> None:
-    assert NetworkConfig.model_validate(said).model_dump() == said
+def test_an_origin_that_makes_sense_is_taken(origin: dict[str, Any]) -> None:
+    assert NetworkConfig.model_validate(origin).model_dump() == origin
 
 
 @pytest.mark.parametrize(
-    ("said", "named"),
+    ("origin", "named"),
     [
         ({}, "backbone"),
         ({"mean_of": "s", "backbone": "a"}, "backbone"),
@@ -158,9 +158,9 @@ def test_an_origin_that_makes_sense_is_taken(said: dict[str, Any]) -> None:
         ({"backbone": "a", "batch_norm": "frozen"}, "batch_norm"),
     ],
 )
-def test_an_origin_that_contradicts_itself_is_refused(said: dict[str, Any], named: str) -> None:
+def test_an_origin_that_contradicts_itself_is_refused(origin: dict[str, Any], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
-        NetworkConfig.model_validate(said)
+        NetworkConfig.model_validate(origin)
 
 
 @pytest.mark.parametrize("of", ["nobody", "average", "frozen"])
@@ -213,8 +213,8 @@ def test_a_head_that_the_run_before_does_not_train_is_refused() -> None:
 
 
 def test_what_is_wrong_with_the_run_before_is_named() -> None:
-    def stage(said: str) -> Recipe:
-        return stage_recipe(resolve("kd", [f"networks.teacher.trained_by={said}"]), "teacher")
+    def stage(source: str) -> Recipe:
+        return stage_recipe(resolve("kd", [f"networks.teacher.trained_by={source}"]), "teacher")
 
     refused(lambda: stage("teachr"), "Did you mean 'teacher'")
     refused(lambda: stage("{recipe: teacher, set: {epoch: 7}}"), "'epoch'", "Did you mean 'epochs'")

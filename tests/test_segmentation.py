@@ -68,7 +68,7 @@ def said_by(page: Path) -> str:
     assert parsed.open == []
     assert len(parsed.ids) == len(set(parsed.ids))
     assert {value[1:] for _, name, value in parsed.attributes if name == "href" and value[0] == "#"} <= set(parsed.ids)
-    return parsed.said
+    return parsed.text
 
 
 # --- what the networks are shown -----

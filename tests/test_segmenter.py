@@ -159,7 +159,7 @@ def test_an_architecture_is_built_again_from_its_plain_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"backbone": "test_resnt"}, "Did you mean 'test_resnet'"),
         ({"backbone": "test_vit"}, "test_vit.*U-Net"),
@@ -167,8 +167,8 @@ def test_an_architecture_is_built_again_from_its_plain_form() -> None:
         ({"classes": 1}, "background and at least one"),
     ],
 )
-def test_what_cannot_be_built_is_named(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises(PreceptorError, match=said):
+def test_what_cannot_be_built_is_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(PreceptorError, match=message):
         Segmenter(
             UNetArchitecture(
                 arguments.get("backbone", CNN),

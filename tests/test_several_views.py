@@ -88,7 +88,7 @@ def test_masks_follow_the_views_where_the_task_has_them() -> None:
 
 class _Sees(nn.Module):
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.seen = logits, labels
+        self.inputs = logits, labels
         return logits.mean()
 
 
@@ -118,7 +118,7 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"views.student.extra_transforms": ["rot45"]}, "views.student.extra_transforms"),
         ({"views.teacher.policy": "plain"}, "do not see the same views"),
@@ -127,8 +127,8 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
         ({"objectives.sskd_logits.images": "upright"}, "compares views"),
     ],
 )
-def test_views_that_do_not_fit_are_one_error(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(PreceptorError, match=said):
+def test_views_that_do_not_fit_are_one_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(PreceptorError, match=message):
         check_objectives(resolve("ssd_kd", changes))
 
 

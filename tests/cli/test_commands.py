@@ -109,7 +109,7 @@ def test_help_of_predict_says_what_segmenters_write() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["train", "studnt", "--data", "phantom"], "Did you mean 'student'"),
         (["train", "student", "--data", "phantm"], "Did you mean 'phantom'"),
@@ -140,7 +140,7 @@ def test_help_of_predict_says_what_segmenters_write() -> None:
 )
 def test_wrong_words(
     words: list[str],
-    said: str,
+    message: str,
     phantom_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,5 +151,5 @@ def test_wrong_words(
     elif "phantom" in words:
         words = [*words, str(phantom_root)]
     monkeypatch.chdir(tmp_path)
-    assert said in refused_here(words, monkeypatch, capsys)
+    assert message in refused_here(words, monkeypatch, capsys)
     assert not (tmp_path / "run" / "checkpoints").exists()

@@ -386,8 +386,10 @@ def test_real_images_keep_their_colours_and_masks_their_area(tmp_path: Path, hom
         images = {Path(name).stem: name for name in names if name.endswith(".jpg")}
         masks = {Path(name).stem.removesuffix("_segmentation"): name for name in names if name.endswith(".png")}
         ids = sorted(images)[::500]
-        archive.extractall(tmp_path, [table[one] for one in ids for table in (images, masks)])
-    table = pd.DataFrame({"id": ids, "image": [images[one] for one in ids], "mask": [masks[one] for one in ids]})
+        archive.extractall(tmp_path, [table[image_id] for image_id in ids for table in (images, masks)])
+    table = pd.DataFrame(
+        {"id": ids, "image": [images[image_id] for image_id in ids], "mask": [masks[image_id] for image_id in ids]}
+    )
     pixels: Pixels = open_pixels(
         Catalog("ham", tmp_path, table.assign(label="a", group="g"), ("a",)), 64, masks=True, directory=home
     )

@@ -258,10 +258,10 @@ def test_a_library_that_asks_pillow_to_fill_gaps_is_reported(tmp_path: Path, mon
         read_image(path)
 
 
-@pytest.mark.parametrize("one", [1, 255])
-def test_two_class_masks_may_be_written_either_way(tmp_path: Path, one: int) -> None:
+@pytest.mark.parametrize("foreground", [1, 255])
+def test_two_class_masks_may_be_written_either_way(tmp_path: Path, foreground: int) -> None:
     truth = (PIXELS[..., 0] > 127).astype(np.uint8)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", truth * one)), truth)
+    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", truth * foreground)), truth)
 
 
 def test_constant_and_one_bit_masks(tmp_path: Path) -> None:

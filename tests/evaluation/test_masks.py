@@ -28,9 +28,9 @@ def mask(*rows: str) -> Tensor:
     return torch.tensor([[int(cell) for cell in row] for row in rows])[None]
 
 
-def measured(said: Tensor, truth: Tensor, classes: tuple[str, ...] = TWO) -> MaskMeter:
+def measured(predicted: Tensor, truth: Tensor, classes: tuple[str, ...] = TWO) -> MaskMeter:
     meter = MaskMeter(classes)
-    meter.update(said, truth)
+    meter.update(predicted, truth)
     return meter
 
 
@@ -38,7 +38,7 @@ def measured(said: Tensor, truth: Tensor, classes: tuple[str, ...] = TWO) -> Mas
 
 
 @pytest.mark.parametrize(
-    ("said", "truth", "iou", "dice"),
+    ("predicted", "truth", "iou", "dice"),
     [
         (mask("110", "000"), mask("011", "000"), 1 / 3, 2 / 4),
         (mask("111", "111"), mask("111", "111"), 1, 1),
@@ -48,11 +48,11 @@ def measured(said: Tensor, truth: Tensor, classes: tuple[str, ...] = TWO) -> Mas
         (mask("100", "000"), mask("001", "000"), 0, 0),
     ],
 )
-def test_one_mask_by_hand(said: Tensor, truth: Tensor, iou: float, dice: float) -> None:
-    row = measured(said, truth).rows(["a"], part="test", network="student").iloc[0]
+def test_one_mask_by_hand(predicted: Tensor, truth: Tensor, iou: float, dice: float) -> None:
+    row = measured(predicted, truth).rows(["a"], part="test", network="student").iloc[0]
     assert (row["id"], row["part"], row["network"]) == ("a", "test", "student")
     assert (row["iou"], row["dice"]) == pytest.approx((iou, dice))
-    assert (row["target_pixels"], row["predicted_pixels"]) == (truth.sum(), said.sum())
+    assert (row["target_pixels"], row["predicted_pixels"]) == (truth.sum(), predicted.sum())
 
 
 def test_several_images_by_hand() -> None:
@@ -116,7 +116,7 @@ def test_pooled_figures_agree_with_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "truth", "message"),
+    ("predicted", "truth", "message"),
     [
         (torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), "3 classes"),
         (torch.zeros(1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), "floating"),
@@ -125,9 +125,9 @@ def test_pooled_figures_agree_with_scikit_learn() -> None:
         (mask("02"), mask("00"), "predictions range"),
     ],
 )
-def test_what_cannot_be_counted_is_refused(said: Tensor, truth: Tensor, message: str) -> None:
+def test_what_cannot_be_counted_is_refused(predicted: Tensor, truth: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MaskMeter(TWO).update(said, truth)
+        MaskMeter(TWO).update(predicted, truth)
 
 
 def test_nothing_to_measure_is_an_error() -> None:

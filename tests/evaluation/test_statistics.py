@@ -113,8 +113,8 @@ def test_seeds_are_no_folds(seeds: tuple[int, ...]) -> None:
         [mean + one[:n] for mean, one, n in zip(means, ones, seeds, strict=True)]
         for means, ones in zip(of_fold, of_seed, strict=True)
     ]
-    by_fold = [corrected_t_test(one, share).p < 0.05 for one in cells]  # type: ignore[operator]
-    by_cell = [corrected_t_test(np.concatenate(one), share).p < 0.05 for one in cells]  # type: ignore[operator]
+    by_fold = [corrected_t_test(values, share).p < 0.05 for values in cells]  # type: ignore[operator]
+    by_cell = [corrected_t_test(np.concatenate(values), share).p < 0.05 for values in cells]  # type: ignore[operator]
     assert 0.035 < np.mean(by_fold) < 0.065
     assert np.mean(by_cell) > 1.3 * np.mean(by_fold)
 

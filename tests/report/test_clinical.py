@@ -158,8 +158,8 @@ def test_the_page_holds_every_section(page: str) -> None:
         assert f'id="{section}"' in page
         assert f'href="#{section}"' in page
     for words in ("Research only", "melanocytic nevus", "too few (under 20 images)", "after temperature scaling"):
-        assert words in parsed.said
-    assert "nan" not in parsed.said.lower().split()
+        assert words in parsed.text
+    assert "nan" not in parsed.text.lower().split()
 
 
 def test_the_paper_protocol_chooses_nothing(tmp_path: Path) -> None:

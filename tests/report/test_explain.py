@@ -151,7 +151,7 @@ def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
     before = run.metrics
     figures = {name: result.relations for name, result in before.networks.items()}
     assert set(figures) == {"teacher", "student"}
-    assert all(set(one) == {"r_d", "intra", "inter", "images"} for one in figures.values())
+    assert all(set(figure) == {"r_d", "intra", "inter", "images"} for figure in figures.values())
     assert figures["student"]["images"] == before.parts["test"]
 
     (run.path / "relations.npz").unlink()

@@ -48,7 +48,7 @@ def made_up(
     for index, name in enumerate(networks):
         masks[name] = squares(10 * seed + index, images, classes)
         meter = MaskMeter(NAMES[:classes])
-        meter.update(*(torch.from_numpy(one).long() for one in (masks[name], truth)))
+        meter.update(*(torch.from_numpy(mask).long() for mask in (masks[name], truth)))
         frames.append(meter.rows(ids, part="test", network=name))
     kept = [ids.index(name) for name in ids_to_keep(ids)]
     pictures = [as_jpeg(np.full((SIDE, SIDE, 3), 99, np.uint8)) for _ in kept]

@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_last_line_names_the_files(folder: Path) -> None:
-    text = Page((folder / "report.html").read_text(encoding="utf-8")).said
+    text = Page((folder / "report.html").read_text(encoding="utf-8")).text
     last = text[text.rindex("Beside this page") :]
     for name in files_beside(folder / "report.html"):
         assert name in last

@@ -57,7 +57,7 @@ def test_figures_follow_the_colours_of_the_page(page: str) -> None:
 
 
 def test_page_says_what_ran(page: str, runs: list[Path]) -> None:
-    text = Page(page).said
+    text = Page(page).text
     for path in runs:
         run = load_run(path)
         assert run.environment.command in text
@@ -97,7 +97,7 @@ def test_same_runs_give_the_same_page(page: str, runs: list[Path], tmp_path: Pat
 
 def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "paper", replace(ALONE, protocol="paper", epochs=12))
-    text = Page(write_report([path], tmp_path / "r.html").read_text()).said
+    text = Page(write_report([path], tmp_path / "r.html").read_text()).text
     assert "Optimistic results: protocol “paper”" in text
     assert "the mean of the last 10." in text
     assert "by which the epoch was chosen" not in text  # there is no validation part
@@ -127,8 +127,8 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     assert parsed.open == []
     assert "<script" not in text
     assert "<b>net" not in text
-    assert hostile[0] in parsed.said
-    assert hostile[1] in parsed.said
+    assert hostile[0] in parsed.text
+    assert hostile[1] in parsed.text
 
 
 def test_a_short_run_on_few_images_is_shown_too(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_short_run_on_few_images_is_shown_too(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "short", run)
     absent = load_run(path).metrics.networks["student"].test["absent_classes"]
     assert absent  # else this test would show nothing
-    text = Page(write_report([path], tmp_path / "r.html").read_text()).said
+    text = Page(write_report([path], tmp_path / "r.html").read_text()).text
     assert f"no test image of {', '.join(absent)}" in text
     assert "no case" in text
 
@@ -160,7 +160,7 @@ def test_a_latency_of_a_busy_machine_is_marked(runs: list[Path], tmp_path: Path)
         latency = metrics["networks"]["student"]["cost"]["latency_ms"] | {"device": "cpu", "load": load, "cores": 2}
         metrics["networks"]["student"]["cost"]["latency_ms"] = latency
         (copy / "metrics.json").write_text(json.dumps(metrics))
-        pages.append(Page(render(load_runs([copy]))).said)
+        pages.append(Page(render(load_runs([copy]))).text)
     assert "busy machine" not in pages[0]
     assert "busy machine" in pages[1]
     assert "Busy machine: other programs took CPU time" in pages[1]
@@ -181,7 +181,7 @@ def test_a_network_that_learnt_nothing_is_named_before_the_results(tmp_path: Pat
     table.to_csv(constant / "predictions.csv", index=False)
     chance = write_fake_run(tmp_path / "chance", replace(ALONE, images=700, networks={"student": Taught(skill=0.0)}))
     good = write_fake_run(tmp_path / "good", replace(ALONE, images=700))
-    before = [Page(text[: text.index('id="results"')]).said for text in map(render, map(load_one, (constant, chance)))]
+    before = [Page(text[: text.index('id="results"')]).text for text in map(render, map(load_one, (constant, chance)))]
     assert "student predicts nv for every test image." in before[0]
     assert "student is not shown to be better than chance: balanced accuracy" in before[1]
     assert "Networks that learnt nothing" not in render(load_one(good))

@@ -98,7 +98,7 @@ def test_matrices_that_are_broken_or_foreign_are_named(runs: list[Path], tmp_pat
 
 
 def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> None:
-    text = Page(page).said
+    text = Page(page).text
     alone, _, taught = entries_of(load_runs(runs))
     table = alone.predictions.merge(taught.predictions, on=["id", "target"], suffixes=("_alone", "_taught"))
     wrong = table["predicted_alone"] != table["target"]
@@ -143,8 +143,8 @@ def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, 
     for page in ((path / "explain.html").read_text(encoding="utf-8"), report):
         parsed = Page(page)
         assert parsed.open == []
-        assert "nv 0.61, wrong" in parsed.said
-        assert "<small> " in parsed.said, "a name is no markup"
+        assert "nv 0.61, wrong" in parsed.text
+        assert "<small> " in parsed.text, "a name is no markup"
         pictures = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "src")]
         assert len(pictures) == 3
         assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures)
@@ -160,8 +160,8 @@ def test_a_gallery_of_quick_runs_says_that_it_is_no_evidence(tmp_path: Path) -> 
         write_gallery(gallery, tmp_path / name)
         assert read_gallery(tmp_path / name) == gallery
     plain, quick = ((tmp_path / name / "explain.html").read_text(encoding="utf-8") for name in ("plain", "quick"))
-    assert "evidence" not in Page(plain).said.replace("found evidence", "")
-    text = Page(quick).said
+    assert "evidence" not in Page(plain).text.replace("found evidence", "")
+    text = Page(quick).text
     assert "kd beside student (quick: not evidence)" in text
     assert "Quick: not evidence From a quick study: kd and student." in re.sub(r"\s+", " ", text)
     bare, marked = (np.asarray(Image.open(tmp_path / name / "explain.png")) for name in ("plain", "quick"))

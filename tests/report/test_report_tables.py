@@ -74,7 +74,7 @@ def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
     deeper = write_fake_run(tmp_path / "other-net", replace(TAUGHT, networks=larger))
     result = differences(entries_of(load_runs([alone, elsewhere, deeper])))
     assert {item.less.kind for item in result} == {"teacher"}
-    text = Page(write_report([alone, elsewhere], tmp_path / "r.html").read_text()).said
+    text = Page(write_report([alone, elsewhere], tmp_path / "r.html").read_text()).text
     assert "Different test images" in text
 
 
@@ -125,7 +125,7 @@ def test_reliability_bins_are_those_of_the_calibration_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "text"),
     [
         (lambda value: words.ratio(value), "0.123"),
         (lambda value: words.signed(value), "+0.123"),
@@ -141,5 +141,5 @@ def test_reliability_bins_are_those_of_the_calibration_error() -> None:
         (lambda _: words.listed(["a", "b", "c"]), "a, b and c"),
     ],
 )
-def test_how_numbers_are_written(write: object, said: str) -> None:
-    assert write(0.12345).replace(words.THIN, " ") == said  # type: ignore[operator]
+def test_how_numbers_are_written(write: object, text: str) -> None:
+    assert write(0.12345).replace(words.THIN, " ") == text  # type: ignore[operator]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from browser import CHROMIUM, look
+from browser import CHROMIUM, measure_page
 from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
 from preceptor.evaluation.statistics import corrected_t_test, holm, holm_levels
@@ -141,7 +141,7 @@ def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     assert (one.verdict, one.test.p) == (UNTESTED, None)
     assert one.pooled is not None  # other lesions, which is another question
     write_study_report(folder)
-    text = Page((folder / "report.html").read_text()).said
+    text = Page((folder / "report.html").read_text()).text
     assert "not testable: one fold in common; its 3 seeds share their images" in text
     assert "There is one fold, so no difference can be tested" in text
     assert pd.read_csv(folder / "table.csv")["std"].notna().all()
@@ -161,7 +161,7 @@ def test_rows_of_different_splits_are_no_pairs(tmp_path: Path) -> None:
     for item in (folder / "cells").glob("resnet50-*/environment.json"):
         item.write_text(item.read_text().replace("split-", "other-"))
     write_study_report(folder)
-    text = Page((folder / "report.html").read_text()).said
+    text = Page((folder / "report.html").read_text()).text
     assert "No row can be compared with Student alone yet. Not testable: ResNet50 (different splits in 2 of 2" in text
 
 
@@ -182,7 +182,7 @@ def test_one_cell_is_not_testable(tmp_path: Path) -> None:
     result = compare(read_study(folder), samples=50)
     assert {versu.verdict for versu in result.versus["accuracy"]} == {UNTESTED}
     write_study_report(folder)
-    text = Page((folder / "report.html").read_text()).said
+    text = Page((folder / "report.html").read_text()).text
     assert "not testable: one fold in common" in text
     assert "There is one fold" in text
     assert "Not testable: ResNet50 and KD (one fold in common)." in text
@@ -197,7 +197,7 @@ def test_page_says_what_must_be_said(folder: Path, page: Page) -> None:
         "no difference shown", "Wang et al. 2022, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
         "9d8c1f0b6a3e", "split-0-160", "torch 2.11.0", "Not for diagnostic use.", "0.767",
     ):  # fmt: skip
-        assert wanted in page.said, wanted
+        assert wanted in page.text, wanted
     assert {"results", "differences", "cost", "classes", "calibration", "relations", "fidelity"} <= set(page.ids)
     assert "not evidence" not in (folder / "report.html").read_text().split("</style>")[1]
 
@@ -221,7 +221,7 @@ def test_quick_is_no_evidence_anywhere(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path / "s", study)
     write_study_report(folder)
     page = (folder / "report.html").read_text()
-    body = Page(page).said
+    body = Page(page).text
     assert body.count("quick: not evidence") >= 2
     assert "(quick: not evidence)" in page[: page.index("</title>")]
     assert ".quick h2" in page  # which writes it beside every heading, and under every figure
@@ -239,7 +239,7 @@ def test_masks_have_no_classes(tmp_path: Path) -> None:
     page = Page((folder / "report.html").read_text())
     assert not {"classes", "calibration", "relations"} & set(page.ids)
     assert {"results", "differences", "cost", "overlays", "layers", "fidelity", "training", "cells"} <= set(page.ids)
-    assert "IoU of all pixels, against Student alone" in page.said
+    assert "IoU of all pixels, against Student alone" in page.text
     text = (folder / "report.html").read_text()
     drawn = text[text.index('id="overlays"') : text.index('id="layers"')]
     assert drawn.count("<svg") == 4 * drawn.count("<figure") > 4 * 8  # each image alone, and every method on it
@@ -338,7 +338,7 @@ def test_forest_is_to_scale(folder: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_all_of_it(folder: Path, width: int, tmp_path: Path) -> None:
-    received = look(folder / "report.html", width, tmp_path)
+    received = measure_page(folder / "report.html", width, tmp_path)
     assert received["width"] == width
     assert received["pictures"] == 6  # relation matrices
     assert received["missing"] == []
@@ -352,7 +352,7 @@ def test_the_browser_would_have_seen_it(tmp_path: Path) -> None:
     page.write_text(
         '<body><img src="data:image/png;base64,AAAA"><div class="far" style="width: 500px">wide</div></body>'
     )
-    received = look(page, 390, tmp_path)
+    received = measure_page(page, 390, tmp_path)
     assert len(received["missing"]) == 1
     assert [item.split(" ")[0] for item in received["wide"]] == ["DIV.far"]
     assert received["page"] > 390

@@ -169,8 +169,8 @@ def test_grouped_run_never_looks_at_the_test_part_before_the_end(
     run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=STUDENT)
     parts = run.metrics.parts
     assert parts["validation"] != parts["test"]
-    looks = TINY["epochs"] + 1
-    assert sizes == [parts["validation"]] * looks + [parts["test"]], (
+    evaluations = TINY["epochs"] + 1
+    assert sizes == [parts["validation"]] * evaluations + [parts["test"]], (
         "each epoch, then the selected weights on both parts"
     )
 

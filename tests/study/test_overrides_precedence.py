@@ -22,7 +22,7 @@ def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("said", "where", "remedy"),
+    ("settings", "where", "remedy"),
     [
         ({"backbone": "resnet18"}, "row alone", "networks.student.backbone=resnet18"),
         ({"pretrained": "imagenet"}, "row alone", "networks.student.pretrained=imagenet"),
@@ -30,12 +30,12 @@ def settled(overrides: dict[str, Any], **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_a_word_for_all_rows_that_one_of_them_would_not_hear_is_refused(
-    said: dict[str, Any], where: str, remedy: str
+    settings: dict[str, Any], where: str, remedy: str
 ) -> None:
     """Else the baseline would be of another network than what it is compared with."""
     rows = [{"name": "alone", "recipe": "student", "set": EXACT}, PLAN["rows"][1]]
     with pytest.raises(PreceptorError) as caught:
-        resolve_plan(plan(rows=rows), CommandLine(overrides=said))
+        resolve_plan(plan(rows=rows), CommandLine(overrides=settings))
     assert caught.value.what.startswith(f"{where}: ")
     assert caught.value.remedy == f"set {remedy} instead"
 

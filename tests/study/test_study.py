@@ -185,7 +185,7 @@ def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("cells.json", "[{", r"cells\.json: cannot be read \(JSONDecodeError"),
         ("shared.json", '["a"]', r"shared\.json: cannot be read"),
@@ -194,13 +194,13 @@ def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], 
     ],
 )
 def test_a_damaged_folder_is_one_clear_error(
-    phantom_root: Path, tmp_path: Path, name: str, content: str, said: str
+    phantom_root: Path, tmp_path: Path, name: str, content: str, message: str
 ) -> None:
     out = tmp_path / "study"
     if name:
         out.mkdir()
     (out / name).write_text(content)
-    with pytest.raises(PreceptorError, match=said):
+    with pytest.raises(PreceptorError, match=message):
         open_study(resolve_plan(plan(rows=PLAN["rows"][:1]), CommandLine(root=phantom_root)), out)
 
 
@@ -302,7 +302,7 @@ def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path
         study = open_study(resolve_plan(plan(**changes), CommandLine(root=phantom_root)), tmp_path / "study")
         with pytest.MonkeyPatch.context() as patch:
             pace = timing._pace
-            patch.setattr(timing, "_pace", lambda *said: made.append(1) or pace(*said))
+            patch.setattr(timing, "_pace", lambda *message: made.append(1) or pace(*message))
             return timing.time_jobs(study.matrix.jobs.values(), study.catalog, 1, budget)
 
     rows = [*PLAN["rows"], {"name": "longer", "recipe": "student", "set": {"epochs": 2}}]

@@ -39,7 +39,7 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"basline": "alone"}, "unknown key 'basline'. Did you mean 'baseline'?"),
         ({"rows": [{"name": "alone", "recipe": "student", "sett": {}}]}, "unknown key 'rows.alone.sett'"),
@@ -87,8 +87,8 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
         ({"rows": [{"name": "alone", "recipe": "kd", "set": {"objectives.kl.temprature": 3}}]}, "row alone: "),
     ],
 )
-def test_what_is_wrong_with_a_plan_is_said_by_its_key(changes: dict[str, Any], said: str) -> None:
-    assert said in refusal(**changes)
+def test_what_is_wrong_with_a_plan_is_said_by_its_key(changes: dict[str, Any], message: str) -> None:
+    assert message in refusal(**changes)
 
 
 def test_figures_that_plans_may_name_are_those_of_runs() -> None:

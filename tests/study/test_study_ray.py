@@ -60,7 +60,7 @@ def test_errors_are_told_without_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "variable", "asked", "said"),
+    ("address", "variable", "asked", "message"),
     [
         (None, None, "local", "Ray cannot start on this machine"),
         (None, "head:6379", "head:6379", "RAY_ADDRESS=head:6379: no Ray cluster"),
@@ -68,7 +68,7 @@ def test_errors_are_told_without_colours() -> None:
     ],
 )
 def test_a_cluster_is_joined_only_where_one_is_named(
-    monkeypatch: pytest.MonkeyPatch, address: str | None, variable: str | None, asked: str, said: str
+    monkeypatch: pytest.MonkeyPatch, address: str | None, variable: str | None, asked: str, message: str
 ) -> None:
     """Not the one that happens to run on this machine."""
     import ray
@@ -86,6 +86,6 @@ def test_a_cluster_is_joined_only_where_one_is_named(
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
     else:
         monkeypatch.setenv("RAY_ADDRESS", variable)
-    with pytest.raises(PreceptorError, match=said):
+    with pytest.raises(PreceptorError, match=message):
         RayEngine(address, 1, 1, 1)
     assert result == [asked]
