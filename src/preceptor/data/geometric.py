@@ -114,6 +114,21 @@ def warp(images: Tensor, matrices: np.ndarray, mode: Literal["bilinear", "neares
     return grid_sample(images.float(), grid, mode=mode, padding_mode="reflection", align_corners=False)
 
 
+def orientation_codes(matrices: np.ndarray) -> np.ndarray:
+    """Number the eight orientations of a square, 0 being the image as it is.
+
+    Args:
+        matrices: (B, 2, 2) signed permutations, from view to image.
+
+    Returns:
+        (B,) integers from 0 to 7.
+    """
+    flip_x, flip_y = (matrices.sum(axis=2) < 0).T
+    swap = matrices[:, 0, 0] == 0
+    codes: np.ndarray = flip_x + 2 * flip_y + 4 * swap
+    return codes
+
+
 def reorient(images: Tensor, matrices: np.ndarray, chosen: np.ndarray) -> Tensor:
     """The chosen images mirrored, turned or transposed without arithmetic; the others as they are.
 
@@ -125,9 +140,7 @@ def reorient(images: Tensor, matrices: np.ndarray, chosen: np.ndarray) -> Tensor
     Returns:
         A tensor like ``images``; ``images`` itself where nothing moves.
     """
-    flip_x, flip_y = (matrices.sum(axis=2) < 0).T
-    swap = matrices[:, 0, 0] == 0
-    code = np.where(chosen, flip_x + 2 * flip_y + 4 * swap, 0)
+    code = np.where(chosen, orientation_codes(matrices), 0)
     if not code.any():
         return images
     moved = images.clone()

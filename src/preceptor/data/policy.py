@@ -85,6 +85,19 @@ class Policy(BaseModel):
     hole_size: Annotated[float, Field(gt=0, le=1)] = 0.1
     holes_p: Probability = 1.0
 
+    @property
+    def fixed(self) -> bool:
+        """Whether a view is the image in one of its eight orientations, pixel for pixel.
+
+        >>> Policy(h_flip=0.5, quarter_turns=0.75).fixed, POLICIES["dermoscopy"].fixed
+        (True, False)
+        """
+        ranges = (self.shear, self.rotate, self.shift, self.blur, self.noise, self.dropout, self.holes)
+        chances = (self.shear_p, self.rotate_p, self.shift_p, self.blur_p, self.noise_p, self.dropout_p, self.holes_p)
+        coloured = (self.brightness or self.contrast or self.saturation or self.hue) and self.colour_p
+        scaled = self.scale != (1.0, 1.0) and self.scale_p
+        return not (scaled or coloured or any(size and chance for size, chance in zip(ranges, chances, strict=True)))
+
     @field_validator("scale")
     @classmethod
     def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:

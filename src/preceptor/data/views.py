@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -128,6 +129,32 @@ def draw_again(
     back = geometric.orientations(h_flip, v_flip, transpose, turns).swapaxes(1, 2)
     turned = np.concatenate([drawn.matrices[:, :, :2] @ back, drawn.matrices[:, :, 2:]], axis=2)
     return replace(drawn, matrices=turned)
+
+
+def reachable_orientations(policy: Policy, also: Sequence[str] = (), extra: Policy | None = None) -> list[int]:
+    """Return which of the eight orientations views may have, numbered by :func:`geometric.orientation_codes`.
+
+    Args:
+        policy, also, extra: as for :func:`draw_again`; the policies only mirror and turn.
+
+    >>> reachable_orientations(Policy()), reachable_orientations(Policy(h_flip=0.5), also=["v_flip"])
+    ([0], [0, 1, 2, 3])
+    """
+    own, others = _orientations_of(policy), _orientations_of(extra or policy)
+    chosen = [np.array([values]).T for values in zip(*(ORIENTATIONS[name] for name in also), strict=True)]
+    turned = [
+        others @ geometric.orientations(*(column[row] for column in chosen)).swapaxes(1, 2) for row in range(len(also))
+    ]
+    return np.unique(geometric.orientation_codes(np.concatenate([own, *turned]))).tolist()  # type: ignore[no-any-return]
+
+
+def _orientations_of(policy: Policy) -> np.ndarray:
+    """From view to image, (M, 2, 2), every orientation that a policy may draw."""
+    moves = (policy.h_flip, policy.v_flip, policy.transpose)
+    choices = [[False] * (p < 1) + [True] * (p > 0) for p in moves]
+    turns = [0] * (policy.quarter_turns < 1) + [1, 2, 3] * (policy.quarter_turns > 0)
+    columns = [np.array(column) for column in zip(*product(*choices, turns), strict=True)]
+    return geometric.orientations(*columns).swapaxes(1, 2)
 
 
 def _joined(first: Draw, second: Draw) -> Draw:
