@@ -38,8 +38,9 @@ from preceptor.runs.create import Data, prepare
 from preceptor.runs.worker import build_model, load_parts
 from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
-from preceptor.training.distributed import precision_of, warm_up
+from preceptor.training.distributed import warm_up
 from preceptor.training.loop import Parts, Training
+from preceptor.training.network_pass import NetworkPass
 from preceptor.training.objectives import LossInputs
 
 
@@ -99,7 +100,7 @@ def _training(recipe: Recipe, folder: Path, images: int) -> Training:
     data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
     recipe = _from_scratch(recipe, TASKS[recipe.task].classes(data.catalog()), folder)
     run = prepare(recipe, data, folder / "run")
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="auto", devices=1)
     warm_up()
     catalog = run.catalog()
     loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
@@ -158,16 +159,17 @@ def _floor_step(training: Training) -> Callable[[], None]:
         for name in recipe.networks
     }
     networks = {name: training.model.networks[name] for name in recipe.networks}
+    passes = {
+        name: NetworkPass(networks[name], mode, frozen=not recipe.networks[name].learns, images=len(images[name]))  # type: ignore[arg-type]
+        for name, mode in training.modes.items()
+    }
 
     def step() -> None:
         training.wrapped.train()
         total = torch.zeros((), device=fabric.device)
-        with fabric.autocast():
-            for name, network in networks.items():
-                learns = recipe.networks[name].learns
-                with torch.set_grad_enabled(learns):
-                    logits = network(images[name]).logits
-                total = total + logits.float().sum() if learns else total
+        for name, one_pass in passes.items():
+            logits = one_pass(images[name]).logits
+            total = total + logits.sum() if recipe.networks[name].learns else total
         training.optimiser.zero_grad()
         fabric.backward(total * 1e-6)
         training.optimiser.step()

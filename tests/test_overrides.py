@@ -183,6 +183,7 @@ def test_a_wrong_override_is_one_error_that_names_the_key(override: str, words: 
     assert len(str(error).splitlines()) <= 3
 
 
-def test_full_precision_can_be_said_without_quotes() -> None:
-    """The loop's own advice is ``precision=32``, which YAML reads as a number."""
-    assert resolve("kd", ["precision=32"]).precision == "32"
+@pytest.mark.parametrize("text", ["precision=float32", "precision=32", "precision='32'"])
+def test_full_precision_has_two_names(text: str) -> None:
+    """Earlier recipes call it 32, which YAML reads as a number."""
+    assert resolve("kd", [text]).precision == "float32"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
+from preceptor.recipe.forward_mode import ForwardMode, Precision
 from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
 from preceptor.recipe.optimisation import (
@@ -33,6 +34,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Exponential",
+    "ForwardMode",
     "Fraction",
     "MultiStep",
     "NetworkConfig",
@@ -65,6 +67,16 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+_RARE = (
+    "drop_last",
+    "unlabelled",
+    "critic_optimiser",
+    "batch_norm",
+    "early_stop",
+    "resample",
+    "ensembles",
+    "teacher_cache",
+)
 Resample = Literal["none", "over", "under", "balanced"]
 
 
@@ -107,6 +119,11 @@ class Recipe(Section):
     ``batch_norm: synchronised`` lets several processes take batch statistics over the whole batch, as one process does,
     at the cost of two exchanges a layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
     term of SKD), at a constant rate.
+    ``precision`` is one number for all networks (``bf16`` is autocast), a mode for some of them (``{teacher:
+    bf16+folded}``, the others run in float32), or ``auto``, which times the modes on the machine and keeps the fastest
+    whose outputs agree.
+    ``teacher_cache`` keeps what frozen networks give of each view of each image, in at most so many GiB of memory a
+    process, so that it is computed once; for views from a fixed set (``plain``, or policies that only mirror and turn).
     """
 
     name: Name
@@ -119,7 +136,7 @@ class Recipe(Section):
     unlabelled: bool = False
     epochs: Positive = 60
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["auto", "32", "bf16"] = "auto"
+    precision: Precision = "float32"
     networks: dict[str, NetworkConfig]
     views: dict[str, View]
     objectives: list[Objective]
@@ -133,12 +150,8 @@ class Recipe(Section):
     batch_norm: Literal["per_process", "synchronised"] = "per_process"
     early_stop: Positive | None = None
     resample: Resample = "none"
+    teacher_cache: Annotated[float, Field(gt=0)] | None = None
     ensembles: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _number_or_text(cls, value: Any) -> Any:
-        return "32" if type(value) is int and value == 32 else value  # YAML reads precision: 32 as a number
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -169,6 +182,8 @@ class Recipe(Section):
                 if self.views[view.same_as].policy is None:
                     raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
         self._check_objectives(networks)
+        self._check_precision(networks)
+        self._check_teacher_cache()
         for name in self.optimiser.network_lr:
             self._must_know(f"optimiser.network_lr.{name}", name, networks)
             if not self.networks[name].learns:
@@ -221,6 +236,36 @@ class Recipe(Section):
         if idle:
             raise ValueError(f"objectives: nothing trains {', '.join(sorted(idle))}; add an objective or freeze it")
 
+    def _check_precision(self, networks: list[str]) -> None:
+        if isinstance(self.precision, str):
+            return
+        for name, mode in self.precision.items():
+            self._must_know(f"precision.{name}", name, networks)
+            if ForwardMode.parse(mode).folded and self.networks[name].frozen is not True:
+                raise ValueError(
+                    f"precision.{name}: {mode!r} folds batch norms, and those of {name!r} change; leave +folded out"
+                )
+
+    def _check_teacher_cache(self) -> None:
+        if self.teacher_cache is None:
+            return
+        frozen = [name for name, network in self.networks.items() if network.frozen is True]
+        if not frozen:
+            raise ValueError("teacher_cache: no network is frozen, and outputs of others change; leave it out")
+        for name in frozen:
+            source = self.draw(name)
+            if self.mixup(name) is not None or not self.views[source].fixed:
+                raise ValueError(
+                    f"teacher_cache: {name!r} sees random views (views.{source}), never the same twice; set it to "
+                    "plain or to a policy that only mirrors and turns, or leave teacher_cache out"
+                )
+
+    def mode(self, network: str) -> ForwardMode:
+        """Return how a network's passes are computed; under ``precision: auto``, in float32 until modes were timed."""
+        if isinstance(self.precision, dict):
+            return ForwardMode.parse(self.precision.get(network, "float32"))
+        return ForwardMode("float32" if self.precision == "auto" else self.precision)
+
     @property
     def references(self) -> tuple[str, ...]:
         """The networks whose predictions the others' are compared with: those that teach and are not taught.
@@ -259,7 +304,7 @@ class Recipe(Section):
     def plain(self) -> dict[str, Any]:
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         plain = self.model_dump(by_alias=True)
-        for key in ("drop_last", "unlabelled", "critic_optimiser", "batch_norm", "early_stop", "resample", "ensembles"):
+        for key in _RARE:
             if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
                 plain.pop(key)
         return plain

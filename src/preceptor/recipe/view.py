@@ -69,6 +69,11 @@ class View(Section):
         assert self.policy is not None
         return _resolved(self.policy)
 
+    @property
+    def fixed(self) -> bool:
+        """Whether its views are the image in some of its eight orientations. Only for a view with a policy."""
+        return self.resolved().fixed and self.extra().fixed
+
     def extra(self) -> Policy:
         """The policy of the views under extra transforms. Only for a view that has one of its own."""
         return self.resolved() if self.extra_policy is None else _resolved(self.extra_policy)

@@ -87,7 +87,7 @@ def train_epochs(run: Run, devices: int, cache: Path | None, quiet: bool) -> dic
     torch.set_num_threads(run.environment.threads)  # the last bits depend on their number
     decoder(cache, quiet)(run.catalog(), run.recipe)
     given = run if devices == 1 else run.path  # Fabric cannot send a frozen dataclass to other processes
-    return launch(fit, run.recipe, devices, given, cache, quiet)  # type: ignore[no-any-return]
+    return launch(fit, devices, given, cache, quiet)  # type: ignore[no-any-return]
 
 
 @contextmanager

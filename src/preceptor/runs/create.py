@@ -23,6 +23,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, plan_run
 from preceptor.runs.directory import Run
+from preceptor.runs.forward_modes import precision_in_words
 from preceptor.runs.leakage import refuse_leak
 from preceptor.runs.occupied import refuse_occupied
 from preceptor.runs.resolve_paths import absolute
@@ -30,7 +31,6 @@ from preceptor.runs.schema import FORMAT, DataRecord, Environment
 from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
-from preceptor.training.distributed import precision_of
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.imports import imported_files
 from preceptor.version import __version__
@@ -129,7 +129,7 @@ def _environment(recipe: Recipe, data: DataRecord, devices: int, starts: Mapping
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
         threads=torch.get_num_threads(),
         processes=devices,
-        precision=precision_of(recipe),
+        precision=precision_in_words(recipe),
         seed=recipe.seed,
         command=command_line(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,10 @@ from preceptor.utils.files import sha256_of
 
 #: How a run uses a network that another has trained.
 _AS_USED = ("frozen", "projection", "calibrated")
-_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "precision", "protocol", "resample")
+_HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "protocol", "resample")
+_WITHOUT_EFFECT = ("name", "paper", "teacher_cache")  # on the result
+#: What identities call a precision. Under the old names the runs of earlier studies keep theirs.
+_PRECISIONS = {"float32": "auto", "auto": "measured"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,9 @@ class PlannedRun:
         return self.recipe.model_copy(update={"networks": from_runs(self.recipe, places)})
 
     def _determinants(self) -> dict[str, Any]:
-        content = {key: value for key, value in self.recipe.plain().items() if key not in ("name", "paper")}
+        content = {key: value for key, value in self.recipe.plain().items() if key not in _WITHOUT_EFFECT}
+        if isinstance(precision := content["precision"], str):
+            content["precision"] = _PRECISIONS.get(precision, precision)
         networks = {}
         for name, network in self.recipe.networks.items():
             plain: dict[str, Any] = dict(content["networks"][name])
@@ -158,6 +163,7 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
         )
     handed_on: dict[str, Any] = {
         **{key: getattr(recipe, key) for key in _HANDED_ON},
+        **({"precision": recipe.precision} if isinstance(recipe.precision, str) else {}),  # modes are of its networks
         **{f"split.{key}": value for key, value in recipe.split.model_dump().items()},
     }
     if recipe.task != base.task:

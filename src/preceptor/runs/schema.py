@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from preceptor.recipe import ForwardMode
 from preceptor.runs.shapes import Cost, PartResult, Relations, shaped
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
@@ -55,12 +56,37 @@ class DataRecord(Record):
     notes: list[str] = Field(default_factory=list)
 
 
+class ModeRecord(Record):
+    """The mode that ``precision: auto`` has chosen for a network, and what it was chosen by.
+
+    Attributes:
+        mode: as a recipe names it under ``precision``, such as ``bf16+folded``.
+        seconds: of one pass over a batch, by mode.
+        errors: largest relative error of an output against float32, by mode.
+        refused: modes whose error was beyond the tolerance.
+        tolerance: of that error.
+    """
+
+    mode: str
+    seconds: dict[str, float]
+    errors: dict[str, float]
+    refused: list[str]
+    tolerance: float
+
+    @field_validator("mode")
+    @classmethod
+    def _known(cls, mode: str) -> str:
+        return str(ForwardMode.parse(mode))
+
+
 class Environment(Record):
     """``environment.json``: on what, where and how a run was started.
 
     Attributes:
         threads: CPU threads of the process that started it.
         processes: that share each batch.
+        precision: what the recipe asks for; of runs before version 0.3 Fabric's name for it.
+        modes: what ``precision: auto`` has chosen for each network, once the first epoch begins.
         starts: where the weights of each network came from, in words.
         split_hash: of ``split.csv`` (:func:`preceptor.data.split.split_hash`).
         recipe_hash: of ``recipe.yaml``; empty in format 1.
@@ -75,6 +101,7 @@ class Environment(Record):
     threads: Annotated[int, Field(ge=1)]
     processes: Annotated[int, Field(ge=1)]
     precision: str = "unknown"
+    modes: dict[str, ModeRecord] = Field(default_factory=dict)
     seed: int
     command: str = "unknown"
     started: str = "unknown"

@@ -16,6 +16,7 @@ from preceptor.data.split import parts_of, training_rows
 from preceptor.networks.build import AnyNetwork, build_networks
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
+from preceptor.runs.forward_modes import settle_modes
 from preceptor.runs.same_images import check_images
 from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
@@ -55,7 +56,8 @@ def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> dict[str,
     parts = Parts(loaders["train"], loaders[monitored], monitored, TASKS[recipe.task].classes(catalog))
     model = build_model(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
-    training = Training(fabric, recipe, model, parts, run.checkpoints, logger)
+    modes = settle_modes(fabric, run, model, loaders["train"])
+    training = Training(fabric, recipe, model, parts, run.checkpoints, logger, modes)
     if logger is not None and training.progress.history:  # a kill after the checkpoint may have cost them a row
         run.write_history(training.progress.history)
         logger.restore(training.progress.history)

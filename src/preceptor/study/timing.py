@@ -23,7 +23,7 @@ from preceptor.recipe.optimisation import Constant
 from preceptor.runs.create import split_of
 from preceptor.runs.dependencies import PlannedRun
 from preceptor.tasks import TASKS
-from preceptor.training.distributed import precision_of, warm_up
+from preceptor.training.distributed import warm_up
 from preceptor.training.loop import Parts, Training
 from preceptor.training.module import assemble
 from preceptor.utils.errors import PreceptorError
@@ -92,7 +92,7 @@ def _pace(recipe: Recipe, catalog: Catalog, labels: NDArray[np.int64]) -> tuple[
 
 
 def _training(recipe: Recipe, catalog: Catalog, labels: NDArray[np.int64]) -> Training:
-    fabric = Fabric(accelerator="auto", devices=1, precision=precision_of(recipe))  # type: ignore[arg-type]
+    fabric = Fabric(accelerator="auto", devices=1)
     warm_up()
     task, size = TASKS[recipe.task], recipe.image_size
     classes = task.classes(catalog)
@@ -136,7 +136,7 @@ def _time_evaluation(training: Training) -> float:
 
     def evaluate() -> None:
         for network in training.model.networks.values():
-            with evaluating(network), torch.no_grad(), training.fabric.autocast():
+            with evaluating(network), torch.no_grad():
                 network(images)
 
     return _seconds(evaluate) / len(batch)

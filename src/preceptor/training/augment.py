@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from preceptor.data.batches import Batch, shard
+from preceptor.data.geometric import orientation_codes
 from preceptor.data.views import draw_again, render
 from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
@@ -24,11 +25,13 @@ class Views:
         images: (V·n, 3, S, S) in [0, 1], all upright views first.
         masks: (V·n, S, S) int64, where the task has masks.
         mixed: λ of mixup, where a network's view has it.
+        orientations: (V·n,) which of the eight orientations of an image each view is, where it is nothing else.
     """
 
     images: dict[str, Tensor]
     masks: dict[str, Tensor]
     mixed: dict[str, float] = field(default_factory=dict)
+    orientations: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def make_views(
@@ -50,7 +53,7 @@ def make_views(
     """
     origin = {name: recipe.views[name].same_as or name for name in networks}
     mine = shard(np.arange(whole), rank, world)
-    images, masks, mixed = {}, {}, {}
+    images, masks, mixed, orientations = {}, {}, {}, {}
     for name in dict.fromkeys(origin.values()):
         extra = recipe.transforms(name)
         config = recipe.views[name]
@@ -58,6 +61,8 @@ def make_views(
         views = 1 + len(extra)
         if len(mine) < whole:
             drawn = drawn.select(np.concatenate([view * whole + mine for view in range(views)]))
+        if config.fixed:
+            orientations[name] = orientation_codes(drawn.matrices[:, :, :2])
         wanted = None if batch.masks is None or not TASKS[recipe.task].needs_masks else _again(batch.masks, views)
         images[name], warped = render(_again(batch.images, views), drawn, wanted)
         if warped is not None:
@@ -70,6 +75,7 @@ def make_views(
         {name: images[source] for name, source in origin.items()},
         {name: masks[source] for name, source in origin.items() if source in masks},
         {name: mixed[source] for name, source in origin.items() if source in mixed},
+        {name: orientations[source] for name, source in origin.items() if source in orientations},
     )
 
 

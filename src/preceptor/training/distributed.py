@@ -1,4 +1,4 @@
-"""Processes, devices and precision, set up with Lightning Fabric; and the global batch from the shards of processes."""
+"""Processes and devices, set up with Lightning Fabric; and the global batch from the shards of processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 from torch.nn import functional as F
 
-from preceptor.recipe import Recipe
 from preceptor.utils.errors import PreceptorError
 
 
@@ -35,19 +34,12 @@ def warm_up() -> None:
     torch.set_num_threads(threads)
 
 
-def precision_of(recipe: Recipe) -> str:
-    """Fabric's name for the recipe's precision: ``auto`` is bf16 autocast on a GPU that has it, else float32."""
-    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if recipe.precision == "bf16" or (recipe.precision == "auto" and has_bf16):
-        return "bf16-mixed"
-    return "32-true"
-
-
-def launch(function: Callable[..., Any], recipe: Recipe, devices: int, *arguments: Any) -> Any:
+def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     """Runs ``function(fabric, *arguments)`` in ``devices`` processes and returns what rank 0 returns.
 
     On a machine with GPUs each process takes one, otherwise processes share the CPU through gloo. Under ``torchrun``
-    the processes are there already.
+    the processes are there already. Fabric's own precision stays float32: each network has a mode of its own
+    (:mod:`preceptor.training.network_pass`).
 
     Raises:
         PreceptorError: more GPUs are asked for than there are.
@@ -60,7 +52,7 @@ def launch(function: Callable[..., Any], recipe: Recipe, devices: int, *argument
         accelerator="cuda" if gpus else "cpu",
         devices=devices,
         strategy=_strategy(launched) if devices > 1 or launched else "auto",
-        precision=precision_of(recipe),  # type: ignore[arg-type]
+        precision="32-true",
     )
     if devices > 1 and not launched:
         entry: Callable[..., Any] = _in_process

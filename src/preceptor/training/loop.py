@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from preceptor.data.batches import Batch, Loader, epoch_batches, resampled, shard
 from preceptor.evaluation.metrics import METRICS
-from preceptor.recipe import Recipe
+from preceptor.recipe import ForwardMode, Recipe
 from preceptor.tasks import TASKS
 from preceptor.training.augment import make_views
 from preceptor.training.batch_norm import synchronise
@@ -52,6 +52,7 @@ class Training:
         model: networks and objectives as they start.
         checkpoints: where the state is kept (by rank 0); one that holds a checkpoint is gone on from. None keeps none.
         logger: takes the row of each epoch (by rank 0).
+        modes: how each network's passes are computed; as the recipe says unless given.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Training:
         parts: Parts,
         checkpoints: CheckpointStore | None = None,
         logger: Logger | None = None,
+        modes: Mapping[str, ForwardMode] | None = None,
     ) -> None:
         self.fabric, self.recipe, self.parts = fabric, recipe, parts
         self.checkpoints, self.logger = checkpoints, logger
@@ -73,6 +75,10 @@ class Training:
             model, build_optimiser(recipe, model), *([] if critics is None else [critics])
         )
         self.critics = rest[0] if rest else None
+        self.modes = {name: recipe.mode(name) for name in recipe.networks} if modes is None else dict(modes)
+        model.use_modes(self.modes, fabric.world_size)
+        if recipe.teacher_cache is not None:
+            model.use_teacher_cache(len(parts.train), recipe.teacher_cache, fabric.world_size)
         self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, len(self.plan(0)), self.critics)
         self.schedule = self.descent.schedule
         self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
@@ -166,8 +172,9 @@ class Training:
         sizes = [len(part) for part in np.array_split(whole, world)]
         torch.manual_seed(seed_of(*rng_key, "dropout", rank))
         views = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
+        mine = shard(whole, rank, world)
         losses, projections, critics = self.wrapped(
-            views.images, batch.labels, batch.rows, rng_key, sizes, views.masks, views.mixed
+            views.images, batch.labels, batch.rows, rng_key, sizes, views.masks, views.mixed, views.orientations, mine
         )
         terms = [weights[name] * loss for name, loss in losses.items()]
         loss = torch.stack([*terms, *critics.values()]).sum()
@@ -276,7 +283,7 @@ class Training:
                 + kept,
                 expected="a finite loss",
                 remedy=f"lower optimiser.lr (now {self.recipe.optimiser.lr:g}) or objectives.{broken[0]}.weight"
-                + (", or set precision=32" if self.fabric.device.type == "cuda" else ""),
+                + (", or set precision=float32" if any(m.number != "float32" for m in self.modes.values()) else ""),
             )
 
     def _average_batch_norm(self) -> None:

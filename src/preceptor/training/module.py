@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from preceptor.data.views import reachable_orientations
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.segmenter import Segmenter
-from preceptor.recipe import Recipe
+from preceptor.recipe import ForwardMode, Recipe
 from preceptor.training.distributed import gather_rows
+from preceptor.training.network_pass import NetworkPass
 from preceptor.training.objectives import LossInputs, ObjectiveModule, build_banks, build_objectives
+from preceptor.training.teacher_cache import TeacherCache
 
 
 class DistillationModel(nn.Module):
@@ -44,6 +48,8 @@ class DistillationModel(nn.Module):
         self.temperatures = nn.ParameterDict(
             {name: nn.Parameter(torch.ones(()), requires_grad=False) for name in calibrated}
         )
+        self._caches: dict[str, TeacherCache] = {}
+        self._passes = {name: self._pass(name, ForwardMode(), 1) for name in self.networks}
 
     def train(self, mode: bool = True) -> DistillationModel:
         """As in torch, but frozen networks stay in evaluation mode: a frozen teacher is the one that was evaluated."""
@@ -52,6 +58,48 @@ class DistillationModel(nn.Module):
             if network.frozen:  # its backbone at least
                 self.networks[name].eval()
         return self
+
+    def use_modes(self, modes: Mapping[str, ForwardMode], world: int = 1) -> None:
+        """Run each network in its mode from now on. Called once the model lies on its device.
+
+        Args:
+            world: processes that share each batch.
+        """
+        self._passes |= {name: self._pass(name, mode, world) for name, mode in modes.items()}
+
+    def use_teacher_cache(self, rows: int, gibibytes: float, world: int = 1) -> None:
+        """Compute what frozen networks give of each view of each image once from now on.
+
+        Args:
+            rows: images of the training part.
+            gibibytes: of memory for all of them in this process.
+            world: processes that share each batch.
+        """
+        frozen = [name for name, network in self.recipe.networks.items() if network.frozen is True]
+        for name in frozen:
+            view, transforms = self.recipe.views[self.recipe.draw(name)], self.recipe.transforms(name)
+            fields = {field for term in self.objectives for field in self.objective(term).outputs(name)}
+            self._caches[name] = TeacherCache(
+                name,
+                rows,
+                gibibytes / len(frozen),
+                fields | ({"projection"} if name in self.banks else set()),
+                images=self.recipe.batch_size // world * (1 + len(transforms)),
+                reachable=reachable_orientations(view.resolved(), transforms, view.extra()),
+            )
+
+    def _pass(self, name: str, mode: ForwardMode, world: int) -> NetworkPass:
+        return NetworkPass(
+            self.networks[name],  # type: ignore[arg-type]
+            mode,
+            frozen=self.recipe.networks[name].frozen is True,
+            features=self.feature_points(name),
+            images=self.recipe.batch_size // world * (1 + len(self.recipe.transforms(name))),
+        )
+
+    def feature_points(self, network: str) -> tuple[str, ...]:
+        """Return the feature points of a network that any objective reads, whatever the epoch."""
+        return tuple(sorted({point for name in self.objectives for point in self.objective(name).features(network)}))
 
     def active(self, epoch: int) -> dict[str, float]:
         """Return the weights of the objectives that count in this epoch."""
@@ -74,6 +122,8 @@ class DistillationModel(nn.Module):
         sizes: list[int],
         masks: Mapping[str, Tensor] | None = None,
         mixed: Mapping[str, float] | None = None,
+        orientations: Mapping[str, np.ndarray] | None = None,
+        host_rows: np.ndarray | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Return the unweighted losses of the objectives that count in this epoch, by name; the projections that memory
         banks store after the step, by network; and the losses of critics, by the name of their objective.
@@ -81,11 +131,13 @@ class DistillationModel(nn.Module):
         Args:
             views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
             labels, rows, rng_key, sizes, masks, mixed: see :class:`LossInputs`.
+            orientations, host_rows: with a teacher cache, the orientation of each view by network, and ``rows`` on the
+                host.
         """
         active = [self.objective(name) for name in self.active(rng_key[1])]
         needed = self.needed(rng_key[1])
         outputs = {
-            name: self._forward(name, views[name], [point for term in active for point in term.features(name)])
+            name: self._output(name, views[name], active, host_rows, (orientations or {}).get(name))
             for name in self.networks
             if name in needed
         }
@@ -107,14 +159,34 @@ class DistillationModel(nn.Module):
         projections = {name: outputs[name].projection for name in self.banks if name in outputs}
         return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}, critics
 
-    def _forward(self, name: str, images: Tensor, features: list[str]) -> NetworkOutput:
-        network = self.networks[name]
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.recipe.networks[name].frozen is not True):
-            output: NetworkOutput = network(images, features=sorted(set(features))) if features else network(images)
-        output = output.map_tensors(Tensor.float)
+    def _output(
+        self,
+        name: str,
+        images: Tensor,
+        active: list[ObjectiveModule],
+        rows: np.ndarray | None,
+        orientations: np.ndarray | None,
+    ) -> NetworkOutput:
+        output = self._uncalibrated(name, images, active, rows, orientations)
         if name in self.temperatures:
             output = replace(output, logits=output.logits / self.temperatures[name])
         return output
+
+    def _uncalibrated(
+        self,
+        name: str,
+        images: Tensor,
+        active: list[ObjectiveModule],
+        rows: np.ndarray | None,
+        orientations: np.ndarray | None,
+    ) -> NetworkOutput:
+        run = self._passes[name]
+        if name not in self._caches:
+            return run(images, sorted({point for term in active for point in term.features(name)}))
+        assert rows is not None
+        assert orientations is not None
+        points = self.feature_points(name)  # of all epochs, since what is kept serves them all
+        return self._caches[name](lambda views: run(views, points), images, rows, orientations)
 
     def objective(self, name: str) -> ObjectiveModule:
         """Return an objective by its name in the recipe."""

@@ -74,6 +74,12 @@ class ObjectiveModule(nn.Module):
         feeds = (*self.spec.feeds.values(), *self.spec.critic.values())
         return {name for feed in feeds if feed.startswith(("to.", "from.")) for name in self._networks(feed)}
 
+    def outputs(self, network: str) -> set[str]:
+        """Return which fields of a network's :class:`NetworkOutput` it reads."""
+        feeds = (*self.spec.feeds.values(), *self.spec.critic.values())
+        fields = {feed.partition(".")[2] for feed in feeds if "." in feed and network in self._networks(feed)}
+        return fields - {"bank", "classifier"}
+
     @property
     def banks(self) -> set[str]:
         """The networks whose memory banks it reads."""

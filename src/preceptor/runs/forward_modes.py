@@ -1,0 +1,69 @@
+"""The modes in which a run's networks run: named by its recipe, or measured once and kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from preceptor.data.batches import Loader
+from preceptor.recipe import ForwardMode, Recipe
+from preceptor.runs.directory import Run
+from preceptor.runs.schema import ModeRecord
+from preceptor.training import mode_choice
+from preceptor.training.augment import make_views
+from preceptor.training.module import DistillationModel
+
+#: What runs wrote before there were modes: Fabric's name for the precision of all networks.
+_OF_FABRIC = {"32-true": "float32", "bf16-mixed": "bf16"}
+
+
+def precision_in_words(recipe: Recipe) -> str:
+    """Return what ``environment.json`` says of a recipe's precision."""
+    if isinstance(recipe.precision, str):
+        return recipe.precision
+    return ", ".join(f"{name} {recipe.mode(name)}" for name in recipe.networks)
+
+
+def settle_modes(fabric: Fabric, run: Run, model: DistillationModel, train: Loader) -> dict[str, ForwardMode]:
+    """Return the mode of each network; under ``precision: auto`` they are measured and written down the first time.
+
+    Rank 0 measures and writes.
+
+    Args:
+        model: networks and objectives; they stay as they are.
+        train: loader of the training part.
+    """
+    recipe, environment = run.recipe, run.environment
+    if recipe.precision != "auto":
+        return {name: recipe.mode(name) for name in recipe.networks}
+    if environment.modes:
+        return {name: ForwardMode.parse(record.mode) for name, record in environment.modes.items()}
+    if environment.precision in _OF_FABRIC:
+        return dict.fromkeys(recipe.networks, ForwardMode(_OF_FABRIC[environment.precision]))
+    modes: dict[str, str] = {}
+    if fabric.is_global_zero:
+        records = _measure(fabric, recipe, model, train)
+        run.write_environment(environment.model_copy(update={"modes": records}))
+        modes = {name: record.mode for name, record in records.items()}
+    return {name: ForwardMode.parse(mode) for name, mode in fabric.broadcast(modes).items()}
+
+
+def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Loader) -> dict[str, ModeRecord]:
+    """Time every mode on this process's share of the recipe's first batch."""
+    rows = np.arange(min(max(recipe.batch_size // fabric.world_size, 2), len(train)))
+    (batch,) = train.batches([rows])
+    views = make_views(recipe, recipe.networks, batch, len(rows), (recipe.seed, 0, 0)).images
+    features = {name: model.feature_points(name) for name in recipe.networks}
+    steps = recipe.epochs * max(len(train) // recipe.batch_size, 1)
+    networks = {name: model.networks[name] for name in recipe.networks}
+    choices = mode_choice.choose_modes(recipe, networks, views, features, steps)  # type: ignore[arg-type]
+    return {
+        name: ModeRecord(
+            mode=str(choice.mode),
+            seconds={mode: round(value, 5) for mode, value in choice.seconds.items()},
+            errors={mode: float(f"{value:.2g}") for mode, value in choice.errors.items()},
+            refused=list(choice.refused),
+            tolerance=mode_choice.TOLERANCE,
+        )
+        for name, choice in choices.items()
+    }

@@ -1,0 +1,69 @@
+"""One network's passes in the mode that a recipe, or its measurement, gives it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from preceptor.networks.build import AnyNetwork
+from preceptor.networks.folding import fold_batch_norms
+from preceptor.networks.kinds import Network
+from preceptor.networks.output import NetworkOutput
+from preceptor.recipe import ForwardMode
+
+
+class NetworkPass:
+    """Runs a network in a :class:`ForwardMode`. Outputs are float32, and gradients reach its own float32 weights.
+
+    Args:
+        network: where it lies on its device. A frozen one is copied where the mode needs other weights than its own.
+        frozen: whether it never changes; then it also runs without autograd.
+        features: every feature point that may be asked for.
+        images: views in a whole batch. A compiled network runs batches of another size as it is, since each size would
+            be compiled anew.
+    """
+
+    def __init__(
+        self,
+        network: AnyNetwork,
+        mode: ForwardMode,
+        *,
+        frozen: bool = False,
+        features: Sequence[str] = (),
+        images: int | None = None,
+    ) -> None:
+        if mode.folded and not frozen:
+            raise ValueError(f"{mode}: the batch norms of a network that changes cannot be folded")
+        self.mode, self.frozen, self.images = mode, frozen, images
+        self.network: nn.Module = _prepared(network, mode, features) if frozen else network
+        self._compiled: Any = torch.compile(self.network, dynamic=False) if mode.compiled else None
+
+    def __call__(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        whole = self._compiled is not None and len(images) == self.images
+        network = self._compiled if whole else self.network
+        with (
+            torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen),
+            torch.autocast(images.device.type, torch.bfloat16, enabled=self.mode.number == "bf16"),
+        ):
+            output: NetworkOutput = network(images, features=features) if features else network(images)
+        return output.map_tensors(Tensor.float)
+
+
+def _prepared(network: AnyNetwork, mode: ForwardMode, features: Sequence[str]) -> nn.Module:
+    """A frozen network with the weights of a mode: folded, or cast once to what autocast would cast them to."""
+    if mode.folded:
+        assert isinstance(network, Network)
+        prepared, _ = fold_batch_norms(network, features)
+    elif mode.number == "bf16":
+        prepared = copy.deepcopy(network)  # type: ignore[assignment]
+    else:
+        return network
+    if mode.number == "bf16":
+        for module in prepared.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.to(torch.bfloat16)
+    return prepared

@@ -1,0 +1,116 @@
+"""``precision`` of a run: what was chosen is written down, kept on resume, and repeated by naming it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from lightning_fabric import Fabric
+
+from conftest import TINY
+from preceptor import train
+from preceptor.api.completion import carry_on
+from preceptor.recipe import ForwardMode, Recipe
+from preceptor.recipes.resolve import resolve
+from preceptor.runs import forward_modes
+from preceptor.runs.dependencies import plan_run, stage_recipe
+from preceptor.runs.directory import Run
+from preceptor.training import mode_choice
+from preceptor.training.mode_choice import ModeChoice
+from small_recipe import refused
+
+FORMAT_1 = Path(__file__).parent.parent / "fixtures" / "run_format_1"
+TEACHER = {"networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
+SETTINGS = {
+    **TINY,
+    "networks.student.backbone": "test_efficientnet",
+    "networks.student.pretrained": "none",
+}
+CHOSEN = {"teacher": "bf16+folded", "student": "float32"}
+#: Of the recipe `student` in version 0.2, on "data", fold 0, in one process.
+EARLIER = "5e56492ec753d25400fe4e68af016e5e3114bc3e271d18a5219b5fafb875e03c"
+
+
+def start(root: Path, out: Path, changes: dict[str, Any]) -> Run:
+    own = {} if "networks.teacher.run" in changes else TEACHER
+    return train("kd", data="phantom", root=root, out=out, overrides={**SETTINGS, **own, **changes})
+
+
+def choice(mode: str) -> ModeChoice:
+    return ModeChoice(ForwardMode.parse(mode), {"float32": 0.2, mode: 0.1}, {"float32": 0.0, mode: 0.004}, ())
+
+
+def measured(recipe: Recipe, networks: Mapping[str, object], *rest: object) -> dict[str, ModeChoice]:
+    """What a machine would choose on which frozen networks are fast in bf16."""
+    return {name: choice("bf16+folded" if recipe.networks[name].frozen else "float32") for name in networks}
+
+
+def test_a_choice_is_recorded_kept_and_repeated(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mode_choice, "choose_modes", measured)
+    run = start(phantom_root, tmp_path / "auto", {"precision": "auto"})
+    record = Run(run.path).environment
+    assert record.precision == "auto"
+    assert {name: mode.mode for name, mode in record.modes.items()} == CHOSEN
+    assert record.modes["teacher"].seconds == {"float32": 0.2, "bf16+folded": 0.1}
+    assert record.modes["teacher"].tolerance == mode_choice.TOLERANCE
+
+    monkeypatch.setattr(mode_choice, "choose_modes", None)  # whoever measures again fails
+    taught = {"networks.teacher.run": str(run.path / "teacher")}
+    named = start(phantom_root, tmp_path / "named", {"precision": CHOSEN, **taught})
+    plain = start(phantom_root, tmp_path / "plain", taught)
+    assert named.environment.precision == "teacher bf16+folded, student float32"
+    assert losses(named) == losses(run) != losses(plain)
+
+    for file in ("metrics.json", "checkpoints/last.pt", "checkpoints/best.pt", "history.csv"):
+        (run.path / file).unlink()
+    again = carry_on(run)
+    assert {name: mode.mode for name, mode in again.environment.modes.items()} == CHOSEN
+    assert losses(again) == losses(named)
+
+
+def losses(run: Run) -> list[float]:
+    return [float(value) for value in run.history["loss"]]
+
+
+def test_a_run_from_before_there_were_modes_goes_on_in_its_own(tmp_path: Path) -> None:
+    """``auto`` meant float32 without a GPU, and the run says so."""
+    folder = Run(shutil.copytree(FORMAT_1, tmp_path / "run"))
+    assert folder.recipe.precision == "auto"
+    fabric, nothing = Fabric(accelerator="cpu", devices=1), cast(Any, None)
+    modes = forward_modes.settle_modes(fabric, folder, nothing, nothing)
+    assert modes == dict.fromkeys(folder.recipe.networks, ForwardMode("float32"))
+
+
+def test_modes_of_some_networks_are_not_handed_on() -> None:
+    """The teacher of another recipe learns, and would be measured or named there."""
+    base = {key: value for key, value in SETTINGS.items() if key.startswith("networks.")}
+    assert stage_recipe(resolve("kd", {**base, "precision": CHOSEN}), "teacher").precision == "float32"
+    assert stage_recipe(resolve("kd", {**base, "precision": "bf16"}), "teacher").precision == "bf16"
+
+
+def test_the_identity_of_earlier_runs_is_kept() -> None:
+    """They called float32 auto; studies know their finished cells by the hash."""
+    identities = {
+        name: plan_run(resolve("student", {"precision": name}), 0, "data", 1).identity
+        for name in ("float32", "bf16", "auto")
+    }
+    assert len(set(identities.values())) == 3
+    assert identities["float32"] == EARLIER
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ({"tutor": "bf16"}, "precision.tutor: there is no network 'tutor'"),
+        ({"student": "bf16+folded"}, "leave +folded out"),
+        ({"teacher": "fp16"}, "expected float32 or bf16"),
+        ({"teacher": "bf16+folded+folded"}, "expected float32 or bf16"),
+    ],
+)
+def test_modes_that_cannot_be_are_refused(precision: dict[str, str], message: str) -> None:
+    refused(lambda: resolve("kd", {"precision": precision}), message)

@@ -1,0 +1,130 @@
+"""Modes of passes: float32 weights and losses whatever the mode, and a choice that keeps to its tolerance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from preceptor.networks.folding import relative_error
+from preceptor.networks.network_file import save_network
+from preceptor.recipe import ForwardMode
+from preceptor.training import mode_choice
+from preceptor.training.mode_choice import choose_modes
+from preceptor.training.module import DistillationModel
+from preceptor.training.network_pass import NetworkPass
+from small_model import BATCH, CE, KL, STUDENT, model, views
+from small_networks import classifier, images
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> DistillationModel:
+    """A student and a frozen teacher, which the last objective reads a stage of."""
+    save_network(classifier(seed=3), tmp_path / "teacher.safetensors")
+    teacher = {"run": str(tmp_path / "teacher.safetensors"), "frozen": True}
+    at = {"loss": "at", "from": "teacher", "to": "student", "features": ["stage3"]}
+    same = {"student": "plain", "teacher": {"same_as": "student"}}
+    return model([CE, KL, at], {"student": STUDENT, "teacher": teacher}, views=same)
+
+
+@pytest.mark.parametrize("mode", ["float32+folded", "bf16", "bf16+folded"])
+def test_a_frozen_network_gives_float32_near_its_own_outputs(mode: str) -> None:
+    network = classifier().eval()
+    x = images(4)
+    with torch.no_grad():
+        expected = network(x, features=("stage2",))
+    output = NetworkPass(network, ForwardMode.parse(mode), frozen=True, features=("stage2",))(x, ("stage2",))
+    tolerance = 1e-5 if mode.startswith("float32") else 0.02
+    for value, wanted in ((output.logits, expected.logits), (output.features["stage2"], expected.features["stage2"])):
+        assert value.dtype == torch.float32
+        assert not value.requires_grad
+        assert relative_error(value, wanted) < tolerance
+    assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
+
+
+def test_a_network_that_learns_in_bf16_keeps_float32_weights_and_gradients() -> None:
+    network = classifier()
+    run = NetworkPass(network, ForwardMode("bf16"))
+    run(images(4)).logits.sum().backward()  # type: ignore[no-untyped-call]
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.dtype == torch.float32 for gradient in gradients)
+
+
+def test_losses_are_float32_in_every_mode(pair: DistillationModel) -> None:
+    before = pair(views(pair), BATCH, torch.arange(4), (0, 0, 0), [4])[0]
+    pair.use_modes({"student": ForwardMode("bf16"), "teacher": ForwardMode("bf16", folded=True)})
+    after = pair(views(pair), BATCH, torch.arange(4), (0, 0, 0), [4])[0]
+    assert {loss.dtype for loss in after.values()} == {torch.float32}
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    for name in after:
+        torch.testing.assert_close(after[name], before[name], rtol=0.05, atol=0.05)
+
+
+def _choose(pair: DistillationModel, **settings: float) -> dict[str, mode_choice.ModeChoice]:
+    features = {name: pair.feature_points(name) for name in pair.networks}
+    return choose_modes(pair.recipe, dict(pair.networks), views(pair), features, steps=1, **settings)  # type: ignore[arg-type]
+
+
+def test_every_mode_is_timed_and_nothing_of_the_networks_changes(pair: DistillationModel) -> None:
+    before = {key: value.clone() for key, value in torch.nn.Module.state_dict(pair).items()}
+    state = torch.get_rng_state()
+    choices = _choose(pair)
+    assert set(choices["student"].seconds) == {"float32", "bf16"}
+    assert set(choices["teacher"].seconds) == {"float32", "bf16", "float32+folded", "bf16+folded"}
+    assert all(choice.errors["float32"] == 0 for choice in choices.values())
+    after = torch.nn.Module.state_dict(pair)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert all(parameter.grad is None for parameter in pair.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_fastest_mode_that_agrees_is_taken(pair: DistillationModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces = {"float32": 1.0, "bf16": 0.3, "float32+folded": 0.9, "bf16+folded": 0.2}
+    monkeypatch.setattr(mode_choice, "_seconds", lambda works: {name: paces[name] for name in works})
+    fast = _choose(pair)
+    assert str(fast["teacher"].mode) == "bf16+folded"
+    assert str(fast["student"].mode) == "bf16"
+    exact = _choose(pair, tolerance=1e-4)
+    assert str(exact["teacher"].mode) == "float32+folded"
+    assert exact["teacher"].refused == ("bf16", "bf16+folded")
+    assert str(exact["student"].mode) == "float32"
+    assert str(_choose(pair, tolerance=0.0)["teacher"].mode) == "float32"
+
+
+def test_a_mode_that_saves_next_to_nothing_is_not_taken(
+    pair: DistillationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mode_choice, "_seconds", lambda works: {name: 1 - 0.01 * i for i, name in enumerate(works)})
+    assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32"}
+
+
+def test_compiling_is_tried_where_a_long_run_repays_it(
+    pair: DistillationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda network, **settings: tried.append("compiled") or network)
+    monkeypatch.setattr(mode_choice, "has_compiler", lambda: True)
+    monkeypatch.setattr(
+        mode_choice, "_seconds", lambda works: {name: 0.5 if "compiled" in name else 1.0 for name in works}
+    )
+    assert not tried
+    assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32"}  # one step is left
+    monkeypatch.setattr(mode_choice, "COMPILE_FROM", 0.5)
+    assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32+compiled"}
+    monkeypatch.setattr(mode_choice, "has_compiler", lambda: False)
+    assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32"}
+
+
+def test_a_compiled_network_runs_a_smaller_batch_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, sizes = classifier().eval(), []
+
+    def compiled(module: torch.nn.Module, **settings: object) -> object:
+        return lambda x: sizes.append(len(x)) or module(x)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    run = NetworkPass(network, ForwardMode(compiled=True), images=4)
+    run(images(4))
+    run(images(3))
+    assert sizes == [4]
