@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,24 @@ def seconds(*functions: Callable[[], object], repeats: int = 7) -> list[float]:
             if turn:  # the first is for warming up
                 taken.append(time.perf_counter() - start)
     return [min(taken) for taken in times]
+
+
+def step_seconds(*steps: Callable[[], object], repeats: int = 9, warm_up: int = 2) -> list[float]:
+    """The median time of each step, taken in turns: CPU time of the process, or on a GPU the time that passes.
+
+    CPU time does not count what other work on the machine takes.
+    """
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    times: list[list[float]] = [[] for _ in steps]
+    for turn in range(repeats + warm_up):
+        for step, taken in zip(steps, times, strict=True):
+            _wait()
+            start = clock()
+            step()
+            _wait()
+            if turn >= warm_up:
+                taken.append(clock() - start)
+    return [statistics.median(taken) for taken in times]
 
 
 def extra_memory(function: Callable[[], object], device: torch.device) -> int:

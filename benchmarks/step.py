@@ -69,8 +69,8 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     """The figures of one recipe; networks start from random weights, which cost the same."""
     recipe = resolve(name, [f"image_size={image_size}", f"batch_size={batch}", *overrides])
     with tempfile.TemporaryDirectory() as folder:
-        training = _training(recipe, Path(folder), images=max(batch * 8, 600))
-        engine = _engine_step(training)
+        training = prepared_training(recipe, Path(folder), images=max(batch * 8, 600))
+        engine = engine_step(training)
         works = engine, _floor_step(training), _objectives_alone(training, engine), _views_alone(training)
         times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
@@ -96,7 +96,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     }
 
 
-def _training(recipe: Recipe, folder: Path, images: int) -> Training:
+def prepared_training(recipe: Recipe, folder: Path, images: int) -> Training:
     data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
     recipe = _from_scratch(recipe, TASKS[recipe.task].classes(data.catalog()), folder)
     run = prepare(recipe, data, folder / "run")
@@ -129,7 +129,7 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
     return recipe.model_copy(update={"networks": networks})
 
 
-def _engine_step(training: Training) -> Callable[[], None]:
+def engine_step(training: Training) -> Callable[[], None]:
     epoch = 1
     weights = training.model.active(epoch)
     plan = [value for value in training.plan(epoch) if len(value) == training.recipe.batch_size]
