@@ -4,9 +4,9 @@
     python -m benchmarks.peers [--json FILE] [--steps N] [--only rkd crd loop crckd ssd_kd] [--small]
 
 ``rkd`` and ``crd`` are torchdistill's losses (forward and backward; CRD with its sampling and the update of both
-memories) beside ours. ``loop`` is a plain PyTorch loop with the same networks, ``crckd`` and ``ssd_kd`` are the steps of
-the released code (:mod:`benchmarks.literal_steps`) beside the engine's own step, which besides loads, augments and logs.
-``ratio`` is the peer's time over ours: above one ours is faster. On a CPU times are CPU time.
+memories) beside ours. ``loop`` is a plain PyTorch loop with the same networks, ``crckd`` and ``ssd_kd`` are steps of
+the released code (:mod:`benchmarks.literal_steps`), beside the engine's own step, which also loads, augments and logs.
+``ratio`` is the peer's time over ours: above 1 ours is faster. On a CPU times are CPU time.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ SMALL = Scale(
     1,
     8,
     32,
-    300,
+    1000,
     40,
     (12, 30, 40),
     ("test_efficientnet", "test_resnet"),
