@@ -112,7 +112,7 @@ def test_an_objective_sees_the_views_that_it_asks_for(chosen: Any, sees: Any) ->
         Objective.model_validate({"loss": "sees", "of": "student", "images": chosen}), sees, {"": _Sees()}
     )
     objective_module(inputs)
-    shown, labels = objective_module.loss.seen  # type: ignore[union-attr,misc]
+    shown, labels = objective_module.loss.inputs  # type: ignore[union-attr,misc]
     assert torch.equal(shown, logits if chosen == "all" else logits[:2])
     assert labels.tolist() == ([4, 5] * 4 if chosen == "all" else [4, 5])
 
