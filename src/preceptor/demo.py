@@ -6,7 +6,11 @@ import time
 from pathlib import Path
 
 from preceptor.api.completion import continue_run
+from preceptor.api.exporting import export
 from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.data.split import parts_of
+from preceptor.deploy.page.assemble import write_page
+from preceptor.deploy.page.web_runtime import read_web_runtime
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.report.run_report import write_report
@@ -22,10 +26,11 @@ _BUDGET = {"image_size": SIDE, "batch_size": 32, "epochs": EPOCHS}
 
 
 def run_demo(out: Path, seed: int = 0) -> None:
-    """Draws the data, trains a teacher, then one student alone and one under the teacher, and compares them.
+    """Draw the data, train a teacher, then one student alone and one under the teacher, compare and export them.
 
     Both students have one backbone, start from the same weights, and see the same batches and the same views for
-    the same number of epochs. A demo that was stopped is taken up where it was.
+    the same number of epochs. A demo that was stopped is taken up where it was. The distilled student ends as a web
+    page, where ONNX Runtime Web is on this machine.
     """
     began = time.perf_counter()
     data = _draw(out / "data", seed)
@@ -36,6 +41,7 @@ def run_demo(out: Path, seed: int = 0) -> None:
     page = write_report([teacher.path, alone.path, distilled.path], out / "report.html")
     print(_outcome(teacher, alone, distilled, time.perf_counter() - began))
     print(f"Look at {page}")
+    print(_web_page(distilled, out / "exported"))
 
 
 def _draw(folder: Path, seed: int) -> Data:
@@ -76,6 +82,20 @@ def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:
         f"It took {seconds / 60:.1f} minutes.",
     ]
     return "\n".join(lines)
+
+
+def _web_page(run: Run, folder: Path) -> str:
+    """Export the student as a web page with an example of each class; returns where it is, or what it lacks."""
+    try:
+        read_web_runtime()
+        manifest = export(run.path, out=folder, overwrite=True, progress=True)
+    except PreceptorError as error:
+        return f"The student was not made a web page: {error}\nthen: preceptor export {run.path} --out {folder} --page"
+    catalog = run.catalog()
+    tested = catalog.table[parts_of(run.split, catalog.table["id"]) == "test"]
+    first = tested.drop_duplicates("label").set_index("label")["image"]
+    examples = {item.name: catalog.root / first[item.code] for item in manifest.classes if item.code in first}
+    return f"Try {write_page(folder, manifest, examples=examples)} in a browser: it needs no server"
 
 
 def _verdict(difference: float, cases: int) -> str:

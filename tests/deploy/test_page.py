@@ -153,6 +153,26 @@ def test_masks_are_outlined(exported_masks: Path, web_runtime: Path, tmp_path_fa
     assert json.loads(result["shares"])[1] == pytest.approx((mask == 1).mean(), abs=1e-6)
 
 
+@in_a_browser
+def test_examples_inside_the_page_are_predicted(
+    exported: Path, web_runtime: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = shutil.copytree(exported, tmp_path_factory.mktemp("page") / "student")
+    pixels = photo(32, 32)
+    example = folder.parent / "example.png"
+    example.write_bytes(png(pixels))
+    page = write_page(folder, read_manifest(folder), web_runtime, {"made-up <noise>": example})
+    with chromium(tmp_path_factory.mktemp("browser")) as tab:
+        show(tab, page)
+        tab.evaluate("document.querySelector('#examples button').click()")
+        tab.wait_for("document.querySelectorAll('article').length === 1")
+        article = "document.querySelector('article')"
+        title, shown = tab.evaluate(f"[{article}.textContent, {article}.dataset.probabilities]")
+        assert {address.split(":")[0] for address in tab.requests} <= {"file", "blob", "data"}
+    assert "Example: made-up <noise> (true class)" in title
+    np.testing.assert_allclose(json.loads(shown), OnnxModel(exported).predict([pixels])[0], atol=1e-5)
+
+
 def test_the_page_is_self_contained(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "connect-src 'none'" in text

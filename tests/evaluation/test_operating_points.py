@@ -13,6 +13,7 @@ from preceptor.evaluation.operating_points import (
     positive_score,
     threshold_at_sensitivity,
     threshold_at_specificity,
+    youden_threshold,
 )
 
 
@@ -92,3 +93,23 @@ def test_net_benefit_counted_by_hand() -> None:
 def test_nonsense_is_refused(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_youdens_threshold_is_that_of_all_thresholds_tried(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    truth = draw.random(60) < 0.4
+    scores = np.round(draw.random(60) * 0.7 + 0.3 * truth, 2)
+
+    def index(threshold: float) -> float:
+        called = scores >= threshold
+        return float(called[truth].mean() + (~called[~truth]).mean() - 1)
+
+    chosen = youden_threshold(truth, scores)
+    assert index(chosen) == pytest.approx(max(index(threshold) for threshold in np.linspace(0, 1.2, 2401)))
+    assert chosen not in scores or len(np.unique(scores)) == 1, "halfway between two scores"
+
+
+def test_youdens_threshold_needs_both_kinds() -> None:
+    with pytest.raises(ValueError, match="a positive and a negative"):
+        youden_threshold([1, 1], [0.2, 0.3])

@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, roc_auc_score
 
 from preceptor import train
@@ -19,8 +17,8 @@ from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.utils.errors import PreceptorError
+from small_labels import LABELS, write_labelled_images
 
-LABELS = ("edema", "mass", "none")
 SMALL = {
     "image_size": 32,
     "batch_size": 16,
@@ -74,18 +72,8 @@ def test_every_metric_is_that_of_a_literal_bootstrap() -> None:
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 images whose three labels are bright corners; some labels are not known."""
-    root, draw = tmp_path_factory.mktemp("labels"), np.random.default_rng(0)
-    targets = draw.random((96, 3)) < 0.4
-    for row, labels in enumerate(targets):
-        pixels = draw.integers(0, 60, (32, 32, 3)).astype(np.uint8)
-        for label, (top, left) in enumerate(((0, 0), (0, 16), (16, 0))):
-            if labels[label]:
-                pixels[top : top + 16, left : left + 16] += 150
-        Image.fromarray(pixels).save(root / f"{row:03d}.png")
-    columns = {name: targets[:, label].astype(int).astype(str) for label, name in enumerate(LABELS)}
-    rows = pd.DataFrame({"image": [f"{row:03d}.png" for row in range(96)], **columns})
-    rows.loc[3:6, "mass"] = ""
-    rows.to_csv(root / "labels.csv", index=False)
+    root = tmp_path_factory.mktemp("labels")
+    write_labelled_images(root)
     return root
 
 

@@ -26,8 +26,9 @@ class Predictions:
     """Predictions of one network.
 
     Attributes:
-        table: one row a readable image: ``file``, then of a classifier ``predicted`` and ``p_<class>``, of a segmenter
-            ``mask`` (a file below ``out``) and the share of pixels of each foreground class.
+        table: one row a readable image: ``file``, then of a classifier ``predicted`` (several labels joined by ``;``)
+            and ``p_<class>``, of a segmenter ``mask`` (a file below ``out``) and the share of pixels of each foreground
+            class.
         unreadable: image files that could not be read → why.
         out: the CSV, or the folder of masks, that was written.
         masks: whether they are masks.

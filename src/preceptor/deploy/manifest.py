@@ -15,6 +15,8 @@ from preceptor.utils.files import write_text
 
 MANIFEST = "export.json"
 FORMAT = 1
+#: What a network predicts of an image: one class, several labels, or a mask (:attr:`preceptor.tasks.Task.target`).
+Target = Literal["class", "labels", "mask"]
 
 
 class Record(BaseModel):
@@ -46,7 +48,7 @@ class Difference(Record):
     resize_changed: float = Field(description="share of pixel values that differ at all")
     logits_max: float = Field(description="of the network alone, given the same square images")
     probabilities_max: float = Field(description="from the photo on")
-    same_prediction: float = Field(description="share of images, or of pixels, with the same predicted class")
+    same_prediction: float = Field(description="share of images, pixels or labels with the same prediction")
 
 
 class ActivationMap(Record):
@@ -70,7 +72,8 @@ class CalibrationFigures(Record):
 class Calibration(Record):
     """Temperature scaling: logits are divided by ``temperature``, which minimises the likelihood loss of a part.
 
-    ``before`` and ``after`` are by part; the temperature was fitted on ``fitted_on`` alone.
+    ``before`` and ``after`` are by part; the temperature was fitted on ``fitted_on`` alone. Where an image has several
+    labels, every known one is a case of its own, and one temperature serves all.
     """
 
     temperature: float
@@ -78,6 +81,26 @@ class Calibration(Record):
     reason: str = Field(default="", description="why nothing was fitted, where nothing was")
     before: dict[str, CalibrationFigures] = {}
     after: dict[str, CalibrationFigures] = {}
+
+
+class LabelRates(Record):
+    """How often a label is predicted where it is present (sensitivity), and not where it is absent (specificity)."""
+
+    positives: int
+    negatives: int
+    sensitivity: float | None
+    specificity: float | None
+
+
+class LabelThreshold(Record):
+    """The probability from which on a label is predicted, and its rates there by part.
+
+    It maximises sensitivity + specificity − 1 (Youden) on the validation part; 0.5 where that part has not both kinds.
+    """
+
+    threshold: float
+    chosen: bool
+    rates: dict[str, LabelRates]
 
 
 class Quantised(Record):
@@ -99,7 +122,7 @@ class Quantised(Record):
     loss: float
     loss_interval: tuple[float, float]
     bound: float
-    agreement: float = Field(description="share of test images (of pixels, for masks) with the same predicted class")
+    agreement: float = Field(description="share of test images (of pixels, of labels) with the same prediction")
     latency_ms: dict[str, float] = Field(description="median of one image from uint8 to probabilities, by model")
     threads: int
     bytes: dict[str, int]
@@ -152,7 +175,7 @@ class Manifest(Record):
     format: Literal[1] = 1
     preceptor: str
     network: str
-    task: Literal["classification", "segmentation"]
+    task: Literal["classification", "ordinal", "multi_label", "segmentation"]
     classes: list[ClassName]
     image_size: int
     parameters: int
@@ -161,6 +184,7 @@ class Manifest(Record):
     files: dict[str, FileRecord]
     preprocessing: dict[str, str]
     calibration: Calibration
+    thresholds: list[LabelThreshold] = Field(default=[], description="of each label, where there are several an image")
     differences: Difference
     activation_map: ActivationMap | None = None
     activation_map_reason: str = ""

@@ -8,6 +8,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 from preceptor.deploy.manifest import Manifest
+from preceptor.tasks import TASKS
 from preceptor.utils.files import write_text
 
 CARD = "README.md"
@@ -21,7 +22,7 @@ def write_model_card(folder: Path, manifest: Manifest) -> Path:
     )
     masks = manifest.task == "segmentation"
     text = environment.get_template("model_card.md.j2").render(
-        manifest=manifest, masks=masks, card_data=front_matter(manifest).to_yaml()
+        manifest=manifest, task=TASKS[manifest.task], masks=masks, card_data=front_matter(manifest).to_yaml()
     )
     write_text(folder / CARD, text.rstrip() + "\n")
     return folder / CARD

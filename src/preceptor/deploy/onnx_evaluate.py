@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image
+from preceptor.deploy.measure import measured
 from preceptor.deploy.onnx_model import OnnxModel
-from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.masks import MaskMeter
-from preceptor.evaluation.predictions import prediction_rows
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
@@ -50,7 +49,8 @@ def evaluate_export(
     Raises:
         PreceptorError: other classes than the network's, or an image that cannot be read.
     """
-    classes = TASKS[model.manifest.task].classes(catalog)
+    task = TASKS[model.manifest.task]
+    classes = task.classes(catalog)
     if classes != model.classes:
         raise PreceptorError(
             f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",
@@ -74,8 +74,7 @@ def evaluate_export(
             progress(1)
     if meter is not None:
         return meter.result(), meter.rows(ids, part=part, network=EXPORTED)
-    labels = catalog.labels[chosen]
     scores = np.stack(probabilities)
-    scores /= scores.sum(1, keepdims=True)  # float32 rounding
-    frame = prediction_rows(ids, labels, scores, classes, part=part, network=EXPORTED)
-    return classification_metrics(labels, scores, classes), frame
+    if task.target == "class":
+        scores /= scores.sum(1, keepdims=True)  # float32 rounding
+    return measured(task.name, task.targets(catalog)[chosen], scores, classes, ids, part=part, network=EXPORTED)

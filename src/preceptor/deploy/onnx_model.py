@@ -29,7 +29,8 @@ class OnnxModel:
     Attributes:
         manifest: the contents of ``export.json``.
         classes: class codes in the order of the probabilities; of masks the background first.
-        draws_masks: whether it predicts a mask instead of one class.
+        draws_masks: whether it predicts a mask instead of classes.
+        thresholds: of each label, where it predicts several an image.
 
     Raises:
         PreceptorError: no export, no int8 model in it, a file that is not the one exported, or no ONNX Runtime.
@@ -40,6 +41,7 @@ class OnnxModel:
         self.manifest = read_manifest(folder)
         self.classes = self.manifest.codes
         self.draws_masks = TASKS[self.manifest.task].needs_masks
+        self.thresholds = tuple(item.threshold for item in self.manifest.thresholds) or None
         self.session = open_session(_model_file(folder, self.manifest, precision), threads)
         self.outputs = [output.name for output in self.session.get_outputs()]
 

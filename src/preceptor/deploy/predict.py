@@ -23,15 +23,17 @@ Progress = Callable[[int], None]
 
 
 class Predictor(Protocol):
-    """A classifier or U-Net that takes photos as they are.
+    """A network that takes photos as they are.
 
     Attributes:
         classes: class codes in the order of the probabilities; of masks the background first.
-        draws_masks: whether it predicts a mask instead of one class.
+        draws_masks: whether it predicts a mask instead of classes.
+        thresholds: the probability from which on each label is predicted, where an image may have several; else None.
     """
 
     classes: tuple[str, ...]
     draws_masks: bool
+    thresholds: tuple[float, ...] | None
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
         """Of each image (H, W, 3) the probabilities (C,), or the mask (H, W) of class indices."""
@@ -74,16 +76,24 @@ def predict_files(
 
     Returns:
         One row a readable file in the order given (``file``, ``predicted``, ``p_<class>``), and what is wrong with
-        each of the others.
+        each of the others. Of several labels ``predicted`` names all that reach their thresholds, joined by ``;``.
     """
     classes = predictor.classes
     failures: dict[Path, str] = {}
     rows: list[dict[str, object]] = []
     for file, scores in _predictions(predictor, files, batch_size, failures, progress):
         named = {f"p_{name}": score for name, score in zip(classes, scores, strict=True)}
-        rows.append({"file": str(file), "predicted": classes[int(scores.argmax())], **named})
+        rows.append({"file": str(file), "predicted": ";".join(predicted_classes(predictor, scores)), **named})
     columns = ["file", "predicted", *(f"p_{name}" for name in classes)]
     return pd.DataFrame(rows, columns=columns), failures
+
+
+def predicted_classes(predictor: Predictor, probabilities: NDArray[np.generic]) -> list[str]:
+    """The most probable class, or all labels whose probability (L,) reaches its threshold."""
+    if predictor.thresholds is None:
+        return [predictor.classes[int(probabilities.argmax())]]
+    reached = probabilities >= np.asarray(predictor.thresholds)
+    return [name for name, present in zip(predictor.classes, reached, strict=True) if present]
 
 
 def write_masks(

@@ -20,6 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from preceptor.data.images import read_header, read_image
 from preceptor.deploy.onnx_model import OnnxModel
+from preceptor.deploy.predict import predicted_classes
 from preceptor.utils.errors import PreceptorError
 from preceptor.version import __version__
 
@@ -88,8 +89,12 @@ def _answer(model: OnnxModel, content: bytes) -> dict[str, Any]:
         shares = {code: float((prediction == index).mean()) for index, code in enumerate(model.classes)}
         return answer | {"shares": shares, "mask_png": base64.b64encode(png.getvalue()).decode()}
     scores = {code: float(score) for code, score in zip(model.classes, prediction, strict=True)}
-    best = model.classes[int(prediction.argmax())]
-    return answer | {"predicted": best, "name": names[best], "probabilities": scores}
+    predicted = predicted_classes(model, prediction)
+    if model.thresholds is not None:
+        thresholds = dict(zip(model.classes, model.thresholds, strict=True))
+        labels = {"predicted": predicted, "names": [names[code] for code in predicted], "thresholds": thresholds}
+        return answer | labels | {"probabilities": scores}
+    return answer | {"predicted": predicted[0], "name": names[predicted[0]], "probabilities": scores}
 
 
 def _decoded(content: bytes) -> np.ndarray:

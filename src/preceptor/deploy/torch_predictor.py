@@ -13,30 +13,24 @@ from preceptor.data.images import resize
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.kinds import Network
 from preceptor.networks.segmenter import Segmenter
-from preceptor.utils.errors import PreceptorError
 
 
 class TorchPredictor:
     """Predicts with a network where it lies, on images prepared as its training images were.
 
-    A mask is drawn at the network's size: the logits are enlarged smoothly and the largest counts.
+    Each of several labels is predicted from a probability of 0.5 on. A mask is drawn at the network's size: the logits
+    are enlarged smoothly and the largest counts.
 
     Args:
         network: is put into evaluation mode.
-
-    Raises:
-        PreceptorError: the network predicts several labels an image.
     """
 
     def __init__(self, network: Network) -> None:
-        if isinstance(network, Classifier) and network.architecture.several_labels:
-            raise PreceptorError(
-                "the network predicts several labels an image, for which image files have no form yet",
-                remedy="preceptor evaluate RUN --data … --out FOLDER writes the probabilities of a data set's images",
-            )
         self.network = network.eval()
         self.classes = network.architecture.classes
         self.draws_masks = isinstance(network, Segmenter)
+        several = isinstance(network, Classifier) and network.architecture.several_labels
+        self.thresholds = (0.5,) * len(self.classes) if several else None
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
@@ -47,8 +41,9 @@ class TorchPredictor:
         squares = np.stack([resize(image, side).transpose(2, 0, 1) for image in images])
         logits = self.network(torch.from_numpy(squares).to(device).float().div_(255)).logits
         if not self.draws_masks:
-            return list(logits.double().softmax(1).cpu().numpy())
-        return [_mask(scores, image.shape[:2]) for scores, image in zip(logits.float(), images, strict=True)]
+            scores = logits.double().softmax(1) if self.thresholds is None else logits.double().sigmoid()
+            return list(scores.cpu().numpy())
+        return [_mask(maps, image.shape[:2]) for maps, image in zip(logits.float(), images, strict=True)]
 
 
 def _mask(logits: torch.Tensor, size: tuple[int, ...]) -> NDArray[np.uint8]:

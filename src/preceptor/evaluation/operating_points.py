@@ -78,6 +78,29 @@ def threshold_at_sensitivity(is_positive: ArrayLike, scores: ArrayLike, sensitiv
     return float(candidates[np.argmax(caught >= sensitivity)])
 
 
+def youden_threshold(is_positive: ArrayLike, scores: ArrayLike) -> float:
+    """Return the threshold that maximises sensitivity + specificity − 1 (W. J. Youden 1950), the highest among equals.
+
+    It lies halfway between two scores, so that rounding moves no case across it.
+
+    Raises:
+        ValueError: wrong shapes, no positive or no negative.
+
+    >>> youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9])
+    0.4
+    """
+    truth, values = _checked(is_positive, scores, 1.0)
+    if truth.all() or not truth.any():
+        raise ValueError("a threshold needs a positive and a negative to be chosen by")
+    distinct = np.unique(values)[::-1]
+    caught, kept = (np.sort(values[kind]) for kind in (truth, ~truth))
+    sensitivity = 1 - np.searchsorted(caught, distinct, side="left") / len(caught)
+    specificity = np.searchsorted(kept, distinct, side="left") / len(kept)
+    best = int(np.argmax(sensitivity + specificity))
+    below = distinct[best + 1] if best + 1 < len(distinct) else distinct[best]
+    return float((distinct[best] + below) / 2)
+
+
 def at_threshold(is_positive: ArrayLike, scores: ArrayLike, threshold: float) -> OperatingPoint:
     """Return sensitivity and specificity of a threshold that was chosen elsewhere."""
     truth, values = _checked(is_positive, scores, 1.0)

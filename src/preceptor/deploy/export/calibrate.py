@@ -1,4 +1,4 @@
-"""The temperature of an exported classifier, fitted on the validation part's predictions."""
+"""The temperature of an exported classifier, and the thresholds of labels, from the validation part's predictions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import Subject
-from preceptor.deploy.manifest import Calibration, CalibrationFigures
+from preceptor.deploy.manifest import Calibration, CalibrationFigures, LabelRates, LabelThreshold
 from preceptor.evaluation.calibration import DETERMINED, calibration_error, fit_temperature, mean_nll, softmax
-from preceptor.evaluation.predictions import PREFIX
+from preceptor.evaluation.operating_points import at_threshold, youden_threshold
+from preceptor.tasks import TASKS
 
 _LEAST_PROBABILITY = 1e-300
 
@@ -21,13 +22,10 @@ def calibrate(subject: Subject) -> Calibration:
     """
     if subject.masks:
         return Calibration(temperature=1.0, fitted_on=None, reason="masks are not calibrated")
-    parts = {
-        part: _logits(table, subject.classes)
-        for part in ("validation", "test")
-        if len(table := subject.predictions(part))
-    }
-    if "validation" not in parts:
+    tables = _tables(subject)
+    if "validation" not in tables:
         return Calibration(temperature=1.0, fitted_on=None, reason="the run has no validation part")
+    parts = {part: _logits(subject, table) for part, table in tables.items()}
     temperature = round(fit_temperature(*parts["validation"]), 6)
     if not DETERMINED[0] < temperature < DETERMINED[1]:
         return Calibration(
@@ -36,22 +34,83 @@ def calibrate(subject: Subject) -> Calibration:
     return Calibration(
         temperature=temperature,
         fitted_on="validation",
-        before={part: _figures(*cases, 1.0) for part, cases in parts.items()},
-        after={part: _figures(*cases, temperature) for part, cases in parts.items()},
+        before={part: _figures(len(tables[part]), *cases, 1.0) for part, cases in parts.items()},
+        after={part: _figures(len(tables[part]), *cases, temperature) for part, cases in parts.items()},
     )
 
 
-def _logits(table: pd.DataFrame, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Logarithms of the probabilities, which differ from the logits by a number for each image; and the targets."""
-    probabilities = table[[PREFIX + name for name in classes]].to_numpy(np.float64)
-    index = {name: place for place, name in enumerate(classes)}
-    targets = np.asarray(table["target"].map(index), dtype=np.int64)
-    return np.log(np.maximum(probabilities, _LEAST_PROBABILITY)), targets
+def choose_thresholds(subject: Subject, temperature: float) -> list[LabelThreshold]:
+    """Choose from which probability on each label is predicted, on the validation part; none where there are no labels.
+
+    Args:
+        temperature: what logits are divided by before the sigmoid.
+    """
+    if subject.target != "labels":
+        return []
+    task = TASKS[subject.run.recipe.task]
+    parts = {part: task.metric_cases(table, subject.classes) for part, table in _tables(subject).items()}
+    result = []
+    for index in range(len(subject.classes)):
+        known = {
+            part: _known(truth[:, index], scores[:, index], temperature) for part, (truth, scores) in parts.items()
+        }
+        threshold, chosen = 0.5, False
+        if "validation" in known and len(set(known["validation"][0].tolist())) == 2:
+            threshold, chosen = youden_threshold(*known["validation"]), True
+        rates = {part: at_threshold(*cases, threshold) for part, cases in known.items()}
+        result.append(
+            LabelThreshold(
+                threshold=threshold,
+                chosen=chosen,
+                rates={
+                    part: LabelRates(
+                        positives=point.positives, negatives=point.negatives, sensitivity=point.sensitivity,
+                        specificity=point.specificity,
+                    )
+                    for part, point in rates.items()
+                },
+            )
+        )  # fmt: skip
+    return result
 
 
-def _figures(logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float) -> CalibrationFigures:
+def _tables(subject: Subject) -> dict[str, pd.DataFrame]:
+    """The rows of ``predictions.csv`` of the parts that the run has."""
+    tables = {part: subject.predictions(part) for part in ("validation", "test")}
+    return {part: table for part, table in tables.items() if len(table)}
+
+
+def _known(
+    truth: NDArray[np.float64], probabilities: NDArray[np.float64], temperature: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Presence of one label where it is known, and its probability at the temperature."""
+    known = ~np.isnan(truth)
+    tempered = softmax(_two_logits(probabilities[known]) / temperature)[:, 1]
+    return truth[known] == 1, tempered
+
+
+def _logits(subject: Subject, table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Logits of each case, but for a number that is the same for all classes; and class indices.
+
+    Every known label is a case of the two classes absent and present: softmax of its two logits is its sigmoid.
+    """
+    targets, probabilities = TASKS[subject.run.recipe.task].metric_cases(table, subject.classes)
+    if subject.target == "labels":
+        known = ~np.isnan(targets)
+        return _two_logits(probabilities[known]), targets[known].astype(np.int64)
+    return np.log(np.maximum(probabilities, _LEAST_PROBABILITY)), np.asarray(targets, dtype=np.int64)
+
+
+def _two_logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms (N, 2) of the probabilities of absence and presence."""
+    return np.log(np.maximum(np.stack([1 - probabilities, probabilities], axis=1), _LEAST_PROBABILITY))
+
+
+def _figures(
+    images: int, logits: NDArray[np.float64], targets: NDArray[np.int64], temperature: float
+) -> CalibrationFigures:
     return CalibrationFigures(
-        images=len(targets),
+        images=images,
         nll=mean_nll(logits, targets, temperature),
         calibration_error=calibration_error(targets, softmax(logits / temperature)),
     )

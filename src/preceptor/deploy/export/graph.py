@@ -6,6 +6,7 @@ import onnx
 from onnx import compose, helper, parser
 
 from preceptor.deploy.export.networks import OPSET
+from preceptor.deploy.manifest import Target
 from preceptor.version import __version__
 
 #: Of files that :func:`onnx.save` writes; ONNX Runtime 1.18 and later read it.
@@ -35,6 +36,7 @@ after (float[batch, {classes}] logits) => (float[batch, {classes}] probabilities
     probabilities = Softmax <axis = 1> (tempered)
 }}
 """
+_LABELS = _CLASSES.replace("Softmax <axis = 1>", "Sigmoid")
 _MASKS = """
 <ir_version: {ir}, opset_import: ["" : {opset}]>
 after (uint8[batch, height, width, 3] images, float[batch, {classes}, {side}, {side}] logits)
@@ -50,25 +52,28 @@ after (uint8[batch, height, width, 3] images, float[batch, {classes}, {side}, {s
 """
 
 
+_AFTER: dict[Target, str] = {"class": _CLASSES, "labels": _LABELS, "mask": _MASKS}
+
+
 def model_graph(
-    network: onnx.ModelProto, *, image_size: int, classes: int, masks: bool, temperature: float = 1.0
+    network: onnx.ModelProto, *, image_size: int, classes: int, target: Target, temperature: float = 1.0
 ) -> onnx.ModelProto:
-    """Put preprocessing before a network's graph, and softmax or a mask behind it.
+    """Put preprocessing before a network's graph, and softmax, sigmoid or a mask behind it.
 
     Args:
         network: with the input ``image`` (B, 3, S, S), float in [0, 1], and the outputs ``logits`` and perhaps
             ``feature_map``.
         image_size: S; images are stretched to a square of this side.
         classes: C.
-        masks: whether the logits are of pixels.
-        temperature: what logits are divided by before the softmax; 1 for masks.
+        target: what the logits are of: one class an image (softmax), several labels (sigmoid), or pixels.
+        temperature: what logits are divided by before softmax or sigmoid; 1 for masks.
 
     Returns:
         A checked model. It takes ``images`` (B, H, W, 3), uint8 RGB of any size, and gives ``probabilities`` (B, C), or
         of U-Nets ``mask`` (B, H, W) uint8 class indices and ``probabilities`` (B, C, S, S); then the network's
         outputs.
     """
-    text = (_MASKS if masks else _CLASSES).format(
+    text = _AFTER[target].format(
         ir=IR_VERSION, opset=OPSET, side=image_size, classes=classes, temperature=float(temperature)
     )
     before = _part(resize_graph(image_size), "before/")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import PartPixels, Subject, part_pixels
-from preceptor.deploy.manifest import Quantised
+from preceptor.deploy.manifest import Calibration, LabelThreshold, Quantised
+from preceptor.deploy.measure import measured
 from preceptor.deploy.onnx_model import open_session
 from preceptor.deploy.quantise import VARIANTS, quantise
 from preceptor.evaluation.calibration import softmax
-from preceptor.evaluation.classification import classification_metrics
 from preceptor.evaluation.masks import MaskMeter
-from preceptor.evaluation.predictions import prediction_rows
 from preceptor.evaluation.resampling import Resampling, interval, resample
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
@@ -33,9 +33,9 @@ _WARM_UP = 5
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A model on a part: predicted classes (N,) or masks (N, S, S), its headline figure, and a row an image."""
+    """A model on a part: predicted classes (N,), labels (N, L) or masks (N, S, S), its headline figure, rows."""
 
-    predicted: NDArray[np.int64]
+    predicted: NDArray[np.generic]
     value: float
     table: pd.DataFrame
 
@@ -44,6 +44,8 @@ def choose_int8(
     subject: Subject,
     network: onnx.ModelProto,
     complete: Callable[[onnx.ModelProto], onnx.ModelProto],
+    calibration: Calibration,
+    thresholds: Sequence[LabelThreshold],
     *,
     bound: float,
     cache: Path | None = None,
@@ -58,6 +60,7 @@ def choose_int8(
         subject: the network, and the run whose data are used.
         network: its float graph.
         complete: puts preprocessing and softmax around a network's graph.
+        calibration, thresholds: of the float model, by which labels are predicted.
         bound: the largest loss of the headline figure that is accepted, in its own unit.
         cache: where decoded images are kept.
         progress: told what is done next.
@@ -72,7 +75,8 @@ def choose_int8(
     parts = {part: part_pixels(subject, part, cache) for part in ("train", "validation", "test")}
     spread = np.linspace(0, len(parts["train"]) - 1, min(CALIBRATION_IMAGES, len(parts["train"]))).round().astype(int)
     seen_while_training = parts["train"].images[spread]
-    reference = _outcome(subject, network, parts["validation"])
+    measure = partial(_outcome, subject, calibration.temperature, [item.threshold for item in thresholds])
+    reference = measure(network, parts["validation"])
     graphs, reached = {}, {}
     for name, variant in VARIANTS.items():
         progress(f"quantising: {name}")
@@ -83,11 +87,11 @@ def choose_int8(
                 f"ONNX Runtime cannot quantise this {subject.result.backbone}: {error}",
                 remedy="export without --int8",
             ) from error
-        outcome = _outcome(subject, graphs[name], parts["validation"])
+        outcome = measure(graphs[name], parts["validation"])
         reached[name] = {"agreement": _agreement(reference, outcome), subject.headline: outcome.value}
     chosen = max(reached, key=lambda name: (reached[name]["agreement"], reached[name][subject.headline]))
     progress("measuring the int8 model on the test part")
-    outcomes = [_outcome(subject, graph, parts["test"]) for graph in (network, graphs[chosen])]
+    outcomes = [measure(graph, parts["test"]) for graph in (network, graphs[chosen])]
     low, high = _loss_interval(subject, outcomes, parts["test"].groups)
     whole = {"float": complete(network), "int8": complete(graphs[chosen])}
     in_float, in_int8 = (outcome.value for outcome in outcomes)
@@ -113,7 +117,9 @@ def choose_int8(
     return graphs[chosen], whole["int8"], record
 
 
-def _outcome(subject: Subject, network: onnx.ModelProto, part: PartPixels) -> _Outcome:
+def _outcome(
+    subject: Subject, temperature: float, thresholds: Sequence[float], network: onnx.ModelProto, part: PartPixels
+) -> _Outcome:
     session = open_session(network.SerializeToString())
     batches = [
         session.run(["logits"], {"image": part.images[start : start + _BATCH].astype(np.float32) / 255})[0]
@@ -126,12 +132,14 @@ def _outcome(subject: Subject, network: onnx.ModelProto, part: PartPixels) -> _O
             meter.update_arrays(mask, target)
         value = meter.result()[subject.headline]
         table = meter.rows(part.ids, part="", network=subject.name)
-    else:
-        probabilities = softmax(np.concatenate(batches))
-        predicted = probabilities.argmax(1)
-        value = classification_metrics(part.targets, probabilities, subject.classes)[subject.headline]
-        table = prediction_rows(part.ids, part.targets, probabilities, subject.classes, part="", network=subject.name)
-    return _Outcome(predicted, value, table.assign(group=part.groups))
+        return _Outcome(predicted, value, table.assign(group=part.groups))
+    logits = np.concatenate(batches).astype(np.float64) / temperature
+    probabilities = 1 / (1 + np.exp(-logits)) if subject.target == "labels" else softmax(logits)
+    predicted = probabilities >= np.asarray(thresholds) if subject.target == "labels" else probabilities.argmax(1)
+    figures, table = measured(
+        subject.run.recipe.task, part.targets, probabilities, subject.classes, part.ids, part="", network=subject.name
+    )
+    return _Outcome(predicted, figures[subject.headline], table.assign(group=part.groups))
 
 
 def _loss_interval(subject: Subject, outcomes: list[_Outcome], groups: list[str]) -> tuple[float, float]:
@@ -148,7 +156,7 @@ def _loss_interval(subject: Subject, outcomes: list[_Outcome], groups: list[str]
 
 
 def _agreement(reference: _Outcome, outcome: _Outcome) -> float:
-    """The share of images, or of pixels, with the same predicted class."""
+    """The share of images, labels or pixels with the same prediction."""
     return float((reference.predicted == outcome.predicted).mean())
 
 

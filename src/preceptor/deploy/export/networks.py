@@ -9,6 +9,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from preceptor.deploy.manifest import Target
+
 #: The oldest opset with all that the exported graphs use; antialiased resizing came with opset 18.
 OPSET = 20
 _LEAST_PROBABILITY = 1e-12  # so that the logarithm of an ensemble's probability is finite
@@ -29,23 +31,26 @@ class Single(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several networks as one: images (B, 3, S, S) in [0, 1] to ``(logits,)``, logarithms of joint probabilities.
+    """Several networks as one: images (B, 3, S, S) in [0, 1] to ``(logits,)`` of their joint probabilities.
 
     Args:
         networks: the members, all with the same classes and image size.
-        masks: whether they are U-Nets (see :func:`joint_masks`) or classifiers (see :func:`joint_classes`).
+        target: what they predict (see :func:`joint_classes`, :func:`joint_labels` and :func:`joint_masks`).
     """
 
     outputs = ("logits",)
 
-    def __init__(self, networks: Sequence[nn.Module], masks: bool) -> None:
+    def __init__(self, networks: Sequence[nn.Module], target: Target) -> None:
         super().__init__()
         self.members = nn.ModuleList(networks)
-        self.join = joint_masks if masks else joint_classes
+        self.target = target
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        probabilities = torch.stack([member(images).logits.softmax(1) for member in self.members])
-        return (self.join(probabilities).clamp_min(_LEAST_PROBABILITY).log(),)
+        logits = torch.stack([member(images).logits for member in self.members])
+        if self.target == "labels":
+            return (joint_labels(logits),)
+        join = joint_masks if self.target == "mask" else joint_classes
+        return (join(logits.softmax(2)).clamp_min(_LEAST_PROBABILITY).log(),)
 
 
 def joint_classes(probabilities: Tensor) -> Tensor:
@@ -59,6 +64,11 @@ def joint_classes(probabilities: Tensor) -> Tensor:
     """
     most = probabilities.amax(0)
     return most / most.sum(1, keepdim=True)
+
+
+def joint_labels(logits: Tensor) -> Tensor:
+    """The largest logit (B, L) that any of M networks gives a label, of logits (M, B, L)."""
+    return logits.amax(0)
 
 
 def joint_masks(probabilities: Tensor) -> Tensor:
@@ -80,10 +90,10 @@ def joint_masks(probabilities: Tensor) -> Tensor:
     return joint / joint.sum(1, keepdim=True)
 
 
-def joined(networks: Mapping[str, nn.Module], masks: bool) -> Single | Ensemble:
+def joined(networks: Mapping[str, nn.Module], target: Target) -> Single | Ensemble:
     """The network itself, or the ensemble of several, in evaluation mode."""
     members = list(networks.values())
-    return (Single(members[0]) if len(members) == 1 else Ensemble(members, masks)).eval()
+    return (Single(members[0]) if len(members) == 1 else Ensemble(members, target)).eval()
 
 
 def network_graph(module: Single | Ensemble, image_size: int) -> onnx.ModelProto:

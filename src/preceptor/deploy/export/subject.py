@@ -13,6 +13,7 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image
 from preceptor.data.split import parts_of
+from preceptor.deploy.manifest import Target
 from preceptor.networks.kinds import Network
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
@@ -20,8 +21,8 @@ from preceptor.runs.schema import NetworkResult
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, some_of
 
-#: Of networks that can be exported: the graph ends in their softmax or mask.
-TASK_NAMES = ("classification", "segmentation")
+#: Of networks that can be exported: the graph ends in their softmax, sigmoid or mask.
+TASK_NAMES = ("classification", "ordinal", "multi_label", "segmentation")
 _RANDOM_SIZES = ((61, 83), (96, 128), (150, 100), (224, 224))  # (height, width) of images made up for want of others
 
 
@@ -33,7 +34,7 @@ class Subject:
         run: the finished run.
         name: of the network or ensemble in the run's recipe.
         networks: the network, or the members of the ensemble, in evaluation mode, without projection heads.
-        masks: whether these are U-Nets.
+        target: what they predict of an image.
         classes: class codes in the order of the logits; of masks the background first.
         image_size: side of the square images that the networks take, in pixels.
     """
@@ -41,9 +42,14 @@ class Subject:
     run: Run
     name: str
     networks: dict[str, Network]
-    masks: bool
+    target: Target
     classes: tuple[str, ...]
     image_size: int
+
+    @property
+    def masks(self) -> bool:
+        """Whether the networks are U-Nets."""
+        return self.target == "mask"
 
     @property
     def result(self) -> NetworkResult:
@@ -67,7 +73,7 @@ class PartPixels:
 
     Attributes:
         images: (N, 3, S, S) uint8.
-        targets: (N,) class indices, or (N, S, S) masks.
+        targets: (N,) class indices, (N, L) labels, or (N, S, S) masks.
         ids, groups: of each image.
     """
 
@@ -87,14 +93,12 @@ def load_subject(path: Path, name: str) -> Subject:
         PreceptorError: no finished run, no network of this name in it, or a member whose file is gone.
     """
     run = Run(path)
-    if TASKS[run.recipe.task].target == "labels":
-        raise PreceptorError(f"{path}: networks with several labels an image cannot be exported yet")
-    networks, lost = finished_networks(run)
     if run.recipe.task not in TASK_NAMES:
         raise PreceptorError(
             f"{path}: networks of the task {run.recipe.task} cannot be exported",
-            expected=f"a run of the task {' or '.join(TASK_NAMES)}",
+            expected=f"a run of one of the tasks {', '.join(TASK_NAMES)}",
         )
+    networks, lost = finished_networks(run)
     ensembles = run.recipe.ensembles
     if name == "student" and name not in networks and len(networks) == 1:
         name = next(iter(networks))
@@ -110,7 +114,7 @@ def load_subject(path: Path, name: str) -> Subject:
     sizes = {network.architecture.image_size for network in bare.values()}
     if len(sizes) > 1:
         raise PreceptorError(f"--network {name}: its members take images of {some_of(sorted(sizes))} px")
-    return Subject(run, name, bare, TASKS[run.recipe.task].needs_masks, tuple(run.metrics.classes), sizes.pop())
+    return Subject(run, name, bare, TASKS[run.recipe.task].target, tuple(run.metrics.classes), sizes.pop())
 
 
 def part_pixels(subject: Subject, part: str, cache: Path | None = None) -> PartPixels:
@@ -122,7 +126,7 @@ def part_pixels(subject: Subject, part: str, cache: Path | None = None) -> PartP
     catalog = subject.run.catalog()
     rows = _rows(subject, catalog, part)
     pixels = open_pixels(catalog, subject.image_size, masks=subject.masks, directory=cache)
-    targets = pixels.masks[rows] if pixels.masks is not None else catalog.labels[rows]
+    targets = pixels.masks[rows] if pixels.masks is not None else TASKS[subject.run.recipe.task].targets(catalog)[rows]
     table = catalog.table.iloc[rows]
     return PartPixels(pixels.images[rows], targets, table["id"].tolist(), table["group"].tolist())
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from preceptor.data.images import resize
 from preceptor.deploy.export.graph import resize_graph
-from preceptor.deploy.manifest import Difference
+from preceptor.deploy.manifest import Difference, Target
 from preceptor.deploy.onnx_model import open_session
 from preceptor.utils.errors import PreceptorError
 
@@ -32,6 +32,7 @@ def measure_difference(
     photos: Sequence[NDArray[np.uint8]],
     *,
     image_size: int,
+    target: Target,
     temperature: float,
     description: str,
 ) -> Difference:
@@ -43,6 +44,7 @@ def measure_difference(
         model: the whole graph, from uint8 images on.
         photos: images (H, W, 3) of any size.
         image_size: S.
+        target: what the network predicts.
         temperature: of the whole graph.
         description: of the photos.
 
@@ -64,9 +66,10 @@ def measure_difference(
         square_there = resizing.run(None, {"images": photo[None]})[0] * 255
         resized.append(np.abs(square_there - square))
         logits.append(float(np.abs(ours.numpy() - theirs).max()))
-        expected = (ours.double() / temperature).softmax(1).numpy()
+        tempered = ours.double() / temperature
+        expected = (tempered.sigmoid() if target == "labels" else tempered.softmax(1)).numpy()
         probabilities.append(float(np.abs(output["probabilities"] - expected).max()))
-        same.append(_same_prediction(ours, output, photo))
+        same.append(_same_prediction(ours, output, photo, target))
         largest = max(largest, float(ours.abs().max()))
     changes = np.concatenate([change.ravel() for change in resized])
     difference = Difference(
@@ -88,9 +91,13 @@ def measure_difference(
     return difference
 
 
-def _same_prediction(logits: torch.Tensor, output: dict[str, NDArray[np.generic]], photo: NDArray[np.uint8]) -> float:
-    """1 or 0, or of masks the share of the photo's pixels, where both predict the same class."""
-    if "mask" in output:
+def _same_prediction(
+    logits: torch.Tensor, output: dict[str, NDArray[np.generic]], photo: NDArray[np.uint8], target: Target
+) -> float:
+    """1 or 0, or the share of the photo's pixels or labels, where both predict the same."""
+    if target == "labels":
+        return float(((logits > 0).numpy() == (output["probabilities"] > 0.5)).mean())  # type: ignore[operator]
+    if target == "mask":
         whole = F.interpolate(logits, photo.shape[:2], mode="bilinear", align_corners=False).argmax(1).numpy()
         return float((whole == output["mask"]).mean())
     return float(logits.argmax(1).item() == output["probabilities"].argmax())

@@ -16,7 +16,7 @@ import torch
 from preceptor.data.class_names import full_names
 from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
-from preceptor.deploy.export.calibrate import calibrate
+from preceptor.deploy.export.calibrate import calibrate, choose_thresholds
 from preceptor.deploy.export.results import headline_figures, subgroup_figures
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
@@ -103,13 +103,14 @@ def export(
     with _staged(target) as folder:
         tell("writing the graphs")
         calibration = calibrate(subject)
-        module = joined(subject.networks, subject.masks)
+        thresholds = choose_thresholds(subject, calibration.temperature)
+        module = joined(subject.networks, subject.target)
         inner = network_graph(module, subject.image_size)
         complete = partial(
             model_graph,
             image_size=subject.image_size,
             classes=len(subject.classes),
-            masks=subject.masks,
+            target=subject.target,
             temperature=calibration.temperature,
         )
         whole = complete(inner)
@@ -119,12 +120,20 @@ def export(
         images, description = photos(subject, _PHOTOS)
         differences = measure_difference(
             module, inner, whole, images,
-            image_size=subject.image_size, temperature=calibration.temperature, description=description,
+            image_size=subject.image_size, target=subject.target, temperature=calibration.temperature,
+            description=description,
         )  # fmt: skip
         quantised = None
         if int8:
             small, small_whole, quantised = choose_int8(
-                subject, inner, complete, bound=bound, cache=Path(cache) if cache else None, progress=tell
+                subject,
+                inner,
+                complete,
+                calibration,
+                thresholds,
+                bound=bound,
+                cache=Path(cache) if cache else None,
+                progress=tell,
             )
             if quantised.accepted:
                 write_bytes(folder / "network.int8.onnx", small.SerializeToString())
@@ -134,7 +143,7 @@ def export(
         manifest = Manifest(
             preceptor=__version__,
             network=subject.name,
-            task="segmentation" if subject.masks else "classification",
+            task=subject.run.recipe.task,  # type: ignore[arg-type]  # load_subject refuses other tasks
             classes=[ClassName(code=code, name=name) for code, name in zip(subject.classes, names, strict=True)],
             image_size=subject.image_size,
             parameters=sum(weight.numel() for member in subject.networks.values() for weight in member.parameters()),
@@ -143,6 +152,7 @@ def export(
             files={path.name: file_record(path) for path in sorted(folder.iterdir())},
             preprocessing=_IN_WORDS,
             calibration=calibration,
+            thresholds=thresholds,
             differences=differences,
             activation_map=weights,
             activation_map_reason=reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ PAGE = "index.html"
 _HERE = Path(__file__).parent
 
 
-def write_page(folder: Path, manifest: Manifest, web_runtime: Path | None = None) -> Path:
+def write_page(
+    folder: Path, manifest: Manifest, web_runtime: Path | None = None, examples: Mapping[str, Path] | None = None
+) -> Path:
     """Write ``index.html`` into an export's folder: the int8 model where one was accepted, else the float one.
 
     Args:
         folder: of the export; holds the models.
         manifest: of the export.
         web_runtime: where ONNX Runtime Web is (see :func:`read_web_runtime`).
+        examples: true class in words → a PNG file of it, for whoever opens the page without a photo. The page carries
+            them inside: they must be images that may be passed on, which those of patients are not.
 
     Raises:
         PreceptorError: there is no ONNX Runtime Web.
@@ -36,7 +41,7 @@ def write_page(folder: Path, manifest: Manifest, web_runtime: Path | None = None
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
     text = environment.get_template("template.html.j2").render(
-        facts=_facts(manifest, precision),
+        facts=_facts(manifest),
         network=manifest.network,
         source=manifest.source,
         style=(_HERE / "page.css").read_text(encoding="utf-8"),
@@ -44,7 +49,9 @@ def write_page(folder: Path, manifest: Manifest, web_runtime: Path | None = None
         runtime_script=_packed(runtime[SCRIPT]),
         runtime_binary=_packed(runtime[BINARY]),
         model=_packed(model.read_bytes()),
+        examples={name: base64.b64encode(file.read_bytes()).decode("ascii") for name, file in (examples or {}).items()},
         masks=manifest.task == "segmentation",
+        labels=bool(manifest.thresholds),
         intended_use=manifest.intended_use,
         runtime_version=VERSION,
         preceptor=manifest.preceptor,
@@ -54,13 +61,14 @@ def write_page(folder: Path, manifest: Manifest, web_runtime: Path | None = None
     return folder / PAGE
 
 
-def _facts(manifest: Manifest, precision: str) -> str:
+def _facts(manifest: Manifest) -> str:
     """What the script needs to know, as JSON that may stand in a script element."""
     facts: dict[str, Any] = {
         "classes": [item.name for item in manifest.classes],
         "masks": manifest.task == "segmentation",
         "weights": None if manifest.activation_map is None else manifest.activation_map.weights,
-        "precision": precision,
+        "thresholds": [item.threshold for item in manifest.thresholds] or None,
+        "ordered": manifest.task == "ordinal",
     }
     return json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
 

@@ -93,7 +93,7 @@ function drawMap(overlay, { height, width, values }) {
   small.width = width;
   small.height = height;
   const image = new ImageData(width, height);
-  values.forEach((value, i) => image.data.set([...colour(value), 255], 4 * i));
+  values.forEach((value, i) => image.data.set([...colour(value), Math.round(255 * value)], 4 * i));
   small.getContext("2d").putImageData(image, 0, 0);
   const context = overlay.getContext("2d");
   context.imageSmoothingQuality = "high";
@@ -131,16 +131,24 @@ function element(name, properties = {}, ...children) {
 
 const percent = value => `${(100 * value).toFixed(1)} %`;
 
+/** A bar for each class: grades in their order, other classes by their values; a mark where a label has its threshold. */
 function bars(values, select) {
-  const order = [...values.keys()].sort((a, b) => values[b] - values[a]);
+  const order = [...values.keys()];
+  if (!facts.ordered) order.sort((a, b) => values[b] - values[a]);
   const list = element("ol", { className: "bars" });
   for (const index of order) {
     const fill = element("i");
     fill.style.width = `${100 * values[index]}%`;
+    const bar = element("span", { className: "bar" }, fill);
+    if (facts.thresholds) {
+      const mark = element("b", { title: `predicted from ${percent(facts.thresholds[index])} on` });
+      mark.style.left = `${100 * facts.thresholds[index]}%`;
+      bar.append(mark);
+    }
     const button = element("button", { type: "button", disabled: !select },
       element("span", { textContent: facts.classes[index] }),
       element("span", { className: "number", textContent: percent(values[index]) }),
-      element("span", { className: "bar" }, fill));
+      bar);
     if (select)
       button.addEventListener("click", () => {
         for (const other of list.querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
@@ -148,7 +156,7 @@ function bars(values, select) {
       });
     list.append(element("li", {}, button));
   }
-  return { list, order };
+  return list;
 }
 
 function photoWith(canvas, overlay) {
@@ -172,13 +180,21 @@ function showClasses(article, details, canvas, outputs) {
   const featureMap = outputs.feature_map;
   const draw = facts.weights && featureMap
     ? index => drawMap(overlay, activationMap(featureMap, facts.weights[index])) : null;
-  const { list, order } = bars(values, draw);
-  details.append(element("p", { className: "answer", textContent: facts.classes[order[0]] }), list);
+  const list = bars(values, draw);
+  const first = values.indexOf(Math.max(...values));
+  const present = facts.thresholds && facts.classes.filter((_, i) => values[i] >= facts.thresholds[i]);
+  const answer = !present ? `Most probable: ${facts.classes[first]}`
+    : present.length ? `Predicted: ${present.join(", ")}` : "No label reaches its threshold";
+  details.append(element("p", { className: "answer", textContent: answer }), list);
+  if (present)
+    details.append(element("p", {
+      className: "quiet", textContent: "Each label is a yes or no of its own; it is predicted from the mark in its bar on.",
+    }));
   if (draw) {
-    list.querySelector("button").click();
-    details.append(opacity("Activation map", overlay, 0.45), element("p", {
+    list.querySelectorAll("button")[facts.ordered ? first : 0].click();
+    details.append(opacity("Activation map", overlay, 0.7), element("p", {
       className: "quiet",
-      textContent: "The map shows which places spoke for the marked class: yellow most, violet not at all. " +
+      textContent: "The map shows which places spoke for the marked class: yellow most, uncoloured not at all. " +
         `It has ${featureMap.dims[2]}\u00a0×\u00a0${featureMap.dims[3]} cells: a direction, not an outline.`,
     }));
   }
@@ -194,8 +210,8 @@ function showMask(article, details, canvas, outputs) {
   for (const index of mask.data) counts[index]++;
   const shares = counts.map(count => count / mask.data.length);
   const inside = facts.classes.slice(1).filter((_, i) => counts[i + 1]).join(", ");
-  details.append(element("p", { className: "answer", textContent: inside || "nothing outlined" }),
-    bars(shares, null).list, element("p", { className: "quiet", textContent: "Shares of the photo's pixels." }),
+  details.append(element("p", { className: "answer", textContent: inside ? `Outlined: ${inside}` : "Nothing outlined" }),
+    bars(shares, null), element("p", { className: "quiet", textContent: "Shares of the photo's pixels." }),
     opacity("Outline", overlay, 1));
   article.dataset.shares = JSON.stringify(shares);
   return overlay;
@@ -243,6 +259,11 @@ document.getElementById("files").addEventListener("change", event => {
   take([...event.target.files]);
   event.target.value = ""; // so that the same photo may be chosen again
 });
+for (const button of document.querySelectorAll("#examples button"))
+  button.addEventListener("click", () => {
+    const bytes = Uint8Array.from(atob(button.querySelector("img").src.split(",")[1]), letter => letter.charCodeAt(0));
+    take([new File([bytes], `Example: ${button.textContent} (true class)`, { type: "image/png" })]);
+  });
 const drop = document.getElementById("drop");
 for (const name of ["dragover", "drop", "dragleave"])
   document.addEventListener(name, event => {
