@@ -192,7 +192,7 @@ function showClasses(article, details, canvas, outputs) {
     }));
   if (draw) {
     list.querySelectorAll("button")[facts.ordered ? first : 0].click();
-    details.append(opacity("Activation map", overlay, 0.7), element("p", {
+    details.append(opacity("Activation map", overlay, 0.55), element("p", {
       className: "quiet",
       textContent: "The map shows which places spoke for the marked class: yellow most, uncoloured not at all. " +
         `It has ${featureMap.dims[2]}\u00a0×\u00a0${featureMap.dims[3]} cells: a direction, not an outline.`,
