@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from preceptor.evaluation.metrics.registry import Floats, Metric
-from preceptor.evaluation.resampling import Cases, Interval, Resampling, interval, resample, select_cases
+from preceptor.evaluation.resampling import LEVEL, Cases, Interval, Resampling, interval, resample, select_cases
 
 FEW = 20  # images; a metric of fewer is not shown
 
@@ -70,11 +70,14 @@ def subgroups(
     }
 
 
-def widened(student: Mapping[str, Subgroup], teacher: Mapping[str, Subgroup]) -> dict[str, tuple[float, Interval]]:
+def widened(
+    student: Mapping[str, Subgroup], teacher: Mapping[str, Subgroup], level: float = LEVEL
+) -> dict[str, tuple[float, Interval]]:
     """Return by how much each subgroup's gap is larger, in size, for the student than for its teacher.
 
     Args:
         student, teacher: of the same images and resamplings.
+        level: of the intervals.
 
     Returns:
         (|student's gap| − |teacher's gap|, interval) of each subgroup in which both have a gap.
@@ -84,15 +87,15 @@ def widened(student: Mapping[str, Subgroup], teacher: Mapping[str, Subgroup]) ->
         theirs = teacher.get(name)
         if theirs is None or mine.gap is None or theirs.gap is None:
             continue
-        bounds = interval_of(np.abs(mine.gap_samples) - np.abs(theirs.gap_samples))
+        bounds = interval_of(np.abs(mine.gap_samples) - np.abs(theirs.gap_samples), level)
         if bounds is not None:
             result[name] = (abs(mine.gap) - abs(theirs.gap), bounds)
     return result
 
 
-def interval_of(samples: Floats) -> Interval | None:
+def interval_of(samples: Floats, level: float = LEVEL) -> Interval | None:
     """Return the interval of samples, None where none is defined."""
-    return interval(samples) if np.isfinite(samples).any() else None
+    return interval(samples, level) if np.isfinite(samples).any() else None
 
 
 def _subgroup(

@@ -76,6 +76,7 @@ _RARE = (
     "resample",
     "ensembles",
     "teacher_cache",
+    "class_groups",
 )
 Resample = Literal["none", "over", "under", "balanced"]
 
@@ -116,6 +117,8 @@ class Recipe(Section):
     ``resample`` draws the training images of an epoch so that classes are equally frequent: each as often as the
     largest (``over``), the smallest (``under``) or the mean (``balanced``). ``ensembles`` names groups of networks
     whose joint prediction is evaluated beside their own: the class-wise maximum of probabilities, the union of masks.
+    ``class_groups`` names classes that are judged together (``malignant: [mel, bcc]``); networks
+    are trained without it, so that a study's finished runs are not trained again when it changes.
     ``batch_norm: synchronised`` lets several processes take batch statistics over the whole batch, as one process does,
     at the cost of two exchanges a layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
     term of SKD), at a constant rate.
@@ -152,6 +155,7 @@ class Recipe(Section):
     resample: Resample = "none"
     teacher_cache: Annotated[float, Field(gt=0)] | None = None
     ensembles: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(default_factory=dict)
+    class_groups: dict[Name, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -45,9 +45,7 @@ def calibration_rows(networks: Sequence[NetworkPredictions]) -> list[Calibration
 
 
 def _row(network: NetworkPredictions, probabilities: Floats, *, scaled: bool) -> CalibrationRow:
-    additive = Additive(_squared_distance, lambda sums: sums[..., 1] / sums[..., 0])
-    metrics = {key: METRICS[key] for key in ("calibration_error", "nll")}
-    metrics["brier"] = Metric("brier", "Brier score", ("classification",), additive, additive=additive)
+    metrics = {key: METRICS[key] for key in ("calibration_error", "nll")} | {"brier": brier_score()}
     estimates = network.estimates(metrics, probabilities)
     slope, intercept = _slope(network, probabilities)
     return CalibrationRow(
@@ -59,6 +57,12 @@ def _row(network: NetworkPredictions, probabilities: Floats, *, scaled: bool) ->
         slope,
         intercept,
     )
+
+
+def brier_score() -> Metric:
+    """Return the Brier score summed over classes, from 0 to 2, as a metric."""
+    additive = Additive(_squared_distance, lambda sums: sums[..., 1] / sums[..., 0])
+    return Metric("brier", "Brier score", ("classification",), additive, higher_is_better=False, additive=additive)
 
 
 def _squared_distance(targets: np.ndarray, probabilities: Floats) -> Floats:

@@ -19,7 +19,7 @@ def clinical_sections(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return what ``clinical.html.j2`` shows of networks; empty lists where the task has no such section."""
     networks = predictions_of(entries)
     return {
-        "positives": positive_classes(networks, {}),
+        "positives": positive_classes(networks, class_groups([entry.run for entry in entries])),
         "points": POINTS,
         "calibrations": calibration_rows(networks),
         "sets": sets_rows(networks),
@@ -31,6 +31,20 @@ def clinical_sections(entries: Sequence[Entry]) -> dict[str, Any]:
         "attributes": attribute_sections(networks),
         "failures": surest_errors(networks),
     }
+
+
+def class_groups(runs: Sequence[LabelledRun]) -> dict[str, list[str]]:
+    """Return the groups of classes that the recipes of runs name, of those whose classes the runs have.
+
+    Groups of one name and other classes get their run's label.
+    """
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        for name, members in run.recipe.class_groups.items():
+            if set(members) <= set(run.classes):
+                key = name if groups.get(name, members) == members else f"{name} ({run.label})"
+                groups[key] = list(members)
+    return groups
 
 
 def participants(sharers: Sequence[Sequence[LabelledRun]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ class Estimate:
 
 
 NOTHING = Estimate(None)
+
+
+class Judged(Protocol):
+    """What a row of a section is about: a network of a run, or a line of a study over its cells."""
+
+    @property
+    def entry(self) -> Any:
+        """The network or line, with the name and colour that tables show."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +100,14 @@ def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
     draws: dict[bytes, Resampling] = {}
     result = []
     for entry in entries:
-        test = _predictions(entry, "test")
+        test = predictions_on(entry, "test")
         if entry.run.task not in ONE_CLASS or test is None:
             continue
         names = np.unique(test.groups)
         key = names.tobytes()
         if key not in draws:
             draws[key] = Resampling(names)
-        result.append(NetworkPredictions(entry, _predictions(entry, "validation"), test, draws[key]))
+        result.append(NetworkPredictions(entry, predictions_on(entry, "validation"), test, draws[key]))
     return result
 
 
@@ -121,7 +130,8 @@ def class_words(run: LabelledRun) -> dict[str, str]:
     return names
 
 
-def _predictions(entry: Entry, part: str) -> Predictions | None:
+def predictions_on(entry: Entry, part: str) -> Predictions | None:
+    """Return what a network predicted on a part, None where it has no rows or does not predict one class an image."""
     table, classes = entry.run.predictions, entry.run.classes
     rows = table[(table["network"] == entry.name) & (table["part"] == part)]
     if rows.empty or entry.run.task not in ONE_CLASS:

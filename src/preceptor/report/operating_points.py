@@ -15,7 +15,7 @@ from preceptor.evaluation.operating_points import (
     threshold_at_specificity,
 )
 from preceptor.report.canvas import RULE, SERIES, Figure, sketch
-from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, class_words
+from preceptor.report.network_predictions import NOTHING, Estimate, Judged, NetworkPredictions, class_words
 
 #: Rate that a threshold must reach on the validation part, and the other rate, which is then read off the test part.
 POINTS = (
@@ -43,7 +43,7 @@ class Point:
 
 
 #: Network, AUC, AUC above 80 % sensitivity and the points of :data:`POINTS`.
-Row = tuple[NetworkPredictions, Estimate, Estimate, list[Point]]
+Row = tuple[Judged, Estimate, Estimate, list[Point]]
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ class PositiveClass:
         members: in full words, where they are several.
         validation, test: numbers of positive images of each part, several where runs have different parts.
         rows: one a network.
-        curve: decision curves.
+        curve: decision curves; None in a study.
     """
 
     name: str
     members: list[str]
     validation: list[int]
     test: list[int]
-    rows: list[Row]
-    curve: Figure
+    rows: Sequence[Row]
+    curve: Figure | None
 
 
 def positive_classes(
@@ -109,7 +109,7 @@ def point_rows(networks: Sequence[NetworkPredictions], positive: Sequence[int]) 
 
 
 def _row(network: NetworkPredictions, positive: Sequence[int]) -> Row:
-    thresholds = [_threshold(network, positive, rate, target) for rate, target, _ in POINTS]
+    thresholds = [chosen_threshold(network, positive, rate, target) for rate, target, _ in POINTS]
     chosen = {f"at point {place}": value for place, value in enumerate(thresholds) if value is not None}
     estimates = network.estimates({**ranking_metrics(positive), **threshold_metrics(positive, chosen)})
     points = []
@@ -119,7 +119,8 @@ def _row(network: NetworkPredictions, positive: Sequence[int]) -> Row:
     return network, estimates["auc"], estimates["partial_auc"], points
 
 
-def _threshold(network: NetworkPredictions, positive: Sequence[int], rate: str, target: float) -> float | None:
+def chosen_threshold(network: NetworkPredictions, positive: Sequence[int], rate: str, target: float) -> float | None:
+    """Return the threshold that reaches a rate on the validation part; None without a positive or a negative there."""
     assert network.validation is not None
     truth = np.isin(network.validation.targets, positive)
     if truth.all() or not truth.any():

@@ -12,6 +12,7 @@ from preceptor.evaluation.resampling import Interval
 from preceptor.report import page
 from preceptor.report.bibliography import MARK as BIB_MARK
 from preceptor.report.bibliography import as_bibtex
+from preceptor.report.calibration import CalibrationRow
 from preceptor.report.carried_over import CarriedOver
 from preceptor.report.checklist import MARK as CHECKLIST_MARK
 from preceptor.report.checklist import as_markdown
@@ -19,6 +20,7 @@ from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import NONE, ratio
 from preceptor.report.network_predictions import Estimate
 from preceptor.report.operating_points import POINTS
+from preceptor.report.study_results import Line
 from preceptor.report.study_tables import latex_text
 from preceptor.report.subgroups import METRIC_KEYS
 from preceptor.report.uncertainty import ANSWERED
@@ -77,7 +79,8 @@ def as_csv(contents: Mapping[str, Any]) -> str:
     if contents.get("carried"):
         writer.writerows(_carried_rows(contents["carried"]))
     if "positives" in contents:
-        writer.writerows(_section_rows(contents))
+        writer.writerows(_calibration_rows(contents["calibrations"]))
+        writer.writerows(section_rows(contents))
     return text.getvalue()
 
 
@@ -146,20 +149,25 @@ def _carried_rows(shown: CarriedOver) -> Iterator[Row]:
             yield row.label, of, quantity, estimate.value, *((bounds.low, bounds.high) if bounds else (None, None))
 
 
-def _section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
+def _calibration_rows(rows: Sequence[CalibrationRow]) -> Iterator[Row]:
+    for row in rows:
+        of = "after temperature scaling" if row.scaled else "as it is"
+        for key in ("error", "nll", "brier", "slope", "intercept"):
+            yield _row(row.network.entry, of, f"calibration {key}", getattr(row, key))
+
+
+def section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
+    """Yield the numbers of operating points, selective prediction, conformal sets and subgroups."""
     for positive in contents["positives"]:
         for network, area, partial, points in positive.rows:
             yield _row(network.entry, positive.name, "AUC", area)
             yield _row(network.entry, positive.name, "AUC above 80% sensitivity", partial)
             for (rate, target, other), point in zip(POINTS, points, strict=True):
                 name = f"{target:.0%} {rate}"
-                yield _row(network.entry, positive.name, f"threshold for {name}", Estimate(point.threshold))
+                if point.threshold is not None:  # a study has one in each cell
+                    yield _row(network.entry, positive.name, f"threshold for {name}", Estimate(point.threshold))
                 yield _row(network.entry, positive.name, f"{other} at {name}", point.value)
                 yield _row(network.entry, positive.name, f"{rate} reached at {name}", point.reached)
-    for row in contents["calibrations"]:
-        of = "after temperature scaling" if row.scaled else "as it is"
-        for key in ("error", "nll", "brier", "slope", "intercept"):
-            yield _row(row.network.entry, of, f"calibration {key}", getattr(row, key))
     for row in contents["selective"]:
         for share, risk in zip(ANSWERED, row.risks, strict=True):
             yield _row(row.network.entry, "selective prediction", f"error rate, {share:.0%} answered", Estimate(risk))
@@ -178,7 +186,7 @@ def _section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
                         yield _row(row.network.entry, of, f"{key} gap against teacher", Estimate(*change))
 
 
-def _row(entry: Entry, of: str, quantity: str, estimate: Estimate) -> Row:
+def _row(entry: Entry | Line, of: str, quantity: str, estimate: Estimate) -> Row:
     bounds = estimate.interval
     low, high = (bounds.low, bounds.high) if bounds else (None, None)
     return entry.label, of, quantity, estimate.value, low, high

@@ -98,6 +98,7 @@ class Comparison:
         versus: metric → one comparison for each row that is not the baseline.
         test_share: test images over training images, the mean over cells.
         groups, images: patients or lesions that were resampled, and their images.
+        resampling: the draws of them.
     """
 
     study: StudyResults
@@ -107,6 +108,7 @@ class Comparison:
     test_share: float
     groups: int
     images: int
+    resampling: Resampling
 
     def against(self, line: Line, metric: str) -> Versus | None:
         """None for the baseline itself, and for a row's further networks."""
@@ -135,6 +137,7 @@ def compare(study: StudyResults, samples: int | None = None) -> Comparison:
         test_share=float(np.mean([run.test_share for run in study.runs])),
         groups=len(draws.resampling.names),
         images=len(set().union(*(run.tested["id"] for run in study.runs))),
+        resampling=draws.resampling,
     )
 
 

@@ -1,4 +1,7 @@
-"""The report on a study: its folder in, ``report.html``, ``report.md``, ``table.csv`` and ``table.tex`` out."""
+"""The report on a study: its folder in, ``report.html``, ``report.md``, ``table.csv`` and ``table.tex`` out.
+
+Of networks that predict one class an image also ``clinical.csv``, with the numbers of the sections for reviewers.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
+from preceptor.report.study_clinical import clinical_csv, clinical_sections
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
 from preceptor.report.study_results import Key, Line, StudyResults, read_study
@@ -49,15 +53,23 @@ def write_study_report(folder: Path) -> Path:
 def write_report_of(study: StudyResults) -> Path:
     """Write the report of a study that has been read; see :func:`write_study_report`."""
     comparison = compare(study)
+    contents = _contents(comparison)
     page.write_page(study.folder / "report.md", study_tables.as_markdown(comparison))
     page.write_page(study.folder / "table.csv", study_tables.as_csv(comparison))
     page.write_page(study.folder / "table.tex", study_tables.as_latex(comparison))
-    return page.write_page(study.folder / "report.html", render(comparison))
+    if contents["selective"]:
+        page.write_page(study.folder / "clinical.csv", clinical_csv(contents))
+        contents["beside"]["clinical.csv"] = "operating points, calibration, uncertainty and subgroups with intervals"
+    return page.write_page(study.folder / "report.html", _page(contents))
 
 
 def render(comparison: Comparison) -> str:
     """The page as text."""
-    return page.render("study.html.j2", _contents(comparison), "study.css")
+    return _page(_contents(comparison))
+
+
+def _page(contents: dict[str, Any]) -> str:
+    return page.render("study.html.j2", contents, "study.css", "clinical.css")
 
 
 def _contents(comparison: Comparison) -> dict[str, Any]:
@@ -69,6 +81,11 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
     labels = {key: metric.label for key, metric in TASKS[study.task].metrics.items()} | study.layout
     return {
         "title": study.title,
+        "beside": {
+            "report.md": "the table of results and the differences",
+            "table.csv": "the same with every interval",
+            "table.tex": "the table for a paper",
+        },
         "plan": study.plan,
         "plan_text": study.text,
         "quick": study.quick,
@@ -107,6 +124,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "facts": _facts(study),
         **_of_one_cell_each(study, of_masks),
         **(_of_classes(study, pooled) if of_classes else {}),
+        **clinical_sections(study, comparison.resampling),
     }
 
 

@@ -13,7 +13,7 @@ from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import Interval
 from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.entries import LabelledRun
-from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions
+from preceptor.report.network_predictions import NOTHING, Estimate, Judged, NetworkPredictions
 from preceptor.report.tables import TEACHING
 
 METRIC_KEYS = ("balanced_accuracy", "macro_auc")
@@ -30,7 +30,7 @@ class NetworkInSubgroup:
         changes: how much larger each gap is than the teacher's; None for a teacher, or without one.
     """
 
-    network: NetworkPredictions
+    network: Judged
     values: list[Estimate]
     gaps: list[Estimate]
     changes: list[Change | None]
@@ -56,7 +56,7 @@ class Attribute:
     """
 
     name: str
-    networks: list[NetworkPredictions]
+    networks: Sequence[Judged]
     values: list[Value]
     missing: int
 

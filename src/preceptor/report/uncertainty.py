@@ -15,7 +15,7 @@ from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Sampled
 from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
 from preceptor.report.canvas import SERIES, Figure, sketch
-from preceptor.report.network_predictions import Estimate, NetworkPredictions, estimate_of
+from preceptor.report.network_predictions import Estimate, Judged, NetworkPredictions, estimate_of
 
 ERROR = 0.1  # share of sets that may miss the true class
 ANSWERED = (1.0, 0.9, 0.8)  # shares of the images that are answered
@@ -32,7 +32,7 @@ class SetsRow:
         by_class: coverage of the images of each class, None without one.
     """
 
-    network: NetworkPredictions
+    network: Judged
     coverage: Estimate
     size: Estimate
     single: Estimate
@@ -48,7 +48,7 @@ class SelectiveRow:
         area: under the curve of error rate over coverage (AURC).
     """
 
-    network: NetworkPredictions
+    network: Judged
     risks: list[float]
     area: Estimate
 

@@ -68,6 +68,7 @@ def prepare(
     catalog = data.catalog()
     planned = planned or plan_run(recipe, data.fold, data.fingerprint, devices)
     classes = TASKS[recipe.task].classes(catalog)
+    TASKS[recipe.task].check_class_groups(recipe, classes)
     split = split_of(catalog, recipe, data.fold)
     for name, network in recipe.networks.items():
         if network.run is not None:

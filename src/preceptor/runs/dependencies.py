@@ -19,7 +19,7 @@ from preceptor.utils.files import sha256_of
 #: How a run uses a network that another has trained.
 _AS_USED = ("frozen", "projection", "calibrated")
 _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "protocol", "resample")
-_WITHOUT_EFFECT = ("name", "paper", "teacher_cache")  # on the result
+_WITHOUT_EFFECT = ("name", "paper", "teacher_cache", "class_groups")  # on what is trained
 #: What identities call a precision. Under the old names the runs of earlier studies keep theirs.
 _PRECISIONS = {"float32": "auto", "auto": "measured"}
 
@@ -50,8 +50,8 @@ class PlannedRun:
     def identity(self) -> str:
         """SHA-256 of all that decides on the result, the same wherever files lie and whatever things are called.
 
-        The recipe counts without its name and paper, with the identities of its dependencies in their place and files
-        by their content; beside it the data, the fold and the number of processes.
+        The recipe counts without its name, paper and class groups, with the identities of its dependencies in their
+        place and files by their content; beside it the data, the fold and the number of processes.
 
         Raises:
             PreceptorError: a file that the recipe names is not there.

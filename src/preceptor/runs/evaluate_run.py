@@ -14,6 +14,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.split import UNLABELLED_PART
 from preceptor.evaluation.cost import cost_of, cost_of_all
 from preceptor.evaluation.evaluate import Evaluation, best_device
+from preceptor.evaluation.grouped_classes import group_metrics
 from preceptor.evaluation.predictions import write_predictions
 from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
@@ -98,9 +99,15 @@ def evaluate_part(
     part: str,
 ) -> Evaluation:
     """Return metrics and predictions of the networks and ensembles of a recipe on a part."""
-    return TASKS[recipe.task].evaluate(
+    task = TASKS[recipe.task]
+    evaluation = task.evaluate(
         networks, loader, ids, classes, part, ensembles=recipe.ensembles, references=recipe.references
     )
+    for table in evaluation.predictions if recipe.class_groups else []:
+        targets, scores = task.metric_cases(table, classes)
+        groups = group_metrics(targets, scores, classes, recipe.class_groups)
+        evaluation.metrics[table["network"].iloc[0]]["class_groups"] = groups
+    return evaluation
 
 
 def role(network: NetworkConfig) -> str:

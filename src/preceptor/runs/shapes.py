@@ -60,6 +60,7 @@ class PartResult(TypedDict, total=False):
     per_class_recall: dict[str, Number]
     per_class: dict[str, dict[str, Number]]
     absent_classes: list[str]
+    class_groups: dict[str, dict[str, Number]]
     fidelity: _Fidelity
 
 

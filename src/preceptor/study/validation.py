@@ -111,7 +111,12 @@ def check_data(catalog: Catalog, runs: Iterable[tuple[Recipe, int]]) -> None:
     Raises:
         PreceptorError: names the class, or the part that would lack it.
     """
-    distinct = {(recipe.split.model_dump_json(), recipe.protocol, fold): recipe for recipe, fold in runs}
+    pairs = list(runs)
+    for recipe, _ in pairs:
+        TASKS[recipe.task].check_class_groups(
+            recipe, TASKS[recipe.task].classes(catalog) if recipe.class_groups else ()
+        )
+    distinct = {(recipe.split.model_dump_json(), recipe.protocol, fold): recipe for recipe, fold in pairs}
     for (*_, fold), recipe in distinct.items():
         with prefix_errors(f"fold {fold}"):
             split_of(catalog, recipe, fold)

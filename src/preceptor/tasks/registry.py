@@ -117,8 +117,30 @@ class Task(ABC):
         own, others = (task.default_objectives("network") for task in (self, other))
         return (self.target, self.network, own) == (other.target, other.network, others)
 
+    def check_class_groups(self, recipe: Recipe, classes: Sequence[str]) -> None:
+        """Raise a PreceptorError if a recipe groups classes that there are not.
+
+        Args:
+            classes: what :meth:`classes` returned.
+        """
+        for name, members in recipe.class_groups.items():
+            for member in members:
+                if member not in classes:
+                    raise PreceptorError(
+                        f"class_groups.{name}: there is no class {member!r}.{did_you_mean(member, classes)}",
+                        expected=f"some of {', '.join(classes)}",
+                    )
+            if len(set(members)) < len(members) or len(set(members)) == len(classes):
+                raise PreceptorError(
+                    f"class_groups.{name}: {', '.join(members)}", expected="some classes, each once, against all others"
+                )
+
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise a PreceptorError, which names the key, if a recipe cannot be run on this task."""
+        if recipe.class_groups and self.target != "class":
+            raise PreceptorError(
+                f"class_groups: {self.name} has no one class an image", remedy="leave class_groups out"
+            )
         metric = recipe.select.metric
         if metric != "last" and metric not in self.metrics:
             known = (*self.metrics, "last")
