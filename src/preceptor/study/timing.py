@@ -106,7 +106,9 @@ def _training(recipe: Recipe, catalog: Catalog, labels: NDArray[np.int64]) -> Tr
     masks = np.broadcast_to(image[:, 0] % len(classes), (len(labels), size, size))
     pixels = Pixels(images, masks if task.needs_masks else None, "")
     loader = Loader(pixels, labels, np.arange(len(labels)), fabric.device)
-    recipe = recipe.model_copy(update={"schedule": Constant()})  # others end after as many steps as a run has
+    # Other schedules end after as many steps as a run has; a temperature would be fitted on all images.
+    plain = {name: network.model_copy(update={"calibrated": False}) for name, network in recipe.networks.items()}
+    recipe = recipe.model_copy(update={"schedule": Constant(), "networks": plain})
     model = assemble(recipe, networks, torch.from_numpy(labels), len(catalog.classes))
     return Training(fabric, recipe, model, Parts(loader, loader, "train", classes))
 
