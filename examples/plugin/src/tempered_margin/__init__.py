@@ -1,0 +1,1 @@
+"""A plug-in for Preceptor: one loss, one recipe that uses it, one metric."""
