@@ -15,6 +15,7 @@ import reference
 from mkdocs.structure.files import File, Files
 
 _ROLE = re.compile(r":(?:class|func|data|meth|mod|attr):(?:<code>|`)~?([\w.]+)(?:</code>|`)")
+_FOLDER = re.compile(r"\[([^\]]+)\]\([\w./-]+/\)")
 _OUTSIDE = re.compile(r"\]\((?:\.\./)+(CONTRIBUTING\.md|CHANGELOG\.md|CITATION\.cff|LICENSE|README\.md)\)")
 
 
@@ -26,8 +27,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Name files of the repository that are no pages, in place of links to them."""
-    return _OUTSIDE.sub(r"] (`\1`)", markdown)
+    """Name folders, and files of the repository that are no pages, in place of links to them."""
+    return _FOLDER.sub(r"\1", _OUTSIDE.sub(r"] (`\1`)", markdown))
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 DISTRIBUTION = "preceptor"
 #: Extras of those who work on Preceptor itself.
-OF_DEVELOPERS = ("dev", "docs")
+OF_DEVELOPERS = ("dev", "docs", "peers")
 
 
 @dataclass(frozen=True)
