@@ -17,6 +17,8 @@ from preceptor.report.tables import Difference, sampled_headline
 from preceptor.runs.external import ExternalResult
 from preceptor.tasks import TASKS
 
+OWN_SEED = SEED + 1  # of draws of the own patients, which are independent of those of the other data
+
 
 @dataclass(frozen=True)
 class Carried:
@@ -111,29 +113,30 @@ def sentences(results: Sequence[ExternalResult]) -> list[str]:
 
 
 def _own(entry: Entry, result: ExternalResult) -> Sampled | None:
-    """The headline metric on the own test part, in judged classes, of the classes that occur in the other data."""
-    run, record = result.run, result.record
-    if run.metrics.protocol == "paper":
+    """The headline metric on the own test part, None under ``protocol: paper``."""
+    if result.run.metrics.protocol == "paper":
         return None  # its figures are means over epochs, and its test images are not independent of the training part
-    table = run.predictions
-    rows = table[(table["part"] == "test") & (table["network"] == entry.name)]
+    rows = own_rows(result, entry.name)
+    if rows.empty:
+        return None
+    task = TASKS[result.record.task]
+    cases = task.metric_cases(rows, result.record.classes)
+    draws = Resampling(rows["group"], seed=OWN_SEED)
+    return resample({task.headline: METRICS[task.headline]}, [(cases, rows["group"])], draws)[task.headline]
+
+
+def own_rows(result: ExternalResult, network: str) -> pd.DataFrame:
+    """Return a network's rows of the own test part, with ``group``, in judged classes that occur in the other data."""
+    record, table = result.record, result.run.predictions
+    rows = table[(table["part"] == "test") & (table["network"] == network)]
     task = TASKS[record.task]
     if task.target == "class" and result.class_map is not None:
         rows = result.class_map.rows(rows)
         rows = rows[rows["target"].isin(set(result.images["label"]))]
-    if rows.empty:
-        return None
     if task.target == "labels":
         known = [name for name in record.classes if name in set(record.class_map.values())]
         rows = rows.assign(**{f"t_{name}": np.nan for name in record.classes if name not in known})
-    groups = _groups(rows, run.split)
-    cases = task.metric_cases(rows, record.classes)
-    draws = Resampling(groups, seed=SEED + 1)  # other patients: drawn independently of those of the other data
-    return resample({task.headline: METRICS[task.headline]}, [(cases, groups)], draws)[task.headline]
-
-
-def _groups(rows: pd.DataFrame, split: pd.DataFrame) -> pd.Series:
-    return rows["id"].map(split.set_index("id")["group"])
+    return rows.assign(group=rows["id"].map(result.run.split.set_index("id")["group"]))
 
 
 def _minus(mine: Sampled, theirs: Sampled) -> Sampled:

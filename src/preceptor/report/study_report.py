@@ -29,6 +29,7 @@ from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
 from preceptor.report.study_clinical import clinical_csv, clinical_sections
 from preceptor.report.study_compare import Comparison, compare
+from preceptor.report.study_external import external_sections
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
 from preceptor.report.study_results import Key, Line, StudyResults, read_study
 from preceptor.tasks import TASKS
@@ -125,6 +126,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         **_of_one_cell_each(study, of_masks),
         **(_of_classes(study, pooled) if of_classes else {}),
         **clinical_sections(study, comparison.resampling),
+        "externals": external_sections(study),
     }
 
 

@@ -93,6 +93,8 @@ def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
             if table.data == data.reader
         ],
     }
+    if quick is not None and quick.data is not None:
+        result.pop("external", None)  # its classes are not those of these data
     check_columns(plan, tasks)
     if teacher is not None:
         result["teacher"] = teacher.model_dump()

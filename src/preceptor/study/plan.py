@@ -37,6 +37,27 @@ class DataSet(Section):
     exclude: list[str] = Field(default_factory=list)
 
 
+class External(DataSet):
+    """Other data that every cell is measured on when it is trained.
+
+    ``classes`` names a class of the run, some that are one here, or null (leave its images out) for each class that is
+    called otherwise. Images that the study's own data hold too are refused, or left out with ``skip_known``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    classes: dict[str, str | list[str] | None] = Field(default_factory=dict)
+    skip_known: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain data for YAML, with the classes that are left out."""
+        return self.model_dump(exclude_none=True) | {"classes": dict(self.classes)}
+
+    @property
+    def title(self) -> str:
+        """What it is called in folders and reports: its name, or its reader's."""
+        return self.name or self.reader
+
+
 class Teacher(Section):
     """One teacher for all rows, in place of those that their recipes would train first (``trained_by``)."""
 
@@ -100,6 +121,8 @@ class Plan(Section):
     of a network, view or objective) is set in those; one that no recipe has is an error. A row's own ``set`` takes
     precedence, and every key of it must exist in the row's recipe.
 
+    ``external`` names other data sets: whether results carry over. A quick form with data of its own has none.
+
     ``layout`` may be left out: the columns are then the main metrics of the task.
 
     A teacher that is trained first has the seed of the cell that learns from it, so that the spread over seeds contains
@@ -115,6 +138,7 @@ class Plan(Section):
     title: str = ""
     about: str = ""
     data: DataSet
+    external: list[External] = Field(default_factory=list)
     folds: Annotated[list[Seed], Field(min_length=1)] = Field(default=[0, 1, 2, 3, 4])
     seeds: Annotated[list[Seed], Field(min_length=1)] = Field(default=[0])
     set: Settings = Field(default_factory=dict)
@@ -158,6 +182,7 @@ class Plan(Section):
         for table in self.paper:
             for name in table.rows:
                 self._refuse_unknown_row(f"paper, {table.table}", name, names)
+        self._refuse_repeated("external", [external.title for external in self.external])
         self._refuse_repeated("paper.data", [table.data for table in self.paper])
         if self.teacher is None and any(row.teacher for row in self.rows):
             raise ValueError("rows: a row is the plan's teacher, and the plan has none; give teacher: {recipe: …}")
@@ -217,6 +242,9 @@ class Plan(Section):
     def plain(self) -> dict[str, Any]:
         """The plan as plain data for YAML; validating it again gives an equal plan."""
         data = self.model_dump(exclude_none=True)
+        data["external"] = [external.plain() for external in self.external]
+        if not self.external:
+            data.pop("external")
         is_quick = data.pop("is_quick")
         if is_quick or self.quick is None:
             data["quick"] = is_quick

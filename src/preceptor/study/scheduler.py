@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from preceptor.data.catalog import Catalog
 from preceptor.runs.complete import OnFinished, decoder
 from preceptor.runs.create import Data, command_line
 from preceptor.runs.dependencies import PlannedRun
+from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
+from preceptor.study.external import check_classes, known_to_study, measure_cells
 from preceptor.study.matrix import Cell, Matrix, expand
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.state import (
@@ -51,6 +53,7 @@ class Study:
         data: what all of it is trained on (of fold 0).
         catalog: the data, read.
         outcomes: identity → how that job stands.
+        unmeasured: runs that could not be measured on other data → why.
     """
 
     folder: Path
@@ -59,6 +62,7 @@ class Study:
     data: Data
     catalog: Catalog
     outcomes: dict[str, Outcome]
+    unmeasured: dict[str, str] = field(default_factory=dict)
 
     def outcome(self, cell: Cell) -> Outcome:
         return self.outcomes[cell.job.identity]
@@ -126,6 +130,7 @@ def open_study(plan: Plan, folder: Path) -> Study:
     earlier = recorded_outcomes(folder)
     outcomes = {key: outcome_of(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
     check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
+    check_classes(plan, catalog, [job.recipe for job in matrix.jobs.values()])
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
 
@@ -179,6 +184,7 @@ def run_jobs(
             for name, network in job.recipe.networks.items()
             if name not in job.dependencies
         )
+        known = known_to_study(study.plan, study.catalog) if study.plan.external else {}
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
             _write(study.folder / PLAN, to_yaml(study.plan))
@@ -191,6 +197,9 @@ def run_jobs(
         finally:
             if started is not None:
                 started.close()
+        runs = {cell.job.identity: cell for cell in study.matrix.cells if study.outcome(cell).state == "done"}
+        paths = [study.matrix.paths[identity] for identity in runs]
+        study.unmeasured = measure_cells(study.plan, map(Run, paths), known, cache)
 
 
 def _run(

@@ -1,0 +1,139 @@
+"""Other data sets of a study: measured for every cell after training, never a reason to train again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import KNOBS
+from page import Page
+from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.data.readers import read
+from preceptor.report.study_external import external_sections
+from preceptor.report.study_report import write_study_report
+from preceptor.report.study_results import read_study
+from preceptor.study.external import measure_cells
+from preceptor.study.overrides import CommandLine, resolve_plan
+from preceptor.study.scheduler import Study, open_study, run_jobs
+from preceptor.study.worker import Outcome, Task, work
+from preceptor.utils.errors import PreceptorError
+from small_study import plan
+
+NAMES = {"mel": "melanoma", "nv": "nevus", "vasc": "angioma"}
+
+
+class InThisProcess:
+    """An engine without processes that counts what it trains."""
+
+    def __init__(self) -> None:
+        self.queue: list[Task] = []
+        self.trained = 0
+
+    def submit(self, task: Task) -> None:
+        self.queue.append(task)
+
+    def results(self, seconds: float) -> list[Outcome]:
+        self.trained += 1
+        return [work(self.queue.pop(0))]
+
+    def running(self) -> set[str]:
+        return set()
+
+    def close(self) -> None:
+        self.queue.clear()
+
+
+def folders(phantom: Path, out: Path) -> Path:
+    """Some classes of a phantom in folders of other names."""
+    catalog = read("phantom", phantom, {})
+    for row, label in enumerate(catalog.table["label"]):
+        if label in NAMES:
+            (out / NAMES[label]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(catalog.path(row), out / NAMES[label])
+    return out
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("other")
+    write_phantom(root / "phantom", Phantom(**{**KNOBS, "images": 80, "seed": 5}))  # type: ignore[arg-type]
+    return folders(root / "phantom", root / "data")
+
+
+def external(root: Path, **more: Any) -> dict[str, Any]:
+    classes = {"melanoma": "mel", "nevus": "nv", "angioma": None}
+    return {"reader": "folder", "name": "elsewhere", "root": str(root), "classes": classes, **more}
+
+
+def run(folder: Path, phantom_root: Path, **changes: Any) -> tuple[Study, int]:
+    engine = InThisProcess()
+    study = open_study(resolve_plan(plan(**changes), CommandLine(root=phantom_root)), folder)
+    run_jobs(study, lambda: engine, 1)  # type: ignore[arg-type, return-value]
+    return study, engine.trained
+
+
+@pytest.fixture(scope="module")
+def folder(phantom_root: Path, other: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies") / "study"
+    _, trained = run(folder, phantom_root)
+    assert trained == 3
+    study, trained = run(folder, phantom_root, external=[external(other)])
+    assert (trained, study.unmeasured) == (0, {})  # an added data set trains nothing again
+    return folder
+
+
+def test_every_cell_is_measured(folder: Path) -> None:
+    places = sorted(path.parent.parent.parent.name for path in folder.glob("cells/*/external/elsewhere/external.json"))
+    assert len(places) == 2
+
+
+def test_the_report_compares_methods_here_and_there(folder: Path) -> None:
+    study = read_study(folder)
+    (section,) = external_sections(study)
+    assert section.name == "elsewhere"
+    alone, taught = section.lines
+    run = study.lines[1].runs[0, 0]
+    table = pd.read_csv(run.path / "external" / "elsewhere" / "predictions.csv")
+    rows = table[(table["part"] == "elsewhere") & (table["network"] == "student")]
+    recalls = (rows["target"] == rows["predicted"]).groupby(rows["target"]).mean()
+    assert taught.other.value == pytest.approx(recalls.mean())
+    own = run.tested[(run.tested["network"] == "student") & run.tested["target"].isin(["mel", "nv"])]
+    assert taught.own.value == pytest.approx((own["target"] == own["predicted"]).groupby(own["target"]).mean().mean())
+    assert taught.other_gain.value == pytest.approx(taught.other.value - alone.other.value)
+    assert alone.other_gain.value is None
+    assert np.isfinite(taught.other_gain.interval.low)
+    page = Page(write_study_report(folder).read_text(encoding="utf-8"))
+    assert "carried-over" in page.ids
+    assert "There is no image of akiec, bcc, bkl, df and vasc" in " ".join(page.words)
+
+
+def test_what_is_measured_already_stays(folder: Path, other: Path, phantom_root: Path) -> None:
+    record = next(folder.glob("cells/*/external/elsewhere/external.json"))
+    before = record.stat().st_mtime_ns
+    run(folder, phantom_root, external=[external(other)])
+    assert record.stat().st_mtime_ns == before
+
+
+def test_a_run_that_cannot_be_measured_is_named(folder: Path, other: Path, phantom_root: Path) -> None:
+    study = open_study(resolve_plan(plan(external=[external(other)]), CommandLine(root=phantom_root)), folder)
+    from preceptor.runs.directory import Run
+    from preceptor.runs.known_images import KnownImages
+
+    failed = measure_cells(study.plan, [Run(folder / "cells" / "nowhere")], {"elsewhere": KnownImages()}, None)
+    assert list(failed) == ["nowhere on elsewhere"]
+
+
+def test_the_studys_own_images_are_refused_before_training(phantom_root: Path, tmp_path: Path) -> None:
+    own = folders(phantom_root, tmp_path / "own")
+    with pytest.raises(PreceptorError, match=r"images of elsewhere are the runs' own[\s\S]*skip_known: true"):
+        run(tmp_path / "study", phantom_root, external=[external(own)])
+
+
+def test_classes_without_a_counterpart_are_refused_at_once(phantom_root: Path, other: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match=r"external, elsewhere: elsewhere: the class 'angioma' is none of"):
+        run(tmp_path / "study", phantom_root, external=[external(other, classes={"melanoma": "mel", "nevus": "nv"})])
