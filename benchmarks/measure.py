@@ -30,17 +30,23 @@ def step_seconds(*steps: Callable[[], object], repeats: int = 9, warm_up: int = 
 
     CPU time does not count what other work on the machine takes.
     """
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     times: list[list[float]] = [[] for _ in steps]
     for turn in range(repeats + warm_up):
         for step, taken in zip(steps, times, strict=True):
-            _wait()
-            start = clock()
-            step()
-            _wait()
+            seconds_taken = timed(step)
             if turn >= warm_up:
-                taken.append(clock() - start)
+                taken.append(seconds_taken)
     return [statistics.median(taken) for taken in times]
+
+
+def timed(step: Callable[[], object]) -> float:
+    """The time of one call: CPU time of the process, or on a GPU the time that passes."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    _wait()
+    start = clock()
+    step()
+    _wait()
+    return clock() - start
 
 
 def extra_memory(function: Callable[[], object], device: torch.device) -> int:

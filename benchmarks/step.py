@@ -6,6 +6,7 @@ Both times come from one process, alternating. The *step* is the engine's own (:
 loader from a cache on disk, logging included: views, forward, losses, backward, optimiser, mean teachers. The *floor*
 is the bare networks on ready tensors, as many views of each image as the recipe shows: forward of every network,
 backward of the sum of the learners' logits, and the optimiser's step. ``overhead`` is step / floor - 1, from medians.
+Without a GPU all times are CPU time, which does not count what other work on the machine takes.
 
 Two parts of it are timed alone as well and given as shares of the step: the *objectives* (forward and backward on
 outputs that stand, with whatever the losses learn themselves) and the *views* (drawing and rendering them).
@@ -17,7 +18,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from benchmarks.measure import timed
 from preceptor.data.batches import Batch
 from preceptor.networks.build import build_networks
 from preceptor.networks.mean_teacher import MeanTeacher
@@ -75,7 +76,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
         times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
             for work, taken in zip(works, times, strict=True):
-                seconds = _timed(work)
+                seconds = timed(work)
                 if turn >= 3:
                     taken.append(seconds)
     step_seconds, floor_seconds, objectives_seconds, views_seconds = map(statistics.median, times)
@@ -208,14 +209,6 @@ def _views_alone(training: Training) -> Callable[[], None]:
         make_views(recipe, recipe.networks, batch, len(rows), (recipe.seed, 1, 0))
 
     return step
-
-
-def _timed(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def _backbone(network: NetworkConfig, recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 
 from conftest import TINY
 from preceptor import train
-from preceptor.api.completion import carry_on
+from preceptor.api.completion import continue_run
 from preceptor.recipe import ForwardMode, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.runs import forward_modes
@@ -68,7 +68,7 @@ def test_a_choice_is_recorded_kept_and_repeated(
 
     for file in ("metrics.json", "checkpoints/last.pt", "checkpoints/best.pt", "history.csv"):
         (run.path / file).unlink()
-    again = carry_on(run)
+    again = continue_run(run)
     assert {name: mode.mode for name, mode in again.environment.modes.items()} == CHOSEN
     assert losses(again) == losses(named)
 
