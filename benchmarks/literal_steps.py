@@ -1,9 +1,9 @@
-"""Training steps of CRCKD and SSD-KD as their released code takes them, and of a plain loop, on ready images.
+"""Training steps of CRCKD and SSD-KD as their released code takes them, on ready images, and of a plain loop.
 
 Written from the description of that code (docs/methods.md): bank rows fetched by index and multiplied by ``bmm``, an
 image's negatives chosen on the host, centroids averaged anew from the whole bank, K×K channel relations, B×B×D
-differences of embeddings, the mean teacher averaged parameter by parameter, everything in float32. They do not load,
-augment or log, which the engine's steps beside them do.
+differences of embeddings, the mean teacher averaged parameter by parameter, everything in float32. They neither load
+nor augment, which the engine's steps beside them do; the plain loop augments as such loops do, image by image.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import timm
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision import transforms
 
 from benchmarks.losses import (
     CLASSES,
@@ -192,20 +194,33 @@ class LiteralSSDKD:
 
 
 class PlainLoop:
-    """Distillation by KL and cross-entropy in a plain PyTorch loop: the same backbones, nothing else."""
+    """Distillation by KL and cross-entropy in a plain PyTorch loop: the same backbones, torchvision's transforms of the
+    kinds that the policy ``dermoscopy`` has."""
 
     def __init__(self, size: Size) -> None:
+        self.device = size.device
         self.student = timm.create_model(size.student, num_classes=CLASSES).to(size.device).train()
         self.teacher = timm.create_model(size.teacher, num_classes=CLASSES).to(size.device).eval()
         self.optimiser = torch.optim.Adam(self.student.parameters(), 1e-4)
-        self.images = torch.rand(size.batch, 3, size.side, size.side, device=size.device)
+        pixels = np.random.default_rng(0).integers(0, 256, (size.batch, size.side, size.side, 3), dtype=np.uint8)
+        self.images = [Image.fromarray(image) for image in pixels]
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomAffine(45, (0.05, 0.05), (0.9, 1.25)),
+                transforms.ColorJitter(0.15, 0.15, 0.15),
+                transforms.ToTensor(),
+                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            ]
+        )
         self.labels = torch.arange(size.batch, device=size.device) % CLASSES
 
     def __call__(self) -> float:
         """Take one step; the loss is read back, as for a log."""
+        images = torch.stack([self.transform(image) for image in self.images]).to(self.device)
         with torch.no_grad():
-            theirs = self.teacher(self.images)
-        logits = self.student(self.images)
+            theirs = self.teacher(images)
+        logits = self.student(images)
         loss = functional.cross_entropy(logits, self.labels) + divergence(logits, theirs, 4)
         self.optimiser.zero_grad()
         loss.backward()

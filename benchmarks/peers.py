@@ -1,7 +1,7 @@
 """Preceptor beside other implementations, in turns in one process: losses and whole training steps.
 
     pip install "preceptor[peers]"
-    python -m benchmarks.peers [--json FILE] [--steps N] [--only rkd crd loop crckd ssd_kd] [--small]
+    python -m benchmarks.peers [key=value …] [--json FILE] [--steps N] [--small] [--only rkd crd loop crckd ssd_kd]
 
 ``rkd`` and ``crd`` are torchdistill's losses (forward and backward; CRD with its sampling and the update of both
 memories) beside ours. ``loop`` is a plain PyTorch loop with the same networks, ``crckd`` and ``ssd_kd`` are steps of
@@ -15,8 +15,9 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ from benchmarks.measure import step_seconds
 from benchmarks.step import engine_step, prepared_training
 from preceptor.losses.ccd import ContrastiveRepresentation
 from preceptor.losses.image_relation import ImageRelation
+from preceptor.recipes.overrides import parse_override
 from preceptor.recipes.resolve import resolve
 from preceptor.utils.randomness import generator
 
@@ -56,6 +58,7 @@ class Scale:
     loop: tuple[str, str]  # student and teacher
     crckd: str
     ssd_kd: tuple[str, str]
+    changes: tuple[str, ...] = ()  # of the engine's recipe, such as precision.teacher=bf16+folded
 
 
 FULL = Scale(
@@ -125,7 +128,7 @@ def crd(scale: Scale, device: torch.device) -> Pair:
 
 
 def loop(scale: Scale, device: torch.device) -> Pair:
-    """Distillation of logits: the engine's step, with views, beside a plain loop on ready images."""
+    """Distillation of logits: the engine's step beside a plain loop, each with its augmentation."""
     student, teacher = scale.loop
     networks = {"networks.teacher.backbone": teacher, "networks.student.backbone": student}
     size = Size(scale.batch, scale.side, scale.rows, student, teacher, device)
@@ -165,7 +168,8 @@ def _engine(
     size: Size,
     scale: Scale,
 ) -> Pair:
-    settings = {"image_size": size.side, "batch_size": size.batch, "precision": "float32", **changes}
+    settings: dict[str, Any] = {"image_size": size.side, "batch_size": size.batch, **changes}
+    settings |= dict(map(parse_override, scale.changes))
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(resolve(recipe, settings), Path(folder), images=max(size.batch * 8, 300))
         pair = _pair(name, peer, _shape(size), literal, engine_step(training), scale.steps)
@@ -200,10 +204,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="timed turns of each")
     parser.add_argument("--only", nargs="+", choices=list(PAIRS), default=list(PAIRS))
     parser.add_argument("--small", action="store_true", help="sizes of a test")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the engine's recipe")
     options = parser.parse_args()
-    scale = SMALL if options.small else FULL
+    scale = replace(SMALL if options.small else FULL, changes=tuple(options.overrides))
     if options.steps:
-        scale = Scale(**{**asdict(scale), "steps": options.steps})
+        scale = replace(scale, steps=options.steps)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pairs = []
     for pair in compared(options.only, scale, device):
