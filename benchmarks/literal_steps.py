@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import timm
@@ -55,7 +56,7 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str, bottleneck: int | None = None, mlp: bool = False) -> None:
         super().__init__()
-        self.backbone = timm.create_model(name, num_classes=0)
+        self.backbone: Any = timm.create_model(name, num_classes=0)
         with torch.no_grad():
             width = self.backbone(torch.zeros(2, 3, 64, 64)).shape[1]
         self.narrow = nn.Identity() if bottleneck is None else nn.Linear(width, bottleneck)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,7 +105,8 @@ class TeacherCache:
         nothing = next(iter(values.values())).new_empty(self.images, 0)
         empty = NetworkOutput(nothing, nothing, nothing)
         features = {key.removeprefix("features."): values[key] for key in values if key.startswith("features.")}
-        return replace(empty, **{key: values[key] for key in _FIELDS if key in values}, features=features)
+        kept: dict[str, Any] = {key: values[key] for key in _FIELDS if key in values}
+        return replace(empty, **kept, features=features)
 
     def _allocate(self, values: dict[str, Tensor]) -> None:
         entries = self.rows * len(self.reachable)
