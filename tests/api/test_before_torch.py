@@ -11,11 +11,17 @@ import pytest
 
 _WITHOUT_TORCH = """
 import sys
+from importlib.machinery import ModuleSpec
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "timm", "lightning_fabric"):
-            raise RuntimeError(f"{name} is imported")
+        return ModuleSpec(name, self) if name in ("torch", "timm", "lightning_fabric") else None
+
+    def create_module(self, spec):
+        raise RuntimeError(f"{spec.name} is imported")
+
+    def exec_module(self, module):
+        pass
 
 sys.meta_path.insert(0, Blocker())
 from preceptor.cli import main

@@ -174,7 +174,8 @@ def test_prescribed_parts_are_taken_unless_folds_are_asked_for() -> None:
     catalog = prescribed(["train", "validation", "test"])
     split = make_split(catalog)
     assert split["part"].tolist() == catalog.table["part"].tolist()
-    assert not split_notes(catalog, split)
+    (note,) = split_notes(catalog, split)
+    assert "split by the publisher, not into folds: train 16, validation 16, test 16 images" in note
     folds = make_split(catalog, source="folds", folds=3)
     assert folds["part"].tolist() != split["part"].tolist()
     assert any("prescribes are not taken" in note for note in split_notes(catalog, folds))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.api.default_task import with_task
 from preceptor.api.inputs import (
     ExcludeLike,
     OverridesLike,
@@ -57,7 +58,8 @@ def train(
         seed: of weights, order and views.
         out: the run's folder; ``runs/DATA/RECIPE-foldK-seedS`` unless given, with a hash of the overrides and excluded
             ids where there are some.
-        task: ``classification`` or ``segmentation``, for recipes of both.
+        task: ``classification``, ``ordinal``, ``multi_label`` or ``segmentation``, for recipes that have it; what the
+            data set is published for unless given.
         devices: processes (GPUs, where there are some).
         exclude: ids of images to leave out, or a file with one a line.
         cache: where decoded images are kept.
@@ -75,7 +77,7 @@ def train(
     settings, options = split_overrides(overrides, data)
     settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
     if isinstance(recipe, str):
-        recipe = resolve(recipe, settings)
+        recipe = resolve(recipe, with_task(recipe, settings, data, shown))
     elif settings:
         raise PreceptorError(
             f"{next(iter(settings))}: settings go with a recipe's name or file", remedy="change the Recipe itself"

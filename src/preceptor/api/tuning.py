@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preceptor.api.default_task import with_task
 from preceptor.api.inputs import (
     ExcludeLike,
     PathLike,
@@ -73,7 +74,8 @@ def tune(
         fold: the fold whose test part is never read.
         seed: of the search and of every trial.
         out: the search's folder; ``tunes/DATA/RECIPE`` unless given.
-        task: ``classification`` or ``segmentation``, for recipes of both.
+        task: ``classification``, ``ordinal``, ``multi_label`` or ``segmentation``, for recipes that have it; what the
+            data set is published for unless given.
         devices: processes (GPUs, where there are some).
         exclude: ids to leave out, or a file with one a line.
         cache: where decoded images are kept.
@@ -93,6 +95,7 @@ def tune(
     ids, shown = excluded_ids(exclude), shows_progress(progress)
     folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
     refuse_unwritable(folder)
+    settings = with_task(recipe, settings, data, shown)
     resolve(recipe, settings)  # what is mistyped is found before torch is imported
     require_training()
     announce(f"reading {root or data}", shown)

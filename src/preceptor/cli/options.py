@@ -19,7 +19,13 @@ ReaderOptions = Annotated[
 ]
 Fold = Annotated[int, typer.Option("--fold", min=0, help="Which fold is the test part.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of weights, order and views.")]
-TaskName = Annotated[str | None, typer.Option("--task", help="classification (of images) or segmentation (masks).")]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="classification, ordinal, multi_label or segmentation; what the data set is published for unless given.",
+    ),
+]
 Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one a line.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Where decoded images are kept.")]
 Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Processes (one GPU each).")]

@@ -89,7 +89,7 @@ def split_notes(catalog: Catalog, split: pd.DataFrame) -> list[str]:
 
     Returns:
         Sentences on byte-identical files (and those with contradicting labels), on groups that stand in several parts,
-        on parts that are prescribed and not taken, and on images that no network sees.
+        on parts that are prescribed, taken or not, and on images that no network sees.
     """
     notes = identity_notes(catalog)
     judged = split[split["part"].isin(PARTS)]
@@ -100,9 +100,14 @@ def split_notes(catalog: Catalog, split: pd.DataFrame) -> list[str]:
             f"{len(astride):,} groups (lesions, patients, or identical files) stand in several parts: "
             f"{some_of(astride, 3)}; the figures of the test part are too good"
         )
-    published = catalog.table["part"] if catalog.has_parts else split["part"]
-    if not (published.isin(["", "train"]) | (split["part"] == published)).all():
-        notes.append("the parts that the publisher prescribes are not taken (split.source=prescribed takes them)")
+    if catalog.has_parts:
+        published, counts = catalog.table["part"], judged["part"].value_counts()
+        sizes = ", ".join(f"{part} {counts[part]:,}" for part in PARTS if part in counts)
+        notes.append(
+            f"split by the publisher, not into folds: {sizes} images (split.source=folds makes folds)"
+            if (published.isin(["", "train"]) | (split["part"] == published)).all()
+            else "the parts that the publisher prescribes are not taken (split.source=prescribed takes them)"
+        )
     unused = int((split["part"] == UNUSED_PART).sum())
     if unused:
         notes.append(f"{unused:,} images are in no part: without a prescribed one, or unlabelled beside a tested image")

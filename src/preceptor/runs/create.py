@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import build_objectives
+from preceptor.utils.errors import PreceptorWarning
 from preceptor.utils.imports import imported_files
 from preceptor.version import __version__
 
@@ -85,9 +87,12 @@ def prepare(
     build_objectives(
         recipe, networks, torch.from_numpy(TASKS[recipe.task].targets(catalog)[rows]), len(catalog.classes)
     )
+    notes = split_notes(catalog, split)
+    for note in notes:
+        warnings.warn(note, PreceptorWarning, stacklevel=2)
     pixels = decode(catalog, recipe).digest if decode is not None else ""
     run = Run(out)
-    record = data.record(recipe.split.folds, split_notes(catalog, split)).model_copy(update={"pixels": pixels})
+    record = data.record(recipe.split.folds, notes).model_copy(update={"pixels": pixels})
     run.write_start(recipe, _environment(recipe, record, devices, starts), split)
     run.remember(data=data, planned=planned)
     return run
