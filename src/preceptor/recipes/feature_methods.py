@@ -21,14 +21,16 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 @register_recipe(paper="Zagoruyko and Komodakis, Paying more attention to attention, ICLR 2017")
-def at(teacher: str | None = None, kd: Weight = 0.0, task: str = "classification") -> Recipe:
+def at(teacher: str | None = None, kd: Weight | None = None, task: str = "classification") -> Recipe:
     """Attention transfer: CE + 1000·MSE of the unit attention maps, the mean of squares over channels, of four stages.
 
-    For masks one map is compared, that of the first decoder block, with 10,000 (CIRKD, Yang et al. 2022).
+    For masks one map is compared, that of the first decoder block, with 10,000, beside KL of pixels at T = 1 (CIRKD,
+    Yang et al. 2022); kd is 0 for classes and 1 for masks unless given.
     """
     if TASKS[task].needs_masks:
-        return distil({"loss": "at", "weight": 1e4, "features": ["decoder1"]}, task=task, teacher=teacher, kd=kd)
-    return distil({"loss": "at", "weight": 1000.0}, task=task, teacher=teacher, kd=kd)
+        pixels = [{"loss": "kl", "weight": 1.0 if kd is None else kd}] if kd != 0 else []
+        return distil(*pixels, {"loss": "at", "weight": 1e4, "features": ["decoder1"]}, task=task, teacher=teacher)
+    return distil({"loss": "at", "weight": 1000.0}, task=task, teacher=teacher, kd=kd or 0.0)
 
 
 @register_recipe(paper="Tung and Mori, Similarity-preserving knowledge distillation, ICCV 2019")

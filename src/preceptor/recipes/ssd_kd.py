@@ -33,6 +33,7 @@ from preceptor.recipe import (
 from preceptor.recipes.distillation import distil, trained_teacher
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.settings import SETTINGS, SettingName
+from preceptor.tasks import TASKS
 
 PAPER = "Wang et al., SSD-KD, Medical Image Analysis 2023"
 Preset = Literal["ours", "paper", "official"]
@@ -68,8 +69,11 @@ def fitnet(preset: Preset = "ours", teacher: str | None = None, task: str = "cla
     """Weighted CE + 100 times the squared error of the last feature maps, through a 1×1 regressor.
 
     The released code (preset=paper, official) has the same ratio as 0.01·CE + 1, with batch norm and ReLU behind the
-    regressor; under SGD the size of the sum matters too.
+    regressor; under SGD the size of the sum matters too. For masks it is 10 times, beside KL of pixels (CIRKD, Yang et
+    al. 2022).
     """
+    if preset == "ours" and TASKS[task].needs_masks:
+        return _distilled(preset, teacher, task, [{"loss": "kl", "weight": 1.0}, {"loss": "fitnet", "weight": 10.0}])
     if preset == "ours":
         return _distilled(preset, teacher, task, [{"loss": "fitnet", "weight": 100.0}])
     return _distilled(preset, teacher, task, [{"loss": "fitnet", "regressor": "conv_bn_relu"}], 0.01)
