@@ -17,7 +17,7 @@ from preceptor.data.readers import read
 from preceptor.report.study_external import external_sections
 from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
-from preceptor.study.external import measure_cells
+from preceptor.study.other_data import measure_cells
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, open_study, run_jobs
 from preceptor.study.worker import Outcome, Task, work

@@ -15,8 +15,12 @@ from preceptor.report.surest_errors import surest_errors
 from preceptor.report.uncertainty import ANSWERED, ERROR, risk_figure, selective_rows, sets_rows
 
 
-def clinical_sections(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return what ``clinical.html.j2`` shows of networks; empty lists where the task has no such section."""
+def clinical_sections(entries: Sequence[Entry], *, pictures: bool = True) -> dict[str, Any]:
+    """Return what ``clinical.html.j2`` shows of networks; empty lists where the task has no such section.
+
+    Args:
+        pictures: whether to show those that runs keep of their own test part.
+    """
     networks = predictions_of(entries)
     return {
         "positives": positive_classes(networks, class_groups([entry.run for entry in entries])),
@@ -29,7 +33,7 @@ def clinical_sections(entries: Sequence[Entry]) -> dict[str, Any]:
         "answered": ANSWERED,
         "risks": risk_figure(networks) if networks else None,
         "attributes": attribute_sections(networks),
-        "failures": surest_errors(networks),
+        "failures": surest_errors(networks, pictures=pictures),
     }
 
 

@@ -125,7 +125,7 @@ def _of_classes(
         "relations": relation_section(entries) if pictures else None,
         "galleries": galleries([run.path for run in runs if pictures]),
         "reliability": figures.reliability_diagrams(entries),
-        **clinical_sections(entries),
+        **clinical_sections(entries, pictures=pictures),
     }
 
 

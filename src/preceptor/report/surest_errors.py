@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
 
+from preceptor.evaluation.sure_errors import ERRORS
+from preceptor.report.arrays import again, read_arrays
+from preceptor.report.entries import Entry
+from preceptor.report.explain import overlay
+from preceptor.report.gallery import encode
 from preceptor.report.network_predictions import NetworkPredictions, class_words
+from preceptor.utils.errors import PreceptorError
 
 SHOWN = 8
 
@@ -20,6 +30,8 @@ class SureError:
         confidence: probability of the predicted class.
         own: probability of the true class.
         shared: how many networks of the report make this very error.
+        picture, map: the image, and its Grad-CAM for the predicted class, as JPEGs in base64; empty where the run keeps
+            none.
     """
 
     id: str
@@ -28,15 +40,28 @@ class SureError:
     confidence: float
     own: float
     shared: int
+    picture: str = ""
+    map: str = ""
 
 
-def surest_errors(networks: Sequence[NetworkPredictions]) -> list[tuple[NetworkPredictions, int, list[SureError]]]:
+def surest_errors(
+    networks: Sequence[NetworkPredictions], *, pictures: bool = True
+) -> list[tuple[NetworkPredictions, int, list[SureError]]]:
     """Return of each network how many test images it gets wrong, and the errors it is surest of.
 
     At most one error a group (lesion, patient) is shown.
+
+    Args:
+        pictures: whether to show those that runs keep of their own test part.
+
+    Raises:
+        PreceptorError: a run's file of pictures is broken.
     """
     errors = [_errors(network) for network in networks]
-    return [(network, len(rows), _shown(network, rows, errors)) for network, rows in zip(networks, errors, strict=True)]
+    return [
+        (network, len(rows), _shown(network, rows, errors, pictures))
+        for network, rows in zip(networks, errors, strict=True)
+    ]
 
 
 Errors = dict[str, tuple[int, int]]  # image → true and predicted class
@@ -50,17 +75,41 @@ def _errors(network: NetworkPredictions) -> Errors:
     return {str(test.ids[row]): (int(test.targets[row]), int(predicted[row])) for row in rows}
 
 
-def _shown(network: NetworkPredictions, errors: Errors, all_errors: Sequence[Errors]) -> list[SureError]:
+def _shown(
+    network: NetworkPredictions, errors: Errors, all_errors: Sequence[Errors], with_pictures: bool
+) -> list[SureError]:
     test, run = network.test, network.entry.run
     words = list(class_words(run).values())
     place = {str(name): row for row, name in enumerate(test.ids)}
     shown: dict[str, SureError] = {}
+    pictures = _pictures(network.entry) if with_pictures else {}
     for name, (target, predicted) in errors.items():
         row = place[name]
         if len(shown) < SHOWN and test.groups[row] not in shown:
             shared = sum(other.get(name) == (target, predicted) for other in all_errors)
             chances = test.probabilities[row]
             shown[test.groups[row]] = SureError(
-                name, words[target], words[predicted], float(chances[predicted]), float(chances[target]), shared
-            )
+                name, words[target], words[predicted], float(chances[predicted]), float(chances[target]), shared,
+                *pictures.get(name, ("", "")),
+            )  # fmt: skip
     return list(shown.values())
+
+
+def _pictures(entry: Entry) -> dict[str, tuple[str, str]]:
+    """Return image and map of each error that a run keeps of a network, by id."""
+    path = entry.run.path / ERRORS
+    arrays = read_arrays(path, ("ids", "networks", "images", "maps"))
+    if arrays is None:
+        return {}
+    rows = np.flatnonzero(arrays["networks"] == entry.name)
+    try:
+        pictures = {str(arrays["ids"][row]): _encoded(arrays["images"][row], arrays["maps"][row]) for row in rows}
+    except (OSError, IndexError, ValueError) as error:
+        raise PreceptorError(f"{path} does not fit the run ({error})", remedy=again(path)) from None
+    return pictures
+
+
+def _encoded(jpeg: bytes, cells: NDArray[np.uint8]) -> tuple[str, str]:
+    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    heat = torch.from_numpy(cells.astype(np.float32) / 255)
+    return encode(picture), encode(overlay(picture, heat)) if cells.any() else ""

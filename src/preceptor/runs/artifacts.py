@@ -1,4 +1,4 @@
-"""What a run keeps of its test part for a report to draw: masks on its images, and how alike its layers are."""
+"""What a run keeps of its test part for a report: masks on its images, its surest errors, how alike its layers are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.examples import ids_to_keep
 from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
 from preceptor.evaluation.overlays import OVERLAYS, write_overlays
+from preceptor.evaluation.sure_errors import ERRORS, write_sure_errors
 from preceptor.networks.build import AnyNetwork
+from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
 
@@ -25,19 +27,19 @@ def keep_pictures(
     *,
     missing: bool = False,
 ) -> list[str]:
-    """Writes ``layers.npz``, where there are several networks, and ``overlays.npz``, where there are masks.
+    """Writes ``layers.npz``, where there are several networks, and ``overlays.npz`` or, of classes, ``errors.npz``.
 
     Args:
         networks: on the loader's device.
         loader: of the test part.
         ids: of its images, in its order.
-        found: what the networks made of it.
+        evaluation: what the networks made of it.
         missing: leave files that the folder has as they are.
 
     Returns:
         The names of the files that it wrote.
     """
-    kept = [name for name in (LAYERS, OVERLAYS) if missing and (folder / name).is_file()]
+    kept = [name for name in (LAYERS, OVERLAYS, ERRORS) if missing and (folder / name).is_file()]
     written = []
     if LAYERS not in kept and (alike := compare_networks(networks, loader, recipe.reference)):
         write_layers(alike, folder / LAYERS)
@@ -45,4 +47,9 @@ def keep_pictures(
     if TASKS[recipe.task].needs_masks and OVERLAYS not in kept:
         write_overlays(folder / OVERLAYS, ids_to_keep(ids), networks, loader, ids, recipe.ensembles)
         written.append(OVERLAYS)
+    if TASKS[recipe.task].target == "class" and ERRORS not in kept:
+        plain = {name: one.network if isinstance(one, MeanTeacher) else one for name, one in networks.items()}
+        classes = [name.removeprefix("p_") for name in evaluation.predictions[0].columns if name.startswith("p_")]
+        write_sure_errors(folder / ERRORS, plain, loader, ids, evaluation.predictions, classes)
+        written.append(ERRORS)
     return written

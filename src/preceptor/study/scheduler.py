@@ -18,8 +18,8 @@ from preceptor.runs.dependencies import PlannedRun
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
-from preceptor.study.external import check_classes, known_to_study, measure_cells
 from preceptor.study.matrix import Cell, Matrix, expand
+from preceptor.study.other_data import check_classes, known_to_study, measure_cells
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.state import (
     ENVIRONMENT,
