@@ -19,7 +19,13 @@ from preceptor.report.surest_errors import surest_errors
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 
-SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_resnet", "networks.student.pretrained": "none"}
+SMALL = {
+    **TINY,
+    "image_size": 64,
+    "epochs": 1,
+    "networks.student.backbone": "test_resnet",
+    "networks.student.pretrained": "none",
+}
 
 
 @pytest.fixture(scope="module")
