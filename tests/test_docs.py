@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 
+from preceptor.cli import app
 from preceptor.data.readers import READERS
 from preceptor.evaluation.metrics import METRICS
 from preceptor.losses.registry import LOSSES
@@ -38,6 +40,13 @@ def test_extending() -> None:
         TASKS._entries.pop("screening", None)
 
 
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
+]
+
+
 RESULTS = [f"docs/results/{name}.md" for name in ("kd", "crckd", "ssd_kd", "kd_ml")]
 
 
@@ -57,6 +66,26 @@ def test_commands_name_recipes_and_keys_that_exist(page: str) -> None:
                 resolve(words[2], [word for word in words[3:] if "=" in word and not word.startswith("-")])
                 result += 1
     assert result
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_options_exist(page: str) -> None:
+    """Every ``preceptor COMMAND … --option`` of a page is one that there is."""
+    wrong = []
+    for code in blocks(page, "bash"):
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.strip().replace("$", ""), comments=True)
+            if words[:1] != ["preceptor"]:
+                continue
+            command, words = typer.main.get_command(app), words[1:]
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            if hasattr(command, "commands") and words and not words[0].startswith("-"):
+                wrong.append(line)
+            given = [word.split("=")[0] for word in words if word.startswith("-")]
+            wrong += [f"{line}: {option}" for option in given if option not in options | {"-h", "--help"}]
+    assert not wrong
 
 
 def test_a_reader() -> None:
@@ -82,13 +111,6 @@ def test_readme_names_recipes_that_exist() -> None:
     names = re.findall(r"`(\w+)`", table)
     assert len(names) > 10
     assert not [name for name in names if name not in RECIPES]
-
-
-PAGES = [
-    "README.md",
-    "CONTRIBUTING.md",
-    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
-]
 
 
 @pytest.mark.parametrize("page", PAGES)

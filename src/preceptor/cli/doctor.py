@@ -33,5 +33,5 @@ def _print(check: Check) -> None:
     if check.problem:
         lines.append(f"problem: {check.problem}")
     if check.remedy:
-        lines.append(f"{'to do' if check.problem else 'missing ones'}: {check.remedy}")
+        lines.append(f"{'to do' if check.problem else 'to install'}: {check.remedy}")
     print(f"{check.subject:16} " + f"\n{'':16} ".join(lines), flush=True)

@@ -46,23 +46,23 @@ def required() -> list[Package]:
 
 
 def extras() -> dict[str, list[Package]]:
-    """Extra → its packages, those of extras that it contains among them; without the extras of developers.
+    """Extra → the packages that it adds to the others that it contains; without the extras of developers.
 
     Raises:
         importlib.metadata.PackageNotFoundError: Preceptor runs from a source tree and was never installed.
     """
     names = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
-    return {name: list(_of_extra(name)) for name in names if name not in OF_DEVELOPERS}
+    asked = {name: list(_of_extra(name)) for name in names if name not in OF_DEVELOPERS}
+    result = {}
+    for name, packages in asked.items():
+        contained = {package for other in asked.values() if set(other) < set(packages) for package in other}
+        result[name] = [package for package in packages if package not in contained]
+    return result
 
 
 def _of_extra(name: str) -> Iterator[Package]:
     for requirement in _requirements():
-        if _asked_for(requirement, "") or not _asked_for(requirement, name):
-            continue
-        if requirement.name == DISTRIBUTION:  # an extra that contains others
-            for other in sorted(requirement.extras):
-                yield from _of_extra(other)
-        else:
+        if _asked_for(requirement, name) and not _asked_for(requirement, ""):
             yield _package(requirement)
 
 
