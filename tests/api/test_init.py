@@ -27,7 +27,7 @@ def folders(phantom_root: Path, phantom_table: pd.DataFrame, tmp_path: Path) -> 
     """A folder for each class, file names with the lesion in front."""
     root = tmp_path / "photos"
     for row in phantom_table.itertuples():
-        number = str(row.group).removeprefix("PH_")
+        number = str(row.group).rpartition("_")[2]
         target = root / str(row.label) / f"L{number}_{row.id}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(phantom_root / str(row.image), target)
@@ -74,6 +74,18 @@ def test_an_answer_keeps_groups_together(folders: Path, tmp_path: Path) -> None:
     assert yaml.safe_load(project.plan.read_text())["data"]["options"] == dict(project.options)
     pattern = project.options["group_pattern"]
     assert group_pattern(read("folder", folders)) == (pattern, project.report.groups, project.report.most_in_group)
+
+
+def test_options_are_those_of_the_reader_that_is_recognised(folders: Path, tmp_path: Path) -> None:
+    pattern = "^(L[0-9]+)_"
+    project = preceptor.init(folders, [f"data.group_pattern={pattern}"], out=tmp_path / "project", progress=False)
+    assert dict(project.options) == {"group_pattern": pattern}
+    assert project.report.groups < project.report.images
+    for wrong, message in (("data.label=dx", "'folder' has no such option"), ("epochs=3", "'epochs' cannot be set")):
+        with pytest.raises(PreceptorError, match=message):
+            preceptor.init(folders, [wrong], out=tmp_path / "other", progress=False)
+    with pytest.raises(PreceptorError, match="is one image"):
+        preceptor.init(next(folders.rglob("*.jpg")), out=tmp_path / "other", progress=False)
 
 
 def test_a_table_with_odd_columns(odd_table: Path, phantom_table: pd.DataFrame) -> None:

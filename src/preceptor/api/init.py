@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.api.inputs import OverridesLike, PathLike, announce, reader_options, shows_progress
+from preceptor.api.inputs import OverridesLike, PathLike, announce, shows_progress
 from preceptor.api.project_text import plan_text, recipe_text
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
@@ -126,8 +126,7 @@ def init(
         READERS[data]  # raises for one that there is not
     if data == "phantom":
         raise PreceptorError("--data phantom: needs no project", remedy="preceptor demo shows it")
-    known = {key: str(value) for key, value in reader_options(overrides, data or "table").items()}
-    recognised = recognise(place, known, data)
+    recognised = recognise(place, _options(overrides), data)
     catalog = read(recognised.reader, place, dict(recognised.options))
     recognised, catalog = _grouped(recognised, catalog, place, ask)
     chosen = _task(catalog, task, ask)
@@ -142,6 +141,19 @@ def init(
     return Project(
         recognised.reader, place, recognised.options, chosen, *files, reasons=reasons, report=report, cost=cost
     )
+
+
+def _options(overrides: OverridesLike) -> dict[str, str]:
+    """Options of a reader that is not known yet, as they were written.
+
+    Raises:
+        PreceptorError: something else than ``data.key=value``.
+    """
+    pairs = overrides.items() if isinstance(overrides, Mapping) else [text.partition("=")[::2] for text in overrides]
+    for key, _ in pairs:
+        if not key.startswith("data."):
+            raise PreceptorError(f"{key!r} cannot be set here", expected="options of the reader, data.key=value")
+    return {key.removeprefix("data."): str(value) for key, value in pairs}
 
 
 def _grouped(

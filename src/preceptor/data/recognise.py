@@ -60,6 +60,8 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
         raise PreceptorError(f"{root} does not exist", expected="a folder of images, or a CSV file that names them")
     if reader is not None and reader != "table":
         return Recognised(reader, known, (f"{reader}, as asked for",))
+    if root.is_file() and root.suffix.lower() in SUFFIXES:
+        raise PreceptorError(f"{root} is one image", expected="a folder of images, or a CSV file that names them")
     if root.is_file():
         return _table(root, root.parent, known)
     if reader is None:

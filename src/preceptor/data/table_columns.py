@@ -46,7 +46,7 @@ def recognise_columns(path: Path, folder: Path, given: Mapping[str, str]) -> tup
     chosen: dict[str, str] = {} if separator == "," or "separator" in given else {"separator": separator}
     if path.parent == folder and "csv" not in given and len(list(folder.glob("*.csv"))) > 1:
         chosen["csv"] = path.name
-    reasons = [f"fields are separated by {separator!r}"] if "separator" in chosen else []
+    reasons = [f"fields are separated by {separator}"] if "separator" in chosen else []
     files = _columns_of_files(path, rows, given)
     image = given.get("image") or _image(path, rows, files)
     mask = given.get("mask") or next((name for name in files if name != image and _is(name, "mask")), "")
