@@ -57,6 +57,8 @@ def test_a_choice_is_recorded_kept_and_repeated(
     assert record.precision == "auto"
     assert {name: mode.mode for name, mode in record.modes.items()} == CHOSEN
     assert record.modes["teacher"].seconds == {"float32": 0.2, "bf16+folded": 0.1}
+    assert record.precision_in_use == "auto (teacher bf16+folded, student float32)"
+    assert "precision auto (teacher bf16+folded, student float32)" in run.report.read_text(encoding="utf-8")
     assert record.modes["teacher"].tolerance == mode_choice.TOLERANCE
 
     monkeypatch.setattr(mode_choice, "choose_modes", None)  # whoever measures again fails

@@ -257,7 +257,7 @@ def _facts(study: StudyResults) -> dict[str, list[str]]:
         "Fingerprint": (run.data.fingerprint for run in runs),
         "Protocol": (run.metrics.protocol for run in study.runs),
         "Machine": (f"{run.device}, {run.machine or 'unknown'}" for run in runs),
-        "Threads": (f"{run.threads}, precision {run.precision}" for run in runs),
+        "Threads": (f"{run.threads}, precision {run.precision_in_use}" for run in runs),
         "Time": [spent] if seconds else [],
         "Versions": (", ".join(f"{name} {version}" for name, version in run.versions.items()) for run in runs),
     }

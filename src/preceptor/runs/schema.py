@@ -112,6 +112,12 @@ class Environment(Record):
     marked: str = ""
     imports: list[str] = Field(default_factory=list)
 
+    @property
+    def precision_in_use(self) -> str:
+        """The precision that the recipe asks for, with the modes that were chosen where it leaves the choice."""
+        chosen = ", ".join(f"{name} {record.mode}" for name, record in self.modes.items())
+        return f"{self.precision} ({chosen})" if chosen else self.precision
+
 
 class NetworkResult(Record):
     """What one network, or one ensemble, is and how it did.
