@@ -10,10 +10,11 @@ import torch
 from preceptor.networks.folding import relative_error
 from preceptor.networks.network_file import save_network
 from preceptor.recipe import ForwardMode
-from preceptor.training import mode_choice
+from preceptor.training import mode_choice, network_pass
 from preceptor.training.mode_choice import choose_modes
 from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass
+from preceptor.utils.errors import PreceptorError
 from small_model import BATCH, CE, KL, STUDENT, model, views
 from small_networks import classifier, images
 
@@ -115,6 +116,12 @@ def test_compiling_is_tried_where_a_long_run_repays_it(
     assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32+compiled"}
     monkeypatch.setattr(mode_choice, "has_compiler", lambda: False)
     assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32"}
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_pass, "has_compiler", lambda: False)
+    with pytest.raises(PreceptorError, match="needs a compiler"):
+        NetworkPass(classifier(), ForwardMode(compiled=True))
 
 
 def test_a_compiled_network_runs_a_smaller_batch_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

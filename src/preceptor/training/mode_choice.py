@@ -8,7 +8,6 @@ the time; compiling is tried only where a compiler is at hand and the rest of th
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from preceptor.networks.folding import fold_batch_norms, relative_error, tensors
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode, Recipe
-from preceptor.training.network_pass import NetworkPass
+from preceptor.training.network_pass import NetworkPass, has_compiler
 
 #: Largest relative error ‖output - float32's‖ / ‖float32's‖ of logits, map, embedding, projection and features.
 TOLERANCE = 0.03
@@ -111,13 +110,6 @@ def _fastest(seconds: Mapping[str, float], errors: Mapping[str, float], toleranc
     agreeing = [mode for mode in seconds if errors[mode] <= tolerance]
     best = min(agreeing, key=seconds.__getitem__)
     return best if seconds[best] <= (1 - LEAST_GAIN) * seconds["float32"] else "float32"
-
-
-def has_compiler() -> bool:
-    """Whether ``torch.compile`` can build code here: by Triton on a GPU, by a C++ compiler without one."""
-    if torch.cuda.is_available():
-        return torch.utils._triton.has_triton()  # type: ignore[no-any-return]
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def _work(one_pass: NetworkPass, images: Tensor, features: Sequence[str], learns: bool) -> Callable[[], object]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._triton import has_triton
 
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.folding import fold_batch_norms
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode
+from preceptor.utils.errors import PreceptorError
 
 
 class NetworkPass:
@@ -25,6 +28,9 @@ class NetworkPass:
         features: every feature point that may be asked for.
         images: views in a whole batch. A compiled network runs batches of another size as it is, since each size would
             be compiled anew.
+
+    Raises:
+        PreceptorError: the mode is compiled, and there is no compiler.
     """
 
     def __init__(
@@ -38,6 +44,12 @@ class NetworkPass:
     ) -> None:
         if mode.folded and not frozen:
             raise ValueError(f"{mode}: the batch norms of a network that changes cannot be folded")
+        if mode.compiled and not has_compiler():
+            raise PreceptorError(
+                f"precision: {mode} needs a compiler, and this machine has none",
+                expected="Triton for a GPU, g++ or clang++ for a CPU",
+                remedy="install one, or leave +compiled out",
+            )
         self.mode, self.frozen, self.images = mode, frozen, images
         self.network: nn.Module = _prepared(network, mode, features) if frozen else network
         self._compiled: Any = torch.compile(self.network, dynamic=False) if mode.compiled else None
@@ -51,6 +63,13 @@ class NetworkPass:
         ):
             output: NetworkOutput = network(images, features=features) if features else network(images)
         return output.map_tensors(Tensor.float)
+
+
+def has_compiler() -> bool:
+    """Whether ``torch.compile`` can build code here: by Triton on a GPU, by a C++ compiler without one."""
+    if torch.cuda.is_available():
+        return has_triton()
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def _prepared(network: AnyNetwork, mode: ForwardMode, features: Sequence[str]) -> nn.Module:
