@@ -97,14 +97,22 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     }
 
 
-def prepared_training(recipe: Recipe, folder: Path, images: int) -> Training:
-    data = Data("phantom", folder / "phantom", {"images": images, "size": recipe.image_size})
+def prepared_training(recipe: Recipe, folder: Path, images: int, shared: Path | None = None) -> Training:
+    """A run of a recipe on a phantom, as it stands before its first step.
+
+    Args:
+        folder: an empty one, for the run.
+        images: of the phantom.
+        shared: where the phantom and its cache lie for several runs, drawn once; in ``folder`` if None.
+    """
+    place = shared or folder
+    data = Data("phantom", place / f"phantom{recipe.image_size}", {"images": images, "size": recipe.image_size})
     recipe = _from_scratch(recipe, TASKS[recipe.task].classes(data.catalog()), folder)
     run = prepare(recipe, data, folder / "run")
     fabric = Fabric(accelerator="auto", devices=1)
     warm_up()
     catalog = run.catalog()
-    loaders = load_parts(run, recipe, catalog, folder / "cache", fabric.device)
+    loaders = load_parts(run, recipe, catalog, place / "cache", fabric.device)
     labels = torch.from_numpy(loaders["train"].labels)
     model = build_model(run, recipe, catalog, labels)
     return Training(fabric, recipe, model, Parts(loaders["train"], loaders["train"], "train", ()))

@@ -22,11 +22,11 @@ def test_losses_on_the_device_are_those_in_double_precision() -> None:
     assert 0 < figures["largest"] < 1e-4
 
 
-def test_a_step_is_timed_in_the_mode_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_timed_in_the_mode_that_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     modes = []
     monkeypatch.setattr(device, "engine_step", lambda training: modes.append(training.modes) or (lambda: None))
     case = cases(dry=True)[0]
-    figures = time_case(case, "bf16", repeats=1)
+    figures = time_case(case, "bf16", 1, tmp_path)
     assert figures["images_per_second"] == pytest.approx(case.batch / figures["seconds"])
     assert {str(mode) for mode in modes[0].values()} == {"bf16"}
 
