@@ -16,6 +16,7 @@ from light_install import LIGHT_INSTALL
 from preceptor.api.evaluation import evaluate
 from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
+from preceptor.data.images import read_image
 from preceptor.data.split import parts_of
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_evaluate import evaluate_export
@@ -79,6 +80,23 @@ def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, phot
     with pytest.raises(PreceptorError, match="1 of 4 files could not be read"):
         print_predictions(result)
     assert len(pd.read_csv(tmp_path / "out.csv")) == 3
+
+
+def test_dicom_files_are_predicted_as_they_are_shown(exported: Path, photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from small_dicom import SECRET, write
+
+    grey = np.random.default_rng(1).integers(0, 4096, (32, 32)).astype(np.uint16)
+    window = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 2048, "WindowWidth": 4096}
+    scan = write(tmp_path / "scan.dcm", grey, **window)
+    Image.fromarray(read_image(scan)).save(tmp_path / "shown.png")
+    result = predict(exported, [scan, tmp_path / "shown.png"], out=tmp_path / "out.csv")
+    ours, theirs = result.table[result.table.columns[2:]].to_numpy()
+    np.testing.assert_array_equal(ours, theirs)
+    assert SECRET not in (tmp_path / "out.csv").read_text()
+    unclear = write(tmp_path / "unclear.dcm", grey, BitsStored=12, HighBit=11)
+    assert "WindowCenter (0028,1050) is missing" in predict(exported, unclear).unreadable[unclear]
+    assert not predict(exported, Path(f"{unclear}::window=2048/4096")).unreadable
 
 
 def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:

@@ -102,6 +102,7 @@ def test_what_is_no_photo_gets_one_error(tab: Tab) -> None:
     result = drop(tab, b"no image", "notes.txt")
     assert result["className"] == "failed"
     assert "notes.txt is not an image that this browser can read" in result["textContent"]
+    assert "is a DICOM file: save the frame as PNG first" in drop(tab, bytes(128) + b"DICM", "scan.dcm")["textContent"]
     transparent = np.zeros((8, 8, 4), dtype=np.uint8)
     assert "is partly transparent" in drop(tab, png(transparent), "glass.png")["textContent"]
 

@@ -133,6 +133,8 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
 
 def _refuse_foreign_masks(folder: Path, files: list[Path]) -> None:
     """Raise if a mask would stand beside the images, or replace a file that is not a mask of an earlier prediction."""
+    from preceptor.deploy.predict import mask_name
+
     refuse_unwritable(folder)
     for file in files:
         if folder.exists() and folder.resolve() in file.resolve().parents:
@@ -146,7 +148,7 @@ def _refuse_foreign_masks(folder: Path, files: list[Path]) -> None:
         with listed.open(encoding="utf-8", newline="") as lines:
             own = {row["mask"] for row in csv.DictReader(lines)}
     for file in files:
-        mask = folder / f"{file.stem}.png"
+        mask = folder / mask_name(file)
         if mask.exists() and mask.name not in own and not has_mark(mask, [MASK_MARK]):
             raise PreceptorError(
                 f"--out {folder}: holds {mask.name}, which is no mask of an earlier prediction",

@@ -34,6 +34,11 @@ def is_dicom(path: Path) -> bool:
     return str(path).partition(_SEPARATOR)[0].lower().endswith(DICOM_SUFFIXES)
 
 
+def has_settings(path: Path) -> bool:
+    """Whether a path is a DICOM file's, followed by settings; a window may put a slash into these."""
+    return is_dicom(path) and _SEPARATOR in str(path)
+
+
 def read_dicom(path: Path, frame: int | None = None, window: str | None = None) -> NDArray[np.uint8]:
     """The pixels of one frame: modality LUT, then window or VOI LUT; dark is 0 whatever the file's convention.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from preceptor.data.dicom import DICOM_SUFFIXES, is_dicom
+from preceptor.data.dicom import DICOM_SUFFIXES, has_settings
 from preceptor.data.images import SUFFIXES, read_image
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import MASK_MARK, write_bytes, write_text
@@ -62,7 +62,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
                     f"{path}: holds no images, nor do its sub-folders", expected=f"files ending in {endings}"
                 )
             files += inside
-        elif path.is_file() or (is_dicom(path) and "::" in path.name):
+        elif path.is_file() or has_settings(path):
             files.append(path)
         else:
             raise PreceptorError(f"{path}: no such file", expected="image files, or folders of them")
@@ -115,13 +115,15 @@ def write_masks(
         PreceptorError: two files would have the same mask file.
     """
     classes = predictor.classes
-    twice = [name for name, count in Counter(file.stem for file in files).items() if count > 1]
+    twice = [name for name, count in Counter(map(mask_name, files)).items() if count > 1]
     if twice:
-        raise PreceptorError(f"several images are called {twice[0]}", remedy="predict them into folders of their own")
+        raise PreceptorError(
+            f"several images are called {Path(twice[0]).stem}", remedy="predict them into folders of their own"
+        )
     failures: dict[Path, str] = {}
     rows: list[dict[str, object]] = []
     for file, mask in _predictions(predictor, files, batch_size, failures, progress):
-        place = folder / f"{file.stem}.png"
+        place = folder / mask_name(file)
         png = io.BytesIO()
         Image.fromarray((mask * 255 if len(classes) == 2 else mask).astype(np.uint8)).save(png, "PNG", pnginfo=_mark())
         write_bytes(place, png.getvalue())
@@ -130,6 +132,11 @@ def write_masks(
     table = pd.DataFrame(rows, columns=["file", "mask", *classes[1:]])
     write_text(folder / "masks.csv", table.to_csv(index=False, float_format="%.6f"))
     return table, failures
+
+
+def mask_name(file: Path) -> str:
+    """What the mask of an image file is called: ``photo.png`` for ``photo.jpg`` and for ``photo.dcm::frame=3``."""
+    return f"{Path(str(file).partition('::')[0]).stem if has_settings(file) else file.stem}.png"
 
 
 def _mark() -> PngInfo:

@@ -18,7 +18,8 @@ from preceptor.deploy.export.subject import PartPixels, Subject, part_pixels
 from preceptor.deploy.manifest import Calibration, LabelThreshold, Quantised
 from preceptor.deploy.measure import measured
 from preceptor.deploy.onnx_model import open_session
-from preceptor.deploy.quantise import VARIANTS, quantise
+from preceptor.deploy.quantise import VARIANTS, prepare, quantise
+from preceptor.deploy.rounding import input_moments
 from preceptor.evaluation.calibration import softmax
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.resampling import Resampling, interval, resample
@@ -74,19 +75,11 @@ def choose_int8(
     """
     parts = {part: part_pixels(subject, part, cache) for part in ("train", "validation", "test")}
     spread = np.linspace(0, len(parts["train"]) - 1, min(CALIBRATION_IMAGES, len(parts["train"]))).round().astype(int)
-    seen_while_training = parts["train"].images[spread]
     measure = partial(_outcome, subject, calibration.temperature, [item.threshold for item in thresholds])
     reference = measure(network, parts["validation"])
-    graphs, reached = {}, {}
-    for name, variant in VARIANTS.items():
-        progress(f"quantising: {name}")
-        try:
-            graphs[name] = quantise(network, variant, seen_while_training)
-        except Exception as error:  # ONNX Runtime's quantiser raises nearly anything on operators it does not know
-            raise PreceptorError(
-                f"ONNX Runtime cannot quantise this {subject.result.backbone}: {error}",
-                remedy="export without --int8",
-            ) from error
+    reached = {}
+    graphs = _quantised(subject, network, parts["train"].images[spread], progress)
+    for name in graphs:
         outcome = measure(graphs[name], parts["validation"])
         reached[name] = {"agreement": _agreement(reference, outcome), subject.headline: outcome.value}
     chosen = max(reached, key=lambda name: (reached[name]["agreement"], reached[name][subject.headline]))
@@ -115,6 +108,25 @@ def choose_int8(
         bytes={name: model.ByteSize() for name, model in whole.items()},
     )
     return graphs[chosen], whole["int8"], record
+
+
+def _quantised(
+    subject: Subject, network: onnx.ModelProto, images: NDArray[np.uint8], progress: Callable[[str], None]
+) -> dict[str, onnx.ModelProto]:
+    """The network quantised in every way, with ranges and moments measured on these images (N, 3, S, S)."""
+    graphs = {}
+    try:
+        progress("measuring the inputs of all layers")
+        prepared = prepare(network)
+        moments = input_moments(prepared, images)
+        for name, variant in VARIANTS.items():
+            progress(f"quantising: {name}")
+            graphs[name] = quantise(prepared, variant, images, moments)
+    except Exception as error:  # ONNX Runtime's quantiser raises nearly anything on operators it does not know
+        raise PreceptorError(
+            f"ONNX Runtime cannot quantise this {subject.result.backbone}: {error}", remedy="export without --int8"
+        ) from error
+    return graphs
 
 
 def _outcome(

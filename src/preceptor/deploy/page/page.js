@@ -34,7 +34,10 @@ async function decode(file) {
       imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none",
     });
   } catch {
-    throw new Error("is not an image that this browser can read (JPEG, PNG, WebP or BMP)");
+    const mark = new TextDecoder("latin1").decode(await file.slice(128, 132).arrayBuffer());
+    throw new Error(mark === "DICM"
+      ? "is a DICOM file: save the frame as PNG first, with the window that its reader would use"
+      : "is not an image that this browser can read (JPEG, PNG, WebP or BMP)");
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) throw new Error(`has ${width} × ${height} pixels; at most 50 million are taken`);
