@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.export RUN [--student student] [--teacher teacher] [--threads 2] [--markdown FILE]``
 
-RUN is a finished run with both networks, whose data can be read. The student is exported with ``--int8`` into a
+RUN is a finished run whose data can be read. TEACHER is another network of it, or the name of a timm backbone: that is
+timed with random weights, beside the student's figures. The student is exported with ``--int8`` into a
 temporary folder. Latencies are medians of one photo of the data from uint8 to the prediction, preprocessing included,
 all models taking turns. An int8 model that loses too much is measured all the same; the last line says so. Differences
 of the headline metric from the teacher's have 95 % intervals (paired bootstrap over groups).
@@ -30,22 +31,25 @@ from preceptor.deploy.onnx_evaluate import evaluate_export
 from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.deploy.torch_predictor import TorchPredictor
 from preceptor.evaluation.resampling import Resampling, interval, resample
+from preceptor.networks.classifier import Architecture, Classifier
+from preceptor.networks.kinds import Network
+from preceptor.networks.pretrained import normalisation
 from preceptor.runs.directory import Run
 from preceptor.tasks import TASKS
 
 WARM_UP, REPEATS = 5, 50
 Predict = Callable[[Sequence[NDArray[np.uint8]]], object]
-HEADER = "| model | size, MB | latency, ms | times faster | headline metric | less the teacher's (95 % CI) |"
+HEADER = "| model | size, MB | latency, ms | times faster | headline metric | less the first (95 % CI) |"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A model in the table: bytes of its file, median seconds of one photo, and its test predictions."""
+    """A model in the table: bytes of its weights or file, what predicts, and its test figure where it is trained."""
 
     name: str
     size: int
     predict: Predict
-    value: float
+    value: float | None
     samples: NDArray[np.float64]
 
 
@@ -74,7 +78,10 @@ def table(path: Path, student: str, teacher: str, threads: int, folder: Path) ->
     rows = np.flatnonzero(parts_of(run.split, catalog.table["id"]) == "test")
     groups = catalog.table["group"].iloc[rows].tolist()
     resampling = Resampling(groups)
-    lines = [_of_run(path, name, resampling) for name in dict.fromkeys((teacher, student))]
+    lines = [
+        _of_run(path, name, resampling) if name in run.metrics.networks else _untrained(run, name)
+        for name in dict.fromkeys((teacher, student))
+    ]
     for precision, file in (("float", "model.onnx"), ("int8", "model.int8.onnx")):
         model = OnnxModel(folder, precision, threads)  # type: ignore[arg-type]
         _, predictions = evaluate_export(model, catalog, rows, part="test")
@@ -84,14 +91,16 @@ def table(path: Path, student: str, teacher: str, threads: int, folder: Path) ->
         )
     photo = read_image(catalog.path(int(rows[0])))
     seconds = _latencies([line.predict for line in lines], photo)
-    first = lines[0]
+    first = next((line for line in lines if line.value is not None), lines[0])
     body = []
     for line, taken in zip(lines, seconds, strict=True):
-        bounds = interval(line.samples - first.samples)
-        difference = f"{line.value - first.value:+.3f} ({bounds.low:+.3f} to {bounds.high:+.3f})"
+        figure, difference = "" if line.value is None else f"{line.value:.3f}", ""
+        if line.value is not None and first.value is not None and line is not first:
+            bounds = interval(line.samples - first.samples)
+            difference = f"{line.value - first.value:+.3f} ({bounds.low:+.3f} to {bounds.high:+.3f})"
         body.append(
-            f"| {line.name} | {line.size / 1e6:.1f} | {taken * 1e3:.2f} | {seconds[0] / taken:.1f} | {line.value:.3f} "
-            f"| {'' if line is first else difference} |"
+            f"| {line.name} | {line.size / 1e6:.1f} | {taken * 1e3:.2f} | {seconds[0] / taken:.1f} | {figure} "
+            f"| {difference} |"
         )
     record = manifest.quantised
     assert record is not None
@@ -109,8 +118,18 @@ def _of_run(path: Path, name: str, resampling: Resampling) -> Line:
     value, samples = _headline(
         subject.run, subject.predictions("test").merge(subject.run.split[["id", "group"]], on="id"), resampling
     )
-    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    return Line(f"{name}, PyTorch", size, TorchPredictor(network).predict, value, samples)
+    return Line(f"{name}, PyTorch", _bytes(network), TorchPredictor(network).predict, value, samples)
+
+
+def _untrained(run: Run, backbone: str) -> Line:
+    """A backbone with random weights, the run's classes and image size."""
+    mean, std = normalisation(backbone)
+    network = Classifier(Architecture(backbone, tuple(run.metrics.classes), run.recipe.image_size, mean, std))
+    return Line(f"{backbone}, PyTorch", _bytes(network), TorchPredictor(network).predict, None, np.empty(0))
+
+
+def _bytes(network: Network) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
 
 
 def _headline(run: Run, predictions, resampling: Resampling) -> tuple[float, NDArray[np.float64]]:  # type: ignore[no-untyped-def]
