@@ -1,6 +1,12 @@
-"""Areas under ROC, precision-recall and risk-coverage curves in many resamplings of whole groups."""
+"""Areas under ROC, precision-recall and risk-coverage curves in many resamplings of whole groups.
+
+How often images are drawn is counted in float32, in which whole numbers and halves up to 2²³ are exact, as twice as
+fast a sum; ratios of counts are float64.
+"""
 
 from __future__ import annotations
+
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +15,19 @@ from scipy.sparse import csr_array
 from preceptor.evaluation.metrics.registry import Floats, Resampled
 
 Group = NDArray[np.integer]
+Counts = NDArray[np.float32]
+#: Draws that are held, as counts: many areas take them in turn.
+_counts: dict[int, tuple[ref[Floats], Counts]] = {}
+
+
+def _drawn(times: Floats) -> Counts:
+    """Return draws (S, G) as counts (G, S)."""
+    key = id(times)
+    known = _counts.get(key)
+    if known is None or known[0]() is not times:
+        forget = ref(times, lambda _: _counts.pop(key, None))
+        known = _counts[key] = forget, np.ascontiguousarray(times.T, dtype=np.float32)
+    return known[1]
 
 
 def resampled_area(scores: Floats, is_case: NDArray[np.bool_], group: Group, groups: int) -> Resampled:
@@ -29,16 +48,17 @@ def resampled_area(scores: Floats, is_case: NDArray[np.bool_], group: Group, gro
     places = np.unique(np.concatenate([below, not_above]))
     stretch = np.searchsorted(places, np.arange(len(others)), side="right")
     shape = (len(places) + 1, groups)
-    of_others = csr_array((np.ones(len(others)), (stretch, group[~is_case][order])), shape=shape)
+    of_others = csr_array((np.ones(len(others), np.float32), (stretch, group[~is_case][order])), shape=shape)
     ends = np.searchsorted(places, np.concatenate([below, not_above]))
-    of_cases = csr_array((np.full(len(ends), 0.5), (ends, np.tile(group[is_case], 2))), shape=shape)
+    of_cases = csr_array((np.full(len(ends), 0.5, np.float32), (ends, np.tile(group[is_case], 2))), shape=shape)
 
     def areas(times: Floats) -> Floats:
-        drawn = np.ascontiguousarray(times.T)
+        drawn = _drawn(times)
         before, cases = of_others @ drawn, of_cases @ drawn
         np.cumsum(before, axis=0, out=before)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.einsum("ks,ks->s", cases, before) / (cases.sum(0) * before[-1])
+            ordered = np.einsum("ks,ks->s", cases, before, dtype=np.float64)
+            return ordered / (cases.sum(axis=0, dtype=np.float64) * before[-1])
 
     return areas
 
@@ -52,15 +72,16 @@ def resampled_precision(scores: Floats, is_case: NDArray[np.bool_], group: Group
     place = np.searchsorted(thresholds, -scores)
     called = place < len(thresholds)
     shape = (len(thresholds), groups)
-    of_all = csr_array((np.ones(called.sum()), (place[called], group[called])), shape=shape)
-    of_cases = csr_array((np.ones(is_case.sum()), (place[is_case], group[is_case])), shape=shape)
+    of_all = csr_array((np.ones(called.sum(), np.float32), (place[called], group[called])), shape=shape)
+    of_cases = csr_array((np.ones(is_case.sum(), np.float32), (place[is_case], group[is_case])), shape=shape)
 
     def precisions(times: Floats) -> Floats:
-        drawn = np.ascontiguousarray(times.T)
+        drawn = _drawn(times)
         new = of_cases @ drawn
         hits, called = np.cumsum(new, axis=0), np.cumsum(of_all @ drawn, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.einsum("ks,ks->s", new, hits / np.maximum(called, 1)) / new.sum(axis=0)
+            precision = np.divide(hits, np.maximum(called, 1), dtype=np.float64)
+            return np.einsum("ks,ks->s", new, precision) / new.sum(axis=0, dtype=np.float64)
 
     return precisions
 
@@ -77,16 +98,17 @@ def resampled_partial_area(
     ends = sum(np.searchsorted(at_cases, scores, side=side) for side in ("left", "right"))
     place = np.max(ends, initial=0) - ends  # from the highest score down
     shape = (int(np.max(place, initial=0)) + 1, groups)
-    of_cases = csr_array((is_case.astype(np.float64), (place, group)), shape=shape)
-    of_others = csr_array(((~is_case).astype(np.float64), (place, group)), shape=shape)
+    of_cases = csr_array((is_case.astype(np.float32), (place, group)), shape=shape)
+    of_others = csr_array(((~is_case).astype(np.float32), (place, group)), shape=shape)
 
     def areas(times: Floats) -> Floats:
-        drawn = np.ascontiguousarray(times.T)
+        drawn = _drawn(times)
         width, rise = of_others @ drawn, of_cases @ drawn
         hits, others = np.cumsum(rise, axis=0), width.sum(axis=0)
         first = int(np.argmax((hits > least_tpr * hits[-1]).any(axis=1)))  # below it the curve is under the line
         with np.errstate(invalid="ignore", divide="ignore"):
-            width, rise, tpr = width[first:] / others, rise[first:] / hits[-1], hits[first:] / hits[-1]
+            shares = (width, others), (rise, hits[-1]), (hits, hits[-1])
+            width, rise, tpr = (np.divide(each[first:], whole, dtype=np.float64) for each, whole in shares)
             after, before = np.maximum(tpr - least_tpr, 0), np.maximum(tpr - rise - least_tpr, 0)
             share = np.where(rise > 0, (after - before) / rise, 1.0)  # of a segment: what lies above the line
             return np.asarray((width * share * (after + before) / 2).sum(axis=0))
@@ -101,13 +123,14 @@ def resampled_risk_area(confidence: Floats, is_error: NDArray[np.bool_], group: 
     """
     steps, place = np.unique(-confidence, return_inverse=True)
     shape = (len(steps), groups)
-    of_all = csr_array((np.ones(len(confidence)), (place, group)), shape=shape)
-    of_errors = csr_array((is_error.astype(np.float64), (place, group)), shape=shape)
+    of_all = csr_array((np.ones(len(confidence), np.float32), (place, group)), shape=shape)
+    of_errors = csr_array((is_error.astype(np.float32), (place, group)), shape=shape)
 
     def areas(times: Floats) -> Floats:
-        drawn = np.ascontiguousarray(times.T)
+        drawn = _drawn(times)
         together = of_all @ drawn
         answered, errors = np.cumsum(together, axis=0), np.cumsum(of_errors @ drawn, axis=0)
-        return np.einsum("ks,ks->s", together, errors / np.maximum(answered, 1)) / answered[-1]
+        risk = np.divide(errors, np.maximum(answered, 1), dtype=np.float64)
+        return np.einsum("ks,ks->s", together, risk) / answered[-1]
 
     return areas

@@ -6,10 +6,10 @@ alone, so that two networks tested on the same images meet the same resamplings 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,7 @@ LEVEL = 0.95
 _MOST_HELD = 2**24  # draws of groups; 128 MiB once they are numbers that can be multiplied
 _BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
 Cases = tuple[Any, ...]  # what the metrics of a task are called with
+J = TypeVar("J", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,16 @@ class Resampling:
             yield self.times[start : start + _BLOCK].astype(np.float64, order="F")
 
 
+@lru_cache(maxsize=2)
+def _shared(names: tuple[str, ...], seed: int) -> Resampling:
+    return Resampling(np.array(names), seed=seed)
+
+
+def shared_resampling(groups: ArrayLike, seed: int = SEED) -> Resampling:
+    """Return draws of some groups; those of the last two sets of groups are kept, since drawing them takes a while."""
+    return _shared(tuple(np.unique(np.asarray(groups, dtype=str)).tolist()), seed)
+
+
 def resample(
     metrics: Mapping[str, Metric], tables: Sequence[tuple[Cases, ArrayLike]], resampling: Resampling
 ) -> dict[str, Sampled]:
@@ -104,13 +115,34 @@ def resample(
     >>> sampled.value, interval(sampled.samples)
     (0.75, Interval(low=0.5, high=1.0))
     """
-    wanted = {key: metric for key, metric in metrics.items() if metric.resampled}
-    prepared = [_prepare(wanted.values(), cases, groups, resampling) for cases, groups in tables]
-    samples: dict[str, list[Floats]] = {key: [] for key in wanted}
-    for times in resampling.blocks():
-        for key in wanted if prepared else ():
-            samples[key].append(np.mean([each[key](times) for each in prepared], axis=0))
-    joined = {key: np.concatenate(values) for key, values in samples.items() if values}
+    jobs = {
+        (key, place): (metric, cases, groups)
+        for key, metric in metrics.items()
+        for place, (cases, groups) in enumerate(tables)
+        if metric.resampled
+    }
+    each = resample_each(jobs, resampling)
+    result = {}
+    for key in dict.fromkeys(key for key, _ in jobs):
+        of_tables = [each[key, place] for place in range(len(tables))]
+        samples = np.mean([sampled.samples for sampled in of_tables], axis=0)
+        result[key] = Sampled(float(np.mean([sampled.value for sampled in of_tables])), samples)
+    return result
+
+
+def resample_each(jobs: Mapping[J, tuple[Metric, Cases, ArrayLike]], resampling: Resampling) -> dict[J, Sampled]:
+    """Return metrics, each of cases of its own, and what they are in every resampling; one pass over the draws.
+
+    Args:
+        jobs: metric, its cases and the group of each image, (N,), by a key.
+        resampling: of (at least) these groups.
+    """
+    values = _prepare(jobs, resampling)
+    samples: dict[J, list[Floats]] = {key: [] for key in jobs}
+    for times in resampling.blocks() if jobs else ():
+        for key, of_block in values(times).items():
+            samples[key].append(of_block)
+    joined = {key: np.concatenate(parts) for key, parts in samples.items()}
     return {key: Sampled(float(values[0]), values[1:]) for key, values in joined.items()}
 
 
@@ -128,34 +160,46 @@ def interval(samples: Floats, level: float = LEVEL) -> Interval:
 
 
 def _prepare(
-    metrics: Iterable[Metric], cases: Cases, groups: ArrayLike, resampling: Resampling
-) -> dict[str, Resampled]:
-    group, size = resampling.index(groups), len(resampling.names)
-    sums: dict[Any, Floats] = {}
-    prepared: dict[str, Resampled] = {}
-    for metric in metrics:
+    jobs: Mapping[J, tuple[Metric, Cases, ArrayLike]], resampling: Resampling
+) -> Callable[[Floats], dict[J, Floats]]:
+    """Return a function of draws (S, G) that gives the values (S,) of every job; all sums are one matrix product."""
+    size = len(resampling.names)
+    columns: dict[Any, slice] = {}  # of the product, by what images add and of which cases
+    of_job: dict[J, slice] = {}
+    sums: list[Floats] = []
+    others: dict[J, Resampled] = {}
+    width = 0
+    for key, (metric, cases, groups) in jobs.items():
+        group = resampling.index(groups)
         if metric.additive is not None:
-            statistics = metric.additive.statistics
-            if statistics not in sums:
-                sums[statistics] = _group_sums(statistics(*cases), group, size)
-            prepared[metric.key] = _of_sums(metric, sums[statistics])
+            shared = metric.additive.statistics, tuple(map(id, cases))
+            if shared not in columns:
+                sums.append(_group_sums(metric.additive.statistics(*cases), group, size))
+                columns[shared] = slice(width, width := width + sums[-1].shape[1])
+            of_job[key] = columns[shared]
         elif metric.prepare is not None:
-            prepared[metric.key] = metric.prepare(*cases, group, size)
+            others[key] = metric.prepare(*cases, group, size)
         else:
-            prepared[metric.key] = _case_by_case(metric, cases, group)
-    return prepared
+            others[key] = _case_by_case(metric, cases, group)
+    stacked = np.hstack(sums) if sums else np.zeros((size, 0))
+
+    def values(times: Floats) -> dict[J, Floats]:
+        result = {key: each(times) for key, each in others.items()}
+        product = times @ stacked if width else None
+        for key, place in of_job.items():
+            additive = jobs[key][0].additive
+            assert additive is not None
+            assert product is not None
+            result[key] = np.asarray(additive.value(product[:, place]), dtype=np.float64)
+        return result
+
+    return values
 
 
 def _group_sums(statistics: Floats, group: NDArray[np.intp], size: int) -> Floats:
     sums = np.zeros((size, statistics.shape[1]))
     np.add.at(sums, group, statistics)
     return sums
-
-
-def _of_sums(metric: Metric, sums: Floats) -> Resampled:
-    assert metric.additive is not None
-    value = metric.additive.value
-    return lambda times: np.asarray(value(times @ sums), dtype=np.float64)
 
 
 def _case_by_case(metric: Metric, cases: Cases, group: NDArray[np.intp]) -> Resampled:

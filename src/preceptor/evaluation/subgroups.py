@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from preceptor.evaluation.metrics.registry import Floats, Metric
-from preceptor.evaluation.resampling import LEVEL, Cases, Interval, Resampling, interval, resample, select_cases
+from preceptor.evaluation.resampling import (
+    LEVEL,
+    Cases,
+    Interval,
+    Resampling,
+    Sampled,
+    interval,
+    resample_each,
+    select_cases,
+)
 
 FEW = 20  # images; a metric of fewer is not shown
 
@@ -64,10 +73,20 @@ def subgroups(
     if values.shape != owners.shape or any(len(each) != len(values) for each in cases):
         raise ValueError(f"{len(values)} attributes, {len(owners)} groups and cases of another number")
     known = values != ""
-    return {
-        str(name): _subgroup(metric, cases, owners, values == name, known & (values != name), resampling)
-        for name in np.unique(values[known])
+    names = [str(name) for name in np.unique(values[known])]
+    sides: dict[tuple[str, bool], NDArray[np.intp]] = {}
+    for name in names:
+        inside = values == name
+        if inside.sum() >= FEW:
+            sides[name, True] = np.flatnonzero(inside)
+            if (outside := known & ~inside).sum() >= FEW:
+                sides[name, False] = np.flatnonzero(outside)
+    jobs = {
+        key: (metric, tuple(select_cases(each, rows) for each in cases), owners[rows]) for key, rows in sides.items()
     }
+    sampled = resample_each(jobs, resampling)
+    images = {name: int((values == name).sum()) for name in names}
+    return {name: _subgroup(images[name], sampled.get((name, True)), sampled.get((name, False))) for name in names}
 
 
 def widened(
@@ -98,30 +117,13 @@ def interval_of(samples: Floats, level: float = LEVEL) -> Interval | None:
     return interval(samples, level) if np.isfinite(samples).any() else None
 
 
-def _subgroup(
-    metric: Metric,
-    cases: Cases,
-    groups: NDArray[np.str_],
-    inside: NDArray[np.bool_],
-    outside: NDArray[np.bool_],
-    resampling: Resampling,
-) -> Subgroup:
-    images, nothing = int(inside.sum()), np.zeros(0)
-    if images < FEW:
-        return Subgroup(images, None, None, None, nothing)
-    mine = _resampled(metric, cases, groups, inside, resampling)
-    value = None if np.isnan(mine[0]) else float(mine[0])
-    if value is None or outside.sum() < FEW:
-        return Subgroup(images, value, interval_of(mine[1:]), None, nothing)
-    gaps = mine - _resampled(metric, cases, groups, outside, resampling)
-    gap = None if np.isnan(gaps[0]) else float(gaps[0])
-    return Subgroup(images, value, interval_of(mine[1:]), gap, nothing if gap is None else gaps[1:])
-
-
-def _resampled(
-    metric: Metric, cases: Cases, groups: NDArray[np.str_], rows: NDArray[np.bool_], resampling: Resampling
-) -> Floats:
-    """Return the metric of some images, and then in every resampling of all groups, (1 + S,)."""
-    chosen = tuple(select_cases(each, np.flatnonzero(rows)) for each in cases)
-    sampled = resample({metric.key: metric}, [(chosen, groups[rows])], resampling)[metric.key]
-    return np.append(sampled.value, sampled.samples)
+def _subgroup(images: int, mine: Sampled | None, others: Sampled | None) -> Subgroup:
+    """Return a subgroup from its metric and that of all other images; None where either has too few images."""
+    nothing = np.zeros(0)
+    if mine is None or np.isnan(mine.value):
+        return Subgroup(images, None, None if mine is None else interval_of(mine.samples), None, nothing)
+    if others is None or np.isnan(others.value):
+        return Subgroup(images, mine.value, interval_of(mine.samples), None, nothing)
+    return Subgroup(
+        images, mine.value, interval_of(mine.samples), mine.value - others.value, mine.samples - others.samples
+    )

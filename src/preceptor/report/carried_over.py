@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.resampling import SEED, Resampling, Sampled, resample
+from preceptor.evaluation.resampling import SEED, Sampled, resample, shared_resampling
 from preceptor.report.entries import Entry
 from preceptor.report.formatting import counted, listed
 from preceptor.report.network_predictions import NOTHING, Estimate, estimate_of
@@ -121,7 +121,7 @@ def _own(entry: Entry, result: ExternalResult) -> Sampled | None:
         return None
     task = TASKS[result.record.task]
     cases = task.metric_cases(rows, result.record.classes)
-    draws = Resampling(rows["group"], seed=OWN_SEED)
+    draws = shared_resampling(rows["group"], OWN_SEED)
     return resample({task.headline: METRICS[task.headline]}, [(cases, rows["group"])], draws)[task.headline]
 
 

@@ -18,7 +18,7 @@ from preceptor.data.class_names import full_names
 from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.registry import Floats
-from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample
+from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
 from preceptor.report.entries import Entry, LabelledRun
 
 ONE_CLASS = ("classification", "ordinal")  # tasks whose predictions are one probability a class
@@ -106,7 +106,7 @@ def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
         names = np.unique(test.groups)
         key = names.tobytes()
         if key not in draws:
-            draws[key] = Resampling(names)
+            draws[key] = shared_resampling(names)
         result.append(NetworkPredictions(entry, predictions_on(entry, "validation"), test, draws[key]))
     return result
 

@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.metrics import METRICS, Metric
-from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample
+from preceptor.evaluation.resampling import Interval, Sampled, interval, resample, shared_resampling
 from preceptor.evaluation.statistics import Spread
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.tasks import TASKS
@@ -172,7 +172,9 @@ def sampled_headline(entry: Entry) -> Sampled:
     task, rows = TASKS[entry.run.task], entry.predictions
     groups = rows["id"].map(entry.run.split.set_index("id")["group"])
     cases = task.metric_cases(rows, entry.run.classes)
-    return resample({task.headline: METRICS[task.headline]}, [(cases, groups)], Resampling(groups))[task.headline]
+    return resample({task.headline: METRICS[task.headline]}, [(cases, groups)], shared_resampling(groups))[
+        task.headline
+    ]
 
 
 def _comparable(one: Entry, other: Entry) -> bool:
