@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +41,9 @@ def start(root: Path, out: Path, changes: dict[str, Any]) -> Run:
 
 
 def choice(mode: str) -> ModeChoice:
-    return ModeChoice(ForwardMode.parse(mode), {"float32": 0.2, mode: 0.1}, {"float32": 0.0, mode: 0.004}, ())
+    return ModeChoice(
+        ForwardMode.parse(mode), {"float32": 0.2, mode: 0.1}, {"float32": 0.0, mode: 0.004, "bf16": inf}, ("bf16",)
+    )
 
 
 def measured(recipe: Recipe, networks: Mapping[str, object], *rest: object) -> dict[str, ModeChoice]:
@@ -56,6 +59,7 @@ def test_a_choice_is_recorded_kept_and_repeated(
     record = Run(run.path).environment
     assert record.precision == "auto"
     assert {name: mode.mode for name, mode in record.modes.items()} == CHOSEN
+    assert record.modes["teacher"].errors == {"float32": 0.0, "bf16+folded": 0.004, "bf16": None}
     assert record.modes["teacher"].seconds == {"float32": 0.2, "bf16+folded": 0.1}
     assert record.precision_in_use == "auto (teacher bf16+folded, student float32)"
     assert "precision auto (teacher bf16+folded, student float32)" in run.report.read_text(encoding="utf-8")

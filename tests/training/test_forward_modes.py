@@ -118,6 +118,22 @@ def test_compiling_is_tried_where_a_long_run_repays_it(
     assert {str(choice.mode) for choice in _choose(pair).values()} == {"float32"}
 
 
+def test_a_compiler_that_fails_costs_nothing_but_its_mode(
+    pair: DistillationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(network: object, **settings: object) -> None:
+        raise RuntimeError("file too short")
+
+    monkeypatch.setattr(torch, "compile", failing)
+    monkeypatch.setattr(mode_choice, "COMPILE_FROM", 0.0)
+    monkeypatch.setattr(mode_choice, "has_compiler", lambda: True)
+    monkeypatch.setattr(mode_choice, "_seconds", lambda works: dict.fromkeys(works, 1.0))
+    with pytest.warns(UserWarning, match="cannot be compiled here"):
+        choices = _choose(pair)
+    assert {str(choice.mode) for choice in choices.values()} == {"float32"}
+    assert choices["teacher"].refused == ("float32+compiled",)
+
+
 def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_pass, "has_compiler", lambda: False)
     with pytest.raises(PreceptorError, match="needs a compiler"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 from lightning_fabric import Fabric
 
@@ -61,7 +63,7 @@ def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Lo
         name: ModeRecord(
             mode=str(choice.mode),
             seconds={mode: round(value, 5) for mode, value in choice.seconds.items()},
-            errors={mode: float(f"{value:.2g}") for mode, value in choice.errors.items()},
+            errors={mode: float(f"{error:.2g}") if isfinite(error) else None for mode, error in choice.errors.items()},
             refused=list(choice.refused),
             tolerance=mode_choice.TOLERANCE,
         )

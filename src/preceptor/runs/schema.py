@@ -62,14 +62,14 @@ class ModeRecord(Record):
     Attributes:
         mode: as a recipe names it under ``precision``, such as ``bf16+folded``.
         seconds: of one pass over a batch, by mode.
-        errors: largest relative error of an output against float32, by mode.
+        errors: largest relative error of an output against float32, by mode; None where there was no finite output.
         refused: modes whose error was beyond the tolerance.
         tolerance: of that error.
     """
 
     mode: str
     seconds: dict[str, float]
-    errors: dict[str, float]
+    errors: dict[str, float | None]
     refused: list[str]
     tolerance: float
 

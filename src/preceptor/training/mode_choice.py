@@ -8,7 +8,9 @@ the time; compiling is tried only where a compiler is at hand and the rest of th
 from __future__ import annotations
 
 import copy
+import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -38,7 +40,7 @@ class ModeChoice:
     Attributes:
         mode: the one taken.
         seconds: of one pass over a batch, by mode; a learning network's with its backward pass.
-        errors: the largest relative error of an output, by mode.
+        errors: the largest relative error of an output, by mode; infinite where it gives no finite output, or none.
         refused: modes whose error is beyond the tolerance.
     """
 
@@ -95,12 +97,17 @@ def _choose(
     best = _fastest(seconds, errors, tolerance)
     compiled = replace(ForwardMode.parse(best), compiled=True)
     if has_compiler() and seconds[best] * steps > COMPILE_FROM:
-        one_pass = prepared(compiled)
         began = time.perf_counter()
-        errors[str(compiled)] = _error(_outputs(one_pass, images, features), expected)
-        seconds |= _seconds({str(compiled): _work(one_pass, images, features, learns)})
-        repaid = (seconds[best] - seconds[str(compiled)]) * steps > time.perf_counter() - began
-        best = _fastest(seconds, errors, tolerance) if repaid else best
+        try:
+            one_pass = prepared(compiled)
+            errors[str(compiled)] = _error(_outputs(one_pass, images, features), expected)
+            seconds |= _seconds({str(compiled): _work(one_pass, images, features, learns)})
+        except Exception as error:  # compilers fail in many ways, and the run needs none of them
+            warnings.warn(f"precision: {name} cannot be compiled here and runs as it is ({error!r:.200})", stacklevel=2)
+            errors[str(compiled)] = math.inf
+        else:
+            repaid = (seconds[best] - seconds[str(compiled)]) * steps > time.perf_counter() - began
+            best = _fastest(seconds, errors, tolerance) if repaid else best
     refused = tuple(text for text, error in errors.items() if not error <= tolerance)
     return ModeChoice(ForwardMode.parse(best), seconds, errors, refused)
 
