@@ -32,6 +32,8 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     networks = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
     sides = {"from": "teacher", "to": "student"} if spec.needs_source else {"of": "student"}
     tried = {"loss": loss, "name": "tried", **sides}
+    if "penultimate" in spec.features:  # which transformers have
+        tried["features"] = ["stage4"]
     received: dict[str, Any] = {"student": "plain", "teacher": {"same_as": "student"}}
     of_maps = loss in ("cwd", "dsd_channel", "skd_holistic") or "decoder1" in spec.features
     if "masks" in spec.feeds.values() or of_maps:

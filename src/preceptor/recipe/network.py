@@ -59,7 +59,7 @@ class NetworkConfig(Section):
     bottleneck: Positive | None = None
     map_channels: Positive | None = None
     dropout: Fraction = 0.0
-    heads: list[str] = Field(default_factory=list)
+    heads: Annotated[tuple[str, ...], Field(strict=False)] = ()  # a tuple, so that networks are hashable
     classifier_of: str | None = None
     input_size: Positive | None = None
     frozen: bool | Literal["backbone", "features"] = False

@@ -57,7 +57,7 @@ def multi_teacher(
     recipe = distil(kl, task=task, own=1 - balance, teachers=named)
     if heads == "shared":
         return recipe
-    student = recipe.networks["student"].model_copy(update={"heads": list(named)})
+    student = recipe.networks["student"].model_copy(update={"heads": tuple(named)})
     return recipe.model_copy(update={"networks": {**recipe.networks, "student": student}})
 
 
