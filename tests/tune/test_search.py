@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 import shutil
@@ -188,6 +189,17 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
     assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
     monkeypatch.setattr(trial, "train_epochs", launch)
     assert [item.number for item in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
+
+
+def test_a_full_disk_is_no_trials_failure(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "train_epochs", full)
+        with pytest.raises(OSError, match="No space left"):
+            tune(_search(phantom_root, tmp_path / "out"), 2)
+    assert all(item.error == "" for item in tune(_search(phantom_root, tmp_path / "out"), 2))
 
 
 def test_a_failure_that_was_noted_and_not_yet_told_is_told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 import traceback
@@ -20,17 +21,26 @@ from preceptor.tune.record import Search
 from preceptor.tune.space import Value
 from preceptor.utils.errors import PreceptorError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
     """Train a trial and write down ``value``, ``epoch`` (the best one), ``epochs`` and ``seconds``, or ``error``.
 
     The traceback of an unexpected error goes to standard error.
+
+    Raises:
+        OSError: the disk is full, which no other trial would survive; this one goes on when there is room.
     """
     began = time.perf_counter()
     try:
         return _train(search, number, values)
     except PreceptorError as error:
         message = str(error)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        message = f"{type(error).__name__}: {error}"
     except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
