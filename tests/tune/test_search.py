@@ -191,13 +191,19 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
     assert [item.number for item in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
 
 
-def test_a_full_disk_is_no_trials_failure(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("explained", [False, True])
+def test_a_full_disk_is_no_trials_failure(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, explained: bool
+) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        error = OSError(errno.ENOSPC, "No space left on device")
+        if explained:
+            raise PreceptorError("the pixel cache is full: No space left on device") from error
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(trial, "train_epochs", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises((OSError, PreceptorError), match="No space left"):
             tune(_search(phantom_root, tmp_path / "out"), 2)
     assert all(item.error == "" for item in tune(_search(phantom_root, tmp_path / "out"), 2))
 

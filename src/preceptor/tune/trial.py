@@ -31,20 +31,25 @@ def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[st
 
     Raises:
         OSError: the disk is full, which no other trial would survive; this one goes on when there is room.
+        PreceptorError: the same, of the pixel cache.
     """
     began = time.perf_counter()
     try:
         return _train(search, number, values)
     except PreceptorError as error:
-        message = str(error)
-    except OSError as error:
-        if error.errno in _FULL:
+        if _is_full_disk(error.__cause__):
             raise
-        message = f"{type(error).__name__}: {error}"
+        message = str(error)
     except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
+        if _is_full_disk(error):
+            raise
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
     return search.write_outcome(number, error=message, seconds=time.perf_counter() - began)
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
