@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from preceptor.recipe.section import Positive, Section
+from preceptor.recipe.section import Name, Positive, Section
 from preceptor.recipes.messages import explain
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.plain_yaml import dump_yaml, load_yaml
@@ -22,6 +22,8 @@ from preceptor.utils.text_files import read_text
 Seed = Annotated[int, Field(ge=0)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Settings = dict[str, Any]
+#: What a study's folder, or that of another data set in a run, is called.
+FolderName = Annotated[Name, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 #: Keys of a recipe that the plan sets itself → where.
 RESERVED = {"seed": "seeds", "name": "rows", "paper": "paper"}
 #: Keys of the plan that ``key=value`` on the command line may set.
@@ -44,7 +46,7 @@ class External(DataSet):
     called otherwise. Images that the study's own data hold too are refused, or left out with ``skip_known``.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+    name: FolderName | None = None
     classes: dict[str, str | list[str] | None] = Field(default_factory=dict)
     skip_known: bool = False
 
@@ -134,7 +136,7 @@ class Plan(Section):
     number of processes (GPUs, where there are some) of each run.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: FolderName
     title: str = ""
     about: str = ""
     data: DataSet
