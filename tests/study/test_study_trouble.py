@@ -102,10 +102,10 @@ def begun(run: Path) -> None:
 
 def test_processes_of_a_cell_have_cores_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share the cell's threads; with fewer threads than processes, each still has one."""
-    monkeypatch.setattr("preceptor.study.engines.local.cores", lambda: 8)
-    monkeypatch.setattr("preceptor.study.engines.local._free_memory", lambda: 2**50)
+    monkeypatch.setattr("preceptor.study.engines.local.usable_cores", lambda: 8)
+    monkeypatch.setattr("preceptor.study.engines.local.memory", lambda: (2**50, 2**50))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert [workers_for(10, *text) for text in ((None, 1), (1, 2), (2, 2), (4, 2), (3, 1))] == [8, 4, 4, 2, 2]
+    assert [workers_for(10, *case) for case in ((None, 1), (1, 2), (2, 2), (4, 2), (3, 1))] == [8, 4, 4, 2, 2]
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(phantom_root: Path) -> None:

@@ -17,9 +17,9 @@ from preceptor.utils.machine import (
     cuda_of_torch,
     free_space,
     graphics_cards,
-    in_bytes,
     memory,
     size_of,
+    size_text,
     usable_cores,
 )
 from preceptor.utils.packages import DISTRIBUTION, Package, extras, is_installed, required
@@ -91,7 +91,7 @@ def _checks(folder: Path, cache: Path | None) -> Iterator[Check]:
     from preceptor.data.cache import default_directory
 
     yield _cache(cache or default_directory())
-    yield _disk("disk", folder, f"{folder.resolve()}: {in_bytes(free_space(folder))} free")
+    yield _disk("disk", folder, f"{folder.resolve()}: {size_text(free_space(folder))} free")
     try:
         for extra, packages in extras().items():
             yield _extra(extra, packages)
@@ -123,7 +123,7 @@ def _memory() -> Check:
     sizes = memory()
     if sizes is None:
         return Check("memory", "unknown on this system")
-    return Check("memory", f"{in_bytes(sizes[0])}, {in_bytes(sizes[1])} free")
+    return Check("memory", f"{size_text(sizes[0])}, {size_text(sizes[1])} free")
 
 
 def _cards() -> Check:
@@ -141,8 +141,8 @@ def _cards() -> Check:
 
 
 def _cache(place: Path) -> Check:
-    size = f"{in_bytes(size_of(place))} used" if place.is_dir() else "not there yet"
-    return _disk("cache", place, f"{place}: {size}, {in_bytes(free_space(place))} free")
+    size = f"{size_text(size_of(place))} used" if place.is_dir() else "not there yet"
+    return _disk("cache", place, f"{place}: {size}, {size_text(free_space(place))} free")
 
 
 def _disk(subject: str, place: Path, finding: str) -> Check:

@@ -22,6 +22,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
+from preceptor.utils.machine import usable_cores
 
 if TYPE_CHECKING:
     from preceptor.study.engines import Engine
@@ -161,7 +162,7 @@ def prepare_study(
         refuse_unwritable(Path(out).expanduser())
     require_training()
     announce(f"reading {plan} and its data", shows_progress(progress))
-    from preceptor.study.engines.local import LocalEngine, cores, workers_for
+    from preceptor.study.engines.local import LocalEngine, workers_for
     from preceptor.study.overrides import CommandLine, resolve_plan
     from preceptor.study.scheduler import open_study
     from preceptor.study.state import threads_before
@@ -176,7 +177,7 @@ def prepare_study(
         at_once, each = workers or 1, threads or 1
     else:
         at_once = workers or workers_for(len(opened.matrix.jobs), threads, settled.devices)
-        each = threads or max(1, cores() // at_once)
+        each = threads or max(1, usable_cores() // at_once)
 
     def local() -> Engine:
         return LocalEngine(at_once, each, settled.devices)

@@ -52,8 +52,10 @@ def export(
     for line in summary(manifest):
         print(line)
     if page:
-        size = (out / "index.html").stat().st_size / 1e6
-        print(f"page: {out / 'index.html'}, {size:.1f} MB; opens from disk, sends nothing anywhere")
+        from preceptor.utils.machine import size_text
+
+        size = size_text((out / "index.html").stat().st_size)
+        print(f"page: {out / 'index.html'}, {size}; opens from disk, sends nothing anywhere")
     print(f"written: {out}; predict with: preceptor predict {out} PHOTOS")
 
 

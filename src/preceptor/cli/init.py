@@ -45,7 +45,7 @@ def _answer(question: Question) -> str:
 def _print(project: Project) -> None:
     from preceptor.cli.console import wide_console
     from preceptor.report.formatting import duration
-    from preceptor.utils.machine import in_bytes
+    from preceptor.utils.machine import size_text
 
     wide_console().print(project.report)
     print("\nrecognised:")
@@ -55,7 +55,7 @@ def _print(project: Project) -> None:
     print("\non this machine, by a few timed steps:")
     for what, seconds in (("teacher and student, one fold", cost.method), (f"the plan, {cost.runs} runs", cost.study)):
         print(f"  {what}: {'unknown' if seconds is None else f'about {duration(seconds)}'}")
-    print(f"  decoded images: {in_bytes(cost.cache)} in the cache")
+    print(f"  decoded images: {size_text(cost.cache)} in the cache")
     options = "".join(f" 'data.{key}={value}'" for key, value in project.options.items())
     print(f"\nwritten: {project.recipe}, {project.plan}. Next, one of:")
     print(f"  preceptor train {project.recipe} --data {project.data} --root {project.root}{options} --out runs/kd")

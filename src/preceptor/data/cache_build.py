@@ -19,6 +19,7 @@ from preceptor.data.images import read_oriented, resize
 from preceptor.data.mask_images import read_mask_of
 from preceptor.data.sources import close_containers
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.machine import free_space, size_text, usable_cores
 
 #: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
 Progress = Callable[[int, int], None]
@@ -53,7 +54,7 @@ def build(
                 masks[row] = resize(mask, size)
                 checksums[row, 1] = zlib.crc32(masks[row])
 
-        _decode_all(catalog, decode, progress, workers or _cores())
+        _decode_all(catalog, decode, progress, workers or usable_cores())
         for array in (images, masks):
             if array is not None:
                 array.flush()
@@ -115,9 +116,9 @@ def _failure_of(decode: Callable[[int], None], row: int) -> str:
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A mapped array whose disk space is taken at once: a full disk is an error here, not a crash at a later write."""
     needed = int(np.prod(shape))
-    free = shutil.disk_usage(path.parent).free
+    free = free_space(path.parent)
     if needed > free:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+        raise OSError(errno.ENOSPC, f"{size_text(needed)} needed, {size_text(free)} free")
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):  # not on every system
         with path.open("r+b") as file:
@@ -132,8 +133,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

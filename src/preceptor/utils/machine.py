@@ -73,10 +73,10 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def in_bytes(size: float) -> str:
+def size_text(size: float) -> str:
     """A size for people.
 
-    >>> in_bytes(3_400_000_000)
+    >>> size_text(3_400_000_000)
     '3.4 GB'
     """
     for unit in ("bytes", "kB", "MB"):

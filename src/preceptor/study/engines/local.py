@@ -12,29 +12,25 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from preceptor.study.worker import Outcome, Task, cores_taken, environment, work_logged
 from preceptor.training.distributed import end_with_parent
+from preceptor.utils.machine import memory, usable_cores
 
 #: Memory to count on for a cell; a U-Net at 224 px takes about this.
 _MEMORY = 3 * 2**30
 _PATIENCE = 60  # seconds for a process that has said all to end
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def workers_for(jobs: int, threads: int | None, devices: int) -> int:
     """How many of ``jobs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
-    gpus = torch.cuda.device_count()
-    most = gpus // devices if gpus else min(cores() // cores_taken(threads or 1, devices), _free_memory() // _MEMORY)
-    return max(1, min(jobs, most))
+    gpus, sizes = torch.cuda.device_count(), memory()
+    by_cores = usable_cores() // cores_taken(threads or 1, devices)
+    by_memory = by_cores if sizes is None else sizes[1] // _MEMORY
+    return max(1, min(jobs, gpus // devices if gpus else min(by_cores, by_memory)))
 
 
 class LocalEngine:
@@ -145,14 +141,3 @@ def _with_environment(changes: dict[str, str]) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
-
-
-def _free_memory() -> int:
-    """Bytes; without a way to tell, as if there were enough."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return _MEMORY * cores()
