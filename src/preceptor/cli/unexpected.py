@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from preceptor.utils.errors import PreceptorError, PreceptorWarning
+from preceptor.utils.files import is_full
 
 #: Set to 1, tracebacks are shown.
 DEBUG = "PRECEPTOR_DEBUG"
@@ -79,8 +79,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
         named = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes | os.PathLike) else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = f"make room on the disk, or write elsewhere; {log}" if full else log
+        remedy = f"make room on the disk, or write elsewhere; {log}" if is_full(error) else log
         return str(PreceptorError(f"{named}{error.strerror}", remedy=remedy))
     return str(PreceptorError(f"unexpected {type(error).__name__}: {_first_line(error)}", remedy=f"report it; {log}"))
 

@@ -7,7 +7,6 @@ a build that was killed leaves only the other name, which the next one clears. T
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from preceptor.data.cache_build import Progress, build, unusable
 from preceptor.data.catalog import Catalog
 from preceptor.data.sources import EMPTY_MASK, files_of
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import is_full
 
 # To be changed with anything that changes the pixels, so that older entries are not taken for new ones.
 _METHOD = "2: stretched to a square; images bilinear with antialias, masks by majority under that filter (Pillow)"
@@ -213,9 +213,8 @@ def _explained(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise PreceptorError(
-            f"the pixel cache {home} {'is full' if full else 'cannot be used'}: {error.strerror or error}",
+            f"the pixel cache {home} {'is full' if is_full(error) else 'cannot be used'}: {error.strerror or error}",
             expected="a folder that can be written, with room for 3 bytes a pixel of every image",
             remedy="make room, or name another folder in the environment variable PRECEPTOR_CACHE",
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 import traceback
@@ -20,8 +19,7 @@ from preceptor.runs.worker import best_networks
 from preceptor.tune.record import Search
 from preceptor.tune.space import Value
 from preceptor.utils.errors import PreceptorError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from preceptor.utils.files import is_full
 
 
 def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
@@ -37,19 +35,15 @@ def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[st
     try:
         return _train(search, number, values)
     except PreceptorError as error:
-        if _is_full_disk(error.__cause__):
+        if is_full(error.__cause__):
             raise
         message = str(error)
     except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
-        if _is_full_disk(error):
+        if is_full(error):
             raise
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
     return search.write_outcome(number, error=message, seconds=time.perf_counter() - began)
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -13,6 +14,15 @@ from preceptor.utils.errors import PreceptorError
 _HEAD = 16_384  # bytes in which a mark must stand
 #: What a PNG file of ours says of itself, by which it may be replaced by the command that wrote it.
 MASK_MARK, SHEET_MARK = b"Preceptor mask", b"Preceptor contact sheet"
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the system refused to write because a disk, a quota or the limit of a file's size is reached.
+
+    >>> is_full(OSError(errno.ENOSPC, "No space left on device")), is_full(OSError(errno.EACCES, "Permission denied"))
+    (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
