@@ -261,7 +261,7 @@ def test_numbers_in_ids_are_ordered_by_their_value(tmp_path: Path) -> None:
 def test_every_reader_of_ours_is_described() -> None:
     ours = [spec for name in READERS if (spec := READERS[name]).function.__module__.startswith("preceptor.")]
     assert len(ours) >= 22
-    assert [spec.name for spec in ours if not (spec.about.title and spec.about.task and spec.layout)] == []
+    assert [spec.name for spec in ours if not (spec.about.title and spec.about.tasks and spec.layout)] == []
     own = ("folder", "table", "phantom", "dicom")
     assert [spec.name for spec in ours if not spec.about.licence and spec.name not in own] == []
 

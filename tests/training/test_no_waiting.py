@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from traceback import extract_stack
 from typing import Any
 
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import preceptor
 from preceptor.data.batches import Batch
 from preceptor.training.augment import make_views
 from small_model import CE, KL, STUDENT, model
 
 #: Operators whose result, or its shape, depends on values that the host does not have.
 READING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal", "is_nonzero")
+SOURCES = str(Path(preceptor.__file__).parent)
 PAIR = {"student": {**STUDENT, "projection": 8}, "teacher": {"mean_of": "student"}}
 CCD = {"loss": "ccd", "from": "teacher", "to": "student", "positives": 2, "negatives": 3}
 CRP = {"loss": "crp", "from": "teacher", "to": "student"}
@@ -36,7 +39,7 @@ class ReadBacks(TorchDispatchMode):
             isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in args[1]
         )
         if name in READING or masked:
-            ours = [frame for frame in extract_stack() if "preceptor" in frame.filename]
+            ours = [frame for frame in extract_stack() if frame.filename.startswith(SOURCES)]
             if not (ours and ours[-1].name == "check_unit_rows"):  # which checks values on the CPU alone
                 self.names.append(f"{name} of {ours[-1].filename}:{ours[-1].lineno}" if ours else name)
         return operator(*args, **(kwargs or {}))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.api.default_task import published_tasks
 from preceptor.api.inputs import OverridesLike, PathLike, announce, shows_progress
 from preceptor.api.project_text import plan_text, recipe_text
 from preceptor.utils.errors import PreceptorError
@@ -130,7 +129,7 @@ def init(
     recognised = recognise(place, _options(overrides), data)
     catalog = read(recognised.reader, place, dict(recognised.options))
     recognised, catalog = _grouped(recognised, catalog, place, ask)
-    chosen = _task(catalog, task, published_tasks(recognised.reader), ask)
+    chosen = _task(catalog, task, READERS[recognised.reader].about.tasks, ask)
     folds = _folds(catalog, chosen)
     report = _checked(catalog, shown)
     settings = _settings(report)
@@ -182,15 +181,15 @@ def _grouped(
     return replace(recognised, options=options, reasons=reasons), read("folder", root, dict(options))
 
 
-def _task(catalog: Catalog, task: str | None, published: list[str], ask: Callable[[Question], str] | None) -> str:
+def _task(catalog: Catalog, task: str | None, published: tuple[str, ...], ask: Callable[[Question], str] | None) -> str:
     from preceptor.tasks import TASKS
 
     if task is not None:
         TASKS[task].classes(catalog)
         return task
-    if not catalog.has_labels or (catalog.has_masks and published[:1] == ["segmentation"]):
+    if not catalog.has_labels or (catalog.has_masks and published[0] == "segmentation"):
         return "segmentation"
-    if published == ["ordinal"]:
+    if published == ("ordinal",):
         return "ordinal"
     labels = "multi_label" if catalog.label_names else "classification"
     if ask is None or not (catalog.has_masks or _are_grades(catalog.classes)):

@@ -88,7 +88,7 @@ def print_readers() -> None:
 
     for name in sorted(READERS):
         about = READERS[name].about
-        facts = [about.task, f"images: {about.images}" if about.images else "", f"groups: {about.groups}"]
+        facts = [", ".join(about.tasks), f"images: {about.images}" if about.images else "", f"groups: {about.groups}"]
         facts += [f"attributes: {', '.join(about.attributes)}"] if about.attributes else []
         facts += ["published split"] if about.parts else []
         facts += [f"licence: {about.licence}"] if about.licence else []

@@ -18,6 +18,7 @@ from preceptor.recipes.resolve import resolve
 from preceptor.study.matrix import same_run
 from preceptor.study.plan import RESERVED, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
 from preceptor.study.validation import check_columns, default_columns
+from preceptor.tasks.published import published_task
 from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
 
 #: Keys that decide which other keys their section has.
@@ -69,7 +70,8 @@ def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
     base = validate({**fields, **own, "paper": []}, f"plan {plan.name}")
     if isinstance(own.get("folds"), int):  # folds=3 is the number of folds, a list is some of them
         given = {"split.folds": own["folds"], **given}
-    layers = Layers(base, quick.set if quick else {}, given)
+    data = _data(plan, quick.data if quick else None, command)
+    layers = Layers(base, quick.set if quick else {}, given, published_task(data.reader))
     teacher = base.teacher and layers.teacher(base.teacher, quick.teacher if quick else {})
     base = base.model_copy(update={"teacher": teacher})
     resolved = [layers.row(row, base) for row in base.rows]
@@ -78,7 +80,6 @@ def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
             layers.used(layers.merge(row.recipe, row.set))
     layers.refuse_unused()
     tasks = {recipe.task for _, recipe in resolved}
-    data = _data(plan, quick.data if quick else None, command)
     settings = {row.name: row.model_dump(exclude_none=True) for row, _ in resolved}
     result = base.plain() | {
         "data": data.model_dump(exclude_none=True),
@@ -114,10 +115,13 @@ def _data(plan: Plan, quick: DataSet | None, command: CommandLine) -> DataSet:
 
 
 class Layers:
-    """Study-wide settings: the plan's below each row's own, those of ``quick`` and of the command line above."""
+    """Study-wide settings: the plan's below each row's own, those of ``quick`` and of the command line above.
 
-    def __init__(self, plan: Plan, quick: Settings, command: Mapping[str, Any]) -> None:
-        self._plan, self._quick, self._command = plan, quick, dict(command)
+    Shipped recipes take ``task``, for which the data set is published, where no setting names one.
+    """
+
+    def __init__(self, plan: Plan, quick: Settings, command: Mapping[str, Any], task: str | None = None) -> None:
+        self._plan, self._quick, self._command, self._task = plan, quick, dict(command), task
         self._unused: dict[str, Any] = {**plan.set, **quick, **command}
 
     def merge(self, source: str, own: Settings, own_quick: Settings | None = None) -> Settings:
@@ -128,6 +132,8 @@ class Layers:
             for key, value in layer.items():
                 merged.pop(key, None)  # the last one stands last: order decides between a key and its parts
                 merged[key] = value
+        if self._task not in (None, "classification") and source in RECIPES:
+            merged = {"task": self._task, **merged}
         if not _has_unknown_key(source, merged):
             return merged
         first = {*exact, *_arguments(source), *KINDS}

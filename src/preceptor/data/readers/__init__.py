@@ -38,7 +38,7 @@ class About:
 
     Attributes:
         title: what it shows, in a few words.
-        task: what it is labelled for: classification, ordinal, multi-label, segmentation.
+        tasks: what it is published for, as ``preceptor.tasks`` calls them; the usual one first.
         images: how many there are, as published.
         groups: what keeps images together (lesion, patient, slide), or none.
         attributes: what is known of patient and acquisition.
@@ -47,7 +47,7 @@ class About:
     """
 
     title: str = ""
-    task: str = "classification"
+    tasks: tuple[str, ...] = ("classification",)
     images: str = ""
     groups: str = "none"
     attributes: tuple[str, ...] = ()

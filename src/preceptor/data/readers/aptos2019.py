@@ -24,7 +24,10 @@ _LAYOUT = "train.csv (id_code, diagnosis) and train_images/<id_code>.png"
     "aptos2019",
     layout=_LAYOUT,
     about=About(
-        "fundus photographs, grades of diabetic retinopathy", task="ordinal", images="3,662", licence="Kaggle's rules"
+        "fundus photographs, grades of diabetic retinopathy",
+        tasks=("ordinal",),
+        images="3,662",
+        licence="Kaggle's rules",
     ),
 )
 def aptos2019(root: Path) -> Catalog:

@@ -25,7 +25,7 @@ _LAYOUT = "Dataset_BUSI_with_GT/ with benign/, malignant/, normal/: <name>.png a
     layout=_LAYOUT,
     about=About(
         "breast ultrasound; benign, malignant, normal",
-        task="classification, segmentation",
+        tasks=("classification", "segmentation"),
         images="780",
         licence="CC BY 4.0",
     ),

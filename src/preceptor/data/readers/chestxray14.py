@@ -33,7 +33,7 @@ _LAYOUT = f"{_TABLES[0]}, images_001/images/<Image Index> … images_012/, and t
     layout=_LAYOUT,
     about=About(
         "chest radiographs, fourteen findings",
-        task="multi-label",
+        tasks=("multi_label",),
         images="112,120",
         groups="patient",
         attributes=tuple(ATTRIBUTES.values()),

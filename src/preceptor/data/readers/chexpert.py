@@ -32,7 +32,7 @@ _LAYOUT = "train.csv, valid.csv and the folders that their column Path names, be
     layout=_LAYOUT,
     about=About(
         "chest radiographs, fourteen observations",
-        task="multi-label",
+        tasks=("multi_label",),
         images="223,648",
         groups="patient",
         attributes=tuple(ATTRIBUTES.values()),

@@ -18,7 +18,9 @@ _LAYOUT = "a folder for each class with DICOM files (.dcm), sub-folders included
 @reader(
     "dicom",
     layout=_LAYOUT,
-    about=About("your own DICOM files, one folder a class", task="classification", groups="patient (hashed PatientID)"),
+    about=About(
+        "your own DICOM files, one folder a class", tasks=("classification",), groups="patient (hashed PatientID)"
+    ),
 )
 def dicom(root: Path, frame: int | None = None, window: str = "") -> Catalog:
     """Images of the classes that the folders are called; images of one patient form a group.

@@ -26,7 +26,7 @@ _LAYOUT = "ROOT/<class>/<image>.jpg (png, tif, bmp, webp), a directory for each 
 @reader(
     "folder",
     layout=_LAYOUT,
-    about=About("your own data, by folders", task="classification, segmentation", groups="option group_pattern"),
+    about=About("your own data, by folders", tasks=("classification", "segmentation"), groups="option group_pattern"),
 )
 def folder(root: Path, group_pattern: str = "") -> Catalog:
     """Classes by directory, in alphabetical order. Directories inside a class are searched too, links followed.

@@ -33,7 +33,7 @@ _LAYOUT = f"{_TABLES[0]}, {_PARTS[0]}/, {_PARTS[1]}/ and, if at hand, {_MASKS}/"
     layout=_LAYOUT,
     about=About(
         "dermoscopy, seven classes of pigmented lesions",
-        task="classification, segmentation",
+        tasks=("classification", "segmentation"),
         images="10,015",
         groups="lesion",
         attributes=tuple(ATTRIBUTES.values()),

@@ -32,7 +32,7 @@ _LAYOUT = (
     layout=_LAYOUT,
     about=About(
         "dermoscopy: lesion masks (task 1), seven classes (task 3)",
-        task="segmentation, classification",
+        tasks=("segmentation", "classification"),
         images="3,694 (task 1), 10,015 and more (task 3)",
         groups="lesion (task 3)",
         licence="CC0 (task 1), CC BY-NC 4.0 (task 3)",

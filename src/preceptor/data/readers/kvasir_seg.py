@@ -21,7 +21,9 @@ _LAYOUT = "images/<name>.jpg and masks/<name>.jpg"
 @reader(
     "kvasir_seg",
     layout=_LAYOUT,
-    about=About("polyps in colonoscopy", task="segmentation", images=f"{IMAGES:,}", licence="research and education"),
+    about=About(
+        "polyps in colonoscopy", tasks=("segmentation",), images=f"{IMAGES:,}", licence="research and education"
+    ),
 )
 def kvasir_seg(root: Path) -> Catalog:
     """Polyps with masks; the masks are JPEG files, whose grey borders are cut at half.

@@ -35,7 +35,7 @@ _SLICE = re.compile(r"(?P<scan>TCGA_[A-Z0-9]+_[A-Z0-9]+_[0-9]+)_(?P<number>[0-9]
     layout=_LAYOUT,
     about=About(
         "brain MRI (pre-contrast, FLAIR, post-contrast) of lower-grade gliomas",
-        task="segmentation, classification",
+        tasks=("segmentation", "classification"),
         images="3,929",
         groups="patient",
         licence="CC BY-NC-SA 4.0",

@@ -59,7 +59,7 @@ _LAYOUT = "<flag>.npz (28 pixels) or <flag>_<size>.npz, such as dermamnist_224.n
     layout=_LAYOUT,
     about=About(
         "twelve benchmarks of small images: pathology, chest, skin, retina, blood, organs, …",
-        task="classification, multi-label, ordinal",
+        tasks=("classification", "multi_label", "ordinal"),
         images="780 to 236,386",
         licence="CC BY 4.0 (dermamnist CC BY-NC 4.0)",
         parts=True,

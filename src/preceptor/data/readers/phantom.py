@@ -23,7 +23,7 @@ from preceptor.utils.errors import PreceptorError
     needs_root=False,
     about=About(
         "synthetic dermoscopy, drawn on first use",
-        task="classification, segmentation",
+        tasks=("classification", "segmentation"),
         images="as asked for",
         groups="lesion",
         licence="none needed",

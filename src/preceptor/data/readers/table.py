@@ -20,7 +20,9 @@ from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 @reader(
     "table",
     layout="a CSV file with the columns image, label or mask (or both) and, if known, group",
-    about=About("your own data, by a table", task="classification, multi-label, segmentation", groups="column group"),
+    about=About(
+        "your own data, by a table", tasks=("classification", "multi_label", "segmentation"), groups="column group"
+    ),
 )
 def table(
     root: Path,

@@ -1,0 +1,18 @@
+"""The task that a data set is published for, which is that of a recipe for which nobody names another."""
+
+from __future__ import annotations
+
+from preceptor.data.readers import READERS
+
+
+def published_task(data: str) -> str | None:
+    """Return the one task that a data set is published for; None where there are several, or it is one's own.
+
+    Args:
+        data: a reader's name.
+
+    >>> published_task("aptos2019"), published_task("ham10000"), published_task("folder")
+    ('ordinal', None, None)
+    """
+    tasks = READERS[data].about.tasks if data in READERS else ()
+    return tasks[0] if len(tasks) == 1 else None
