@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -51,7 +52,21 @@ def strata_of(catalog: Catalog, folds: int) -> Strata:
 
 
 def group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
-    """The rows of each fold. Groups that differ in size or label are dealt out first, alike ones last."""
+    """The rows of each fold. Groups that differ in size or label are dealt out first, alike ones last.
+
+    Args:
+        labels: (N,) int64.
+        groups: (N,) of any type that can be sorted.
+        folds: their number.
+        seed: decides on the order of equal groups.
+    """
+    numbered = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    return [rows.copy() for rows in _group_folds(labels.astype(np.int64).tobytes(), numbered.tobytes(), folds, seed)]
+
+
+@lru_cache(maxsize=32)  # seconds for thousands of groups, and every cell of a study asks for the same ones
+def _group_folds(label_bytes: bytes, group_bytes: bytes, folds: int, seed: int) -> list[np.ndarray]:
+    labels, groups = np.frombuffer(label_bytes, np.int64), np.frombuffer(group_bytes, np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_random_state(seed))
     with warnings.catch_warnings():  # that a class has fewer images than folds: whether it matters is checked apart
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)

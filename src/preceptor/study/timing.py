@@ -31,7 +31,7 @@ from preceptor.utils.errors import PreceptorError
 STEPS = 3
 #: Seconds for all recipes together; those without a turn by then stay unknown.
 BUDGET = 60.0
-#: Seconds for the steps of one recipe; where whole batches would take longer, small ones stand for them.
+#: Seconds for the whole batches of one recipe; where a single one would take longer, small ones stand for them.
 TURN = 3.0
 _BATCH = 64  # images of a batch in evaluation
 #: Settings without influence on the time of a step.
@@ -125,11 +125,12 @@ def _time_training(training: Training) -> float:
     step = steps(rows[:LEAST])
     step()  # the first one sets things up
     small = _seconds(step) / len(rows[:LEAST])
-    if small * len(rows) * (1 + STEPS) > TURN:
+    if small * len(rows) > TURN:  # small batches cost more an image, so this estimate is on the safe side
         return small
-    step = steps(rows)
-    step()
-    return min(_seconds(step) for _ in range(STEPS)) / len(rows)
+    step, times = steps(rows), [small * len(rows)]
+    while len(times) <= 1 + STEPS and sum(times[1:]) < TURN:
+        times.append(_seconds(step))
+    return min(times) / len(rows)
 
 
 def _time_evaluation(training: Training) -> float:
