@@ -40,6 +40,7 @@ from preceptor.training.augment import make_views
 from preceptor.utils.errors import PreceptorError
 
 HALF = (0.5,) * 3
+WHOLE_MASKS = ("hd95", "nsd_2px", "small_target_detection")
 SMALL = {**TINY, "epochs": 1, "task": "segmentation", "backbone": "test_efficientnet"}
 
 
@@ -117,11 +118,23 @@ def test_figures_follow_from_the_rows(student: Run) -> None:
                 filled = of_part["target_pixels"] > 0
                 assert text[name] == pytest.approx(of_part[name].mean())
                 assert text[f"{name}_with_target"] == pytest.approx(of_part.loc[filled, name].mean())
+            for name in ("hd95", "nsd_2px"):
+                assert text[name] == pytest.approx(of_part[name].mean())
+            assert text["small_target_detection"] is None, "no lesion is under 1 % of these images"
     history = pd.read_csv(student.path / "history.csv")
     assert history["validation/student/iou_pooled"].iloc[-1] == pytest.approx(
         metrics.networks["student"].validation["iou_pooled"], abs=1e-6
     )
+    assert not [column for column in history if column.endswith(WHOLE_MASKS)], "they are not computed in each epoch"
     assert not (student.path / "layers.npz").exists(), "one network has nothing to be compared with"
+
+
+def test_a_costly_metric_selects_the_epoch_where_it_is_named(phantom_root: Path, tmp_path: Path) -> None:
+    settings = {**SMALL, "epochs": 2, "select.metric": "hd95"}
+    run = train("student", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=settings)
+    history = pd.read_csv(run.path / "history.csv")
+    assert run.metrics.selected_epoch == history["validation/student/hd95"].idxmin() + 1, "lower is better"
+    assert "validation/student/nsd_2px" not in history
 
 
 def test_kept_masks_are_those_of_the_rows(pair: Run) -> None:
@@ -264,7 +277,7 @@ def test_evaluate_finds_the_same_and_gives_what_is_missing(pair: Run, tmp_path: 
     again = json.loads((tmp_path / "out" / "metrics.json").read_text())
     for name, result in pair.metrics.networks.items():
         numbers = {key: value for key, value in result.test.items() if isinstance(value, float)}
-        assert len(numbers) == 7
+        assert {"hd95", "nsd_2px"} < set(numbers)
         assert {key: again[name][key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
     with np.load(run / "overlays.npz") as held, np.load(pair.path / "overlays.npz") as first:
         assert all(np.array_equal(held[name], first[name]) for name in first.files)

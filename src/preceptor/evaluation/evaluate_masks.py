@@ -11,6 +11,7 @@ from preceptor.data.batches import Loader, in_order
 from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.fidelity import FidelityMeter, fidelity_record
 from preceptor.evaluation.masks import MaskMeter, union
+from preceptor.evaluation.metrics import Metric
 from preceptor.utils.errors import PreceptorError
 
 
@@ -24,6 +25,7 @@ def evaluate_masks(
     ensembles: Mapping[str, Sequence[str]] | None = None,
     references: Sequence[str] = (),
     batch_size: int = 64,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> Evaluation:
     """Return metrics and predictions of segmenters, each image read once; see :meth:`preceptor.tasks.Task.evaluate`.
 
@@ -33,12 +35,13 @@ def evaluate_masks(
         references: networks whose predictions the others' are compared with, for ``fidelity``. That of an ensemble
             has no ``kl``: the union may call a pixel foreground whose largest probability is the background's, so that
             no probabilities stand behind its masks.
+        metrics: what to compute, by key; all of segmentation unless given.
 
     Raises:
         PreceptorError: a network's predictions are not finite.
     """
     joint = {name: list(members) for name, members in (ensembles or {}).items() if set(members) <= set(networks)}
-    meters = {name: MaskMeter(classes) for name in (*networks, *joint)}
+    meters = {name: MaskMeter(classes, metrics) for name in (*networks, *joint)}
     teachers = [name for name in references if name in networks]
     fidelity = {name: {to: FidelityMeter() for to in teachers} for name in meters if name not in teachers}
     modes = {name: network.training for name, network in networks.items()}
@@ -62,7 +65,7 @@ def evaluate_masks(
     finally:
         for name, network in networks.items():
             network.train(modes[name])
-    metrics = {name: meter.result() for name, meter in meters.items()}
+    measured = {name: meter.result() for name, meter in meters.items()}
     for name, by_teacher in fidelity.items():
-        metrics[name] |= fidelity_record({teacher: meter.result() for teacher, meter in by_teacher.items()})
-    return Evaluation(metrics, [meter.rows(ids, part=part, network=name) for name, meter in meters.items()])
+        measured[name] |= fidelity_record({teacher: meter.result() for teacher, meter in by_teacher.items()})
+    return Evaluation(measured, [meter.rows(ids, part=part, network=name) for name, meter in meters.items()])

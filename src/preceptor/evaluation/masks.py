@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from preceptor.evaluation.metrics import metrics_of
+from preceptor.evaluation.metrics import Metric, metrics_of
 from preceptor.evaluation.metrics.registry import values_of
 from preceptor.evaluation.pixel_counts import PixelCounts, counts_of
 from preceptor.utils.errors import PreceptorError
@@ -23,16 +23,16 @@ class MaskMeter:
 
     Args:
         classes: the C class names in the order of the logits, background first; figures are of the others.
-        task: whose metrics are computed.
+        metrics: what to compute, by key; all of segmentation unless given.
 
     Raises:
         ValueError: fewer than two classes.
     """
 
-    def __init__(self, classes: Sequence[str], task: str = "segmentation") -> None:
+    def __init__(self, classes: Sequence[str], metrics: Mapping[str, Metric] | None = None) -> None:
         if len(classes) < 2:
             raise ValueError(f"classes {list(classes)}: the background and at least one more were expected")
-        self.classes, self.metrics = tuple(classes), metrics_of(task)
+        self.classes, self.metrics = tuple(classes), metrics_of("segmentation") if metrics is None else metrics
         self._confusion: list[NDArray[np.int64]] = []
         self._values: dict[str, list[float]] = {key: [] for key in self.metrics if self.metrics[key].per_image}
 

@@ -56,6 +56,10 @@ class PixelCounts:
         shares = there / np.maximum(there.sum(1, keepdims=True), 1)
         return np.where(~there.any(1), 1.0, (of_classes * shares).sum(1))
 
+    def values_of(self, key: str) -> Floats:
+        """Return the value of a metric that looks at whole masks in each image, (N,); NaN where it was not computed."""
+        return self.values[key] if key in self.values else np.full(len(self), np.nan)
+
     @property
     def filled(self) -> NDArray[np.bool_]:
         """(N,) whether the truth of an image is not empty."""

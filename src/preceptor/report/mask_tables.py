@@ -1,4 +1,4 @@
-"""Tables of a report on masks: by size of the target, and class by class."""
+"""Tables of a report on masks: by size of the target, class by class, and the metrics that look at whole masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from preceptor.evaluation.metrics import Metric
+from preceptor.evaluation.resampling import resample, shared_resampling
 from preceptor.report.entries import Entry
+from preceptor.report.network_predictions import Estimate, estimate_of
+from preceptor.tasks import TASKS
 
 THIRDS = ("small", "middle", "large")
 
@@ -52,6 +56,25 @@ def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[s
         }
         for name in classes[1:]
     ]
+
+
+def whole_mask_metrics(entries: Sequence[Entry]) -> dict[str, Metric]:
+    """Return the metrics that look at whole masks, by key, of those that any of the networks has."""
+    metrics = TASKS[entries[0].run.task].metrics
+    return {key: metric for key, metric in metrics.items() if metric.per_image and any(key in e.test for e in entries)}
+
+
+def whole_mask_table(entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, tuple[Estimate, int]]]]:
+    """Return for each network and metric of :func:`whole_mask_metrics` its estimate, and of how many test images."""
+    metrics, rows = whole_mask_metrics(entries), []
+    for entry in entries:
+        table = entry.predictions
+        groups = table["id"].map(entry.run.split.set_index("id")["group"])
+        cases = TASKS[entry.run.task].metric_cases(table, entry.run.classes)
+        sampled = resample(metrics, [(cases, groups)], shared_resampling(groups))
+        images = {key: int(np.isfinite(cases[0].values_of(key)).sum()) for key in metrics}
+        rows.append((entry, {key: (estimate_of(sampled[key]), images[key]) for key in metrics}))
+    return rows
 
 
 def _shares(entry: Entry) -> NDArray[np.float64]:

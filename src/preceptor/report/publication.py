@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import Interval
 from preceptor.report import page
 from preceptor.report.bibliography import MARK as BIB_MARK
@@ -76,6 +77,8 @@ def as_csv(contents: Mapping[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)
     writer.writerows(_metric_rows(contents["entries"], contents["metrics"], contents["intervals"]))
+    for entry, estimates in contents.get("whole_masks", ()):
+        writer.writerows(_row(entry, "whole masks", key, estimate) for key, (estimate, _) in estimates.items())
     if contents.get("carried"):
         writer.writerows(_carried_rows(contents["carried"]))
     if "positives" in contents:
@@ -107,7 +110,7 @@ def as_latex(entries: Sequence[Entry], metrics: Mapping[str, str], intervals: Ma
         r"\midrule",
     ]  # fmt: skip
     for entry in entries:
-        cells = [ratio(entry.test.get(key)).replace(NONE, "--") for key in columns]
+        cells = [ratio(entry.test.get(key), METRICS[key].digits).replace(NONE, "--") for key in columns]
         if entry.index in intervals and headline in columns:
             bounds = intervals[entry.index]
             cells[columns.index(headline)] += f" [{ratio(bounds.low)}, {ratio(bounds.high)}]"

@@ -88,6 +88,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "fidelities": run_text.fidelities(all_entries),
         "headline": METRICS[task.headline].label,
         "metrics": {key: metric.label for key, metric in tables.metrics_shown(entries).items()},
+        "digits": {key: metric.digits for key, metric in tables.metrics_shown(entries).items()},
         "metrics_note": run_text.METRICS_NOTE[task.target],
         "intervals": intervals,
         "samples": SAMPLES,
@@ -134,6 +135,8 @@ def _of_masks(
 ) -> dict[str, Any]:
     return {
         "sizes": mask_tables.size_table(entries),
+        "whole_mask_labels": {key: metric.label for key, metric in mask_tables.whole_mask_metrics(entries).items()},
+        "whole_masks": mask_tables.whole_mask_table(entries),
         "mask_classes": mask_tables.class_table(entries, runs[0].classes) if len(runs[0].classes) > 2 else [],
         "overlays": overlay_sections(entries) if pictures else [],
         "outline_colours": COLOURS,

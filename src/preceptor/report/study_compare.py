@@ -199,9 +199,8 @@ class _Draws:
         if address not in self._known:
             task, classes = TASKS[self.study.task], self.study.classes
             tables = [(task.metric_cases(rows, classes), rows["group"]) for rows in line.tested(address[1]).values()]
-            metrics = {
-                key: metric for key, metric in task.metrics.items() if key in (task.headline, *self.study.layout)
-            }
+            shown = (task.headline, *self.study.layout)
+            metrics = {key: metric for key, metric in task.metrics.items() if key in shown or metric.per_image}
             sampled = resample(metrics, tables, self.resampling)
             self._known[address] = {key: each for key, each in sampled.items() if np.isfinite(each.samples).any()}
         return self._known[address]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from preceptor.data.batches import Loader
     from preceptor.data.catalog import Catalog
     from preceptor.evaluation.evaluate import Evaluation
+    from preceptor.evaluation.metrics import Metric
 
 
 @register_task
@@ -71,12 +72,14 @@ class Classification(Task):
         references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> Evaluation:
         """Return metrics, probabilities and similarities of embeddings (see the base class)."""
         from preceptor.evaluation.evaluate import evaluate_classes
 
+        wanted = self.metrics if metrics is None else metrics
         return evaluate_classes(
-            networks, loader, ids, classes, part, self.metrics, ensembles or {}, references, batch_size, relations
+            networks, loader, ids, classes, part, wanted, ensembles or {}, references, batch_size, relations
         )
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from preceptor.data.batches import Loader
     from preceptor.data.catalog import Catalog
     from preceptor.evaluation.evaluate import Evaluation
+    from preceptor.evaluation.metrics import Metric
 
 
 @register_task
@@ -70,13 +71,13 @@ class MultiLabel(Task):
         references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> Evaluation:
         """Return metrics and probabilities (see the base class); there are no classes to measure relations within."""
         from preceptor.evaluation.evaluate_labels import evaluate_labels
 
-        return evaluate_labels(
-            networks, loader, ids, classes, part, self.metrics, ensembles or {}, references, batch_size
-        )
+        wanted = self.metrics if metrics is None else metrics
+        return evaluate_labels(networks, loader, ids, classes, part, wanted, ensembles or {}, references, batch_size)
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:
         """Return labels (N, L), NaN where not known, and probabilities (N, L)."""

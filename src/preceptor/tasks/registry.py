@@ -49,6 +49,14 @@ class Task(ABC):
         """Metrics of the task by key."""
         return metrics_of(self.name)
 
+    def monitored_metrics(self, selected: str) -> dict[str, Metric]:
+        """Return the metrics that are computed after every epoch: all but costly ones, and the one that selects.
+
+        Args:
+            selected: key of the metric that epochs are selected by, or ``last``.
+        """
+        return {key: metric for key, metric in self.metrics.items() if metric.every_epoch or key == selected}
+
     @property
     def needs_masks(self) -> bool:
         """Whether images are decoded with their masks."""
@@ -87,6 +95,7 @@ class Task(ABC):
         references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> Evaluation:
         """Return metrics and predictions of networks on the images of a loader.
 
@@ -99,6 +108,7 @@ class Task(ABC):
             references: networks that the others' predictions are compared with (``fidelity``), teachers as a rule.
             batch_size: images at a time; the result does not depend on it.
             relations: whether similarities of embeddings are measured, where the task has them.
+            metrics: what to compute, by key; all of the task unless given.
 
         Raises:
             PreceptorError: the predictions of a network are not finite.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from preceptor.data.batches import Loader
     from preceptor.data.catalog import Catalog
     from preceptor.evaluation.evaluate import Evaluation
+    from preceptor.evaluation.metrics import Metric
 
 #: Niyaz et al. 2024, eq. (8): focal and Dice. Dice is that of the whole batch, since an image's own says little where
 #: its mask is empty.
@@ -75,11 +76,12 @@ class Segmentation(Task):
         references: Sequence[str] = (),
         batch_size: int = 64,
         relations: bool = True,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> Evaluation:
         """Return metrics and numbers of pixels of each image (see the base class); masks have no relations."""
         from preceptor.evaluation.evaluate_masks import evaluate_masks
 
-        return evaluate_masks(networks, loader, ids, classes, part, ensembles, references, batch_size)
+        return evaluate_masks(networks, loader, ids, classes, part, ensembles, references, batch_size, metrics)
 
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:
         """Return the numbers of pixels of each image."""

@@ -139,7 +139,8 @@ def _outcome(
     ]
     if subject.masks:
         predicted = np.concatenate([logits.argmax(1) for logits in batches])
-        meter = MaskMeter(subject.classes)
+        headline = TASKS[subject.run.recipe.task].metrics[subject.headline]
+        meter = MaskMeter(subject.classes, {subject.headline: headline})
         for mask, target in zip(predicted, part.targets, strict=True):
             meter.update_arrays(mask, target)
         value = meter.result()[subject.headline]

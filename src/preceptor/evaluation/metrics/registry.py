@@ -58,6 +58,8 @@ class Metric:
         resampled: whether reports give it an interval over patients or lesions.
         per_image: ``(target (H, W), prediction (H, W))`` of class indices -> the value of one image, NaN where it is
             undefined; ``function`` is then the mean over images.
+        every_epoch: whether it is computed after every epoch. A costly metric is not: it is computed when finished
+            networks are evaluated, and after every epoch only where ``select.metric`` names it.
 
     A metric with neither ``additive`` nor ``prepare`` is resampled by calling ``function`` on each draw.
     """
@@ -72,6 +74,7 @@ class Metric:
     prepare: Callable[..., Resampled] | None = None
     resampled: bool = True
     per_image: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
+    every_epoch: bool = True
 
     def __call__(self, *cases: Any) -> float | None:
         """Return the value over all cases, None where it is undefined."""
@@ -120,6 +123,7 @@ def register_metric(
     digits: int = 3,
     per_image: bool = False,
     resampled: bool = True,
+    every_epoch: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: register a function of ``(targets, predictions)`` as a metric.
 
@@ -137,7 +141,7 @@ def register_metric(
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        additive = Additive(lambda counts: _known(counts.values[key]), _mean_of_known) if per_image else None
+        additive = Additive(lambda counts: _known(counts.values_of(key)), _mean_of_known) if per_image else None
         metric = Metric(
             key,
             label,
@@ -148,6 +152,7 @@ def register_metric(
             additive=additive,
             resampled=resampled,
             per_image=function if per_image else None,
+            every_epoch=every_epoch,
         )
         add_metric(metric)
         return function
