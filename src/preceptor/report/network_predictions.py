@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.data.class_names import full_names
@@ -137,11 +138,15 @@ def predictions_on(entry: Entry, part: str) -> Predictions | None:
     if rows.empty or entry.run.task not in ONE_CLASS:
         return None
     index = {name: place for place, name in enumerate(classes)}
-    # On other data the validation part is the run's own, of which the split says nothing: nobody resamples it.
-    groups = rows["id"].map(entry.run.split.set_index("id")["group"]).fillna(rows["id"])
     return Predictions(
         ids=rows["id"].to_numpy(str),
         targets=np.asarray(rows["target"].map(index), dtype=np.int64),
         probabilities=rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
-        groups=groups.to_numpy(str),
+        groups=group_of_each(entry, rows["id"]),
     )
+
+
+def group_of_each(entry: Entry, ids: pd.Series) -> NDArray[np.str_]:
+    """Return the lesion or patient of each image of a network's run, (N,)."""
+    # On other data the validation part is the run's own, of which the split says nothing: nobody resamples it.
+    return ids.map(entry.run.split.set_index("id")["group"]).fillna(ids).to_numpy(str)

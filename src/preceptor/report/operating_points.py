@@ -1,4 +1,4 @@
-"""Operating points of each class against the rest, and what acting on them is worth (decision curves)."""
+"""Operating points of each class or label against the rest, and what acting on them is worth (decision curves)."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ Row = tuple[Judged, Estimate, Estimate, list[Point]]
 
 @dataclass(frozen=True)
 class PositiveClass:
-    """One class, or group of classes, against all others.
+    """One class, or group of classes, against all others; or one label.
 
     Attributes:
         name: in full words.
         members: in full words, where they are several.
         validation, test: numbers of positive images of each part, several where runs have different parts.
         rows: one a network.
-        curve: decision curves; None in a study.
+        curve: decision curves; None in a study, or where a part lacks positives or negatives.
     """
 
     name: str
@@ -82,23 +82,40 @@ def positive_classes(
     words = class_words(run)
     wanted = {name: list(members) for name, members in groups.items()}
     wanted |= {words[code]: [code] for code in run.classes}
-    return [_positive(judged, name, members, words) for name, members in wanted.items()]
+    return [
+        positive_class(
+            judged,
+            name,
+            [words[code] for code in members] if len(members) > 1 else [],
+            [run.classes.index(code) for code in members],
+        )
+        for name, members in wanted.items()
+    ]
 
 
-def _positive(
-    networks: Sequence[NetworkPredictions], name: str, members: Sequence[str], words: Mapping[str, str]
+def positive_class(
+    networks: Sequence[NetworkPredictions],
+    name: str,
+    members: list[str],
+    positive: Sequence[int],
+    *,
+    curve: bool = True,
 ) -> PositiveClass:
-    classes = networks[0].entry.run.classes
-    index = [classes.index(code) for code in members]
+    """Return the operating points of networks with a validation part for class indices ``positive``.
+
+    Args:
+        name, members: in full words (:class:`PositiveClass`).
+        curve: whether to draw decision curves.
+    """
     counts = {
-        part: sorted({int(np.isin(getattr(network, part).targets, index).sum()) for network in networks})
+        part: sorted({int(np.isin(getattr(network, part).targets, positive).sum()) for network in networks})
         for part in ("validation", "test")
     }
     return PositiveClass(
         name=name,
-        members=[words[code] for code in members] if len(members) > 1 else [],
-        rows=point_rows(networks, index),
-        curve=_curve(networks, name, index),
+        members=members,
+        rows=point_rows(networks, positive),
+        curve=_curve(networks, name, positive) if curve else None,
         **counts,
     )
 

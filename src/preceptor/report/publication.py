@@ -81,9 +81,8 @@ def as_csv(contents: Mapping[str, Any]) -> str:
         writer.writerows(_row(entry, "whole masks", key, estimate) for key, (estimate, _) in estimates.items())
     if contents.get("carried"):
         writer.writerows(_carried_rows(contents["carried"]))
-    if "positives" in contents:
-        writer.writerows(_calibration_rows(contents["calibrations"]))
-        writer.writerows(section_rows(contents))
+    writer.writerows(_calibration_rows(contents.get("calibrations", ())))
+    writer.writerows(section_rows(contents))
     return text.getvalue()
 
 
@@ -160,8 +159,8 @@ def _calibration_rows(rows: Sequence[CalibrationRow]) -> Iterator[Row]:
 
 
 def section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield the numbers of operating points, selective prediction, conformal sets and subgroups."""
-    for positive in contents["positives"]:
+    """Yield the numbers of operating points, selective prediction, conformal sets and subgroups, if any."""
+    for positive in contents.get("positives", ()):
         for network, area, partial, points in positive.rows:
             yield _row(network.entry, positive.name, "AUC", area)
             yield _row(network.entry, positive.name, "AUC above 80% sensitivity", partial)
@@ -171,14 +170,14 @@ def section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
                     yield _row(network.entry, positive.name, f"threshold for {name}", Estimate(point.threshold))
                 yield _row(network.entry, positive.name, f"{other} at {name}", point.value)
                 yield _row(network.entry, positive.name, f"{rate} reached at {name}", point.reached)
-    for row in contents["selective"]:
+    for row in contents.get("selective", ()):
         for share, risk in zip(ANSWERED, row.risks, strict=True):
             yield _row(row.network.entry, "selective prediction", f"error rate, {share:.0%} answered", Estimate(risk))
         yield _row(row.network.entry, "selective prediction", "AURC", row.area)
-    for row in contents["sets"]:
+    for row in contents.get("sets", ()):
         for key in ("coverage", "size", "single"):
             yield _row(row.network.entry, "conformal sets", key, getattr(row, key))
-    for attribute in contents["attributes"]:
+    for attribute in contents.get("attributes", ()):
         for value in attribute.values:
             for row in value.rows:
                 of = f"{attribute.name}: {value.name} ({value.images} images)"

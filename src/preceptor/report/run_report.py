@@ -13,8 +13,10 @@ from preceptor.report.clinical import clinical_sections, participants
 from preceptor.report.entries import Entry, LabelledRun, entries_of, load_runs
 from preceptor.report.error_flow import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
+from preceptor.report.label_predictions import label_positives
 from preceptor.report.layers import layer_sections
 from preceptor.report.notes import data_notes, useless_networks
+from preceptor.report.operating_points import POINTS
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.publication import files_beside, refuse_foreign_files, write_files
@@ -146,7 +148,11 @@ def _of_masks(
 def _of_labels(
     runs: Sequence[LabelledRun], entries: Sequence[Entry], differences: Sequence[tables.Difference], pictures: bool
 ) -> dict[str, Any]:
-    return {"labels": tables.label_table(entries, runs[0].classes)}
+    return {
+        "labels": tables.label_table(entries, runs[0].classes),
+        "positives": label_positives(entries),
+        "points": POINTS,
+    }
 
 
 _SECTIONS = {"class": _of_classes, "labels": _of_labels, "mask": _of_masks}

@@ -46,7 +46,9 @@ def subject(runs: Sequence[LabelledRun]) -> list[str]:
         "data sets": [run.environment.data.name for run in runs],
         "numbers of images": [counted(run.environment.data.images, "image") for run in runs],
         "classes": [
-            f"masks of {listed(run.classes[1:])}" if TASKS[run.task].needs_masks else f"{len(run.classes)} classes"
+            f"masks of {listed(run.classes[1:])}"
+            if TASKS[run.task].needs_masks
+            else f"{len(run.classes)} {'labels' if TASKS[run.task].target == 'labels' else 'classes'}"
             for run in runs
         ],
         "protocols": [f"{run.metrics.protocol} folds" for run in runs],

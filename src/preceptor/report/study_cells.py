@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.resampling import Resampling, resample
 from preceptor.report.entries import Entry, LabelledRun
+from preceptor.report.label_predictions import label_network
 from preceptor.report.network_predictions import (
     ONE_CLASS,
     Estimate,
@@ -66,6 +67,21 @@ def line_cells(study: StudyResults, resampling: Resampling) -> list[LineCells]:
     if study.task not in ONE_CLASS:
         return []
     return [_cells(line, line.network, resampling) for line in study.lines]
+
+
+def label_cells(study: StudyResults, label: str, resampling: Resampling) -> list[LineCells]:
+    """Return the lines of a study as networks that predict a single label; none without validation parts."""
+    result = []
+    for line in study.lines:
+        entries = {
+            key: Entry(LabelledRun.of(run, line.label), line.network, line.label, line.index)
+            for key, run in line.runs.items()
+        }
+        cells = {key: label_network(entry, label, resampling) for key, entry in entries.items()}
+        validated = {key: cell for key, cell in cells.items() if cell is not None}
+        if len(validated) == len(cells):
+            result.append(LineCells(line, validated, resampling))
+    return result
 
 
 def teacher_cells(lines: Sequence[LineCells]) -> dict[int, LineCells]:

@@ -26,13 +26,15 @@ from preceptor.evaluation.statistics import ALPHA
 from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.calibration import brier_score
 from preceptor.report.clinical import class_groups
+from preceptor.report.label_predictions import YES
 from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, class_words
 from preceptor.report.operating_points import POINTS, Point, PositiveClass, chosen_threshold
 from preceptor.report.publication import HEAD, section_rows
-from preceptor.report.study_cells import LineCells, joined, line_cells, teacher_cells
+from preceptor.report.study_cells import LineCells, joined, label_cells, line_cells, teacher_cells
 from preceptor.report.study_results import StudyResults
 from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
 from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, SetsRow
+from preceptor.tasks import TASKS
 
 _ONE_CLASS = ("classification", "ordinal")
 
@@ -57,7 +59,7 @@ def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, 
     lines = line_cells(study, resampling)
     judged = [line for line in lines if line.has_validation]
     return {
-        "positives": [_positive(judged, *group) for group in _groups(study)] if judged else [],
+        "positives": _positives(study, judged, resampling),
         "points": POINTS,
         "calibrations": [_calibration(line) for line in judged],
         "sets": [_sets(line, study) for line in judged],
@@ -95,6 +97,20 @@ def study_class_groups(study: StudyResults) -> dict[str, list[str]]:
     return groups
 
 
+def _positives(study: StudyResults, judged: Sequence[LineCells], resampling: Resampling) -> list[PositiveClass]:
+    """Return the operating points of each group of classes and each class, or of each label."""
+    if TASKS[study.task].target == "labels":
+        words = class_words(study.some_run)
+        of_labels = {name: label_cells(study, name, resampling) for name in study.classes}
+        return [_positive(lines, words[name], [], [YES]) for name, lines in of_labels.items() if lines]
+    if not judged:
+        return []
+    place = {code: index for index, code in enumerate(study.classes)}
+    return [
+        _positive(judged, name, members, [place[code] for code in codes]) for name, codes, members in _groups(study)
+    ]
+
+
 def _groups(study: StudyResults) -> list[tuple[str, list[str], list[str]]]:
     """Return name, codes and full names of each group of classes, then of each class."""
     words = class_words(study.some_run)
@@ -102,9 +118,7 @@ def _groups(study: StudyResults) -> list[tuple[str, list[str], list[str]]]:
     return [*named, *((words[code], [code], []) for code in study.classes)]
 
 
-def _positive(lines: Sequence[LineCells], name: str, codes: list[str], members: list[str]) -> PositiveClass:
-    classes = next(iter(lines[0].entry.runs.values())).classes
-    index = [classes.index(code) for code in codes]
+def _positive(lines: Sequence[LineCells], name: str, members: list[str], index: Sequence[int]) -> PositiveClass:
     cells = {key: cell for line in lines for key, cell in line.cells.items()}
     first = {fold: cell for (fold, _), cell in sorted(cells.items(), reverse=True)}  # of the first seed
     counts = {

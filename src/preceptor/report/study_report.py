@@ -1,6 +1,6 @@
 """The report on a study: its folder in, ``report.html``, ``report.md``, ``table.csv`` and ``table.tex`` out.
 
-Of networks that predict one class an image also ``clinical.csv``, with the numbers of the sections for reviewers.
+Of networks that predict classes or labels also ``clinical.csv``, with the numbers of the sections for reviewers.
 """
 
 from __future__ import annotations
@@ -53,14 +53,15 @@ def write_study_report(folder: Path) -> Path:
 
 def write_report_of(study: StudyResults) -> Path:
     """Write the report of a study that has been read; see :func:`write_study_report`."""
-    comparison = compare(study)
+    comparison, of_classes = compare(study), TASKS[study.task].target == "class"
     contents = _contents(comparison)
     page.write_page(study.folder / "report.md", study_tables.as_markdown(comparison))
     page.write_page(study.folder / "table.csv", study_tables.as_csv(comparison))
     page.write_page(study.folder / "table.tex", study_tables.as_latex(comparison))
-    if contents["selective"]:
+    if contents["positives"] or contents["selective"]:
         page.write_page(study.folder / "clinical.csv", clinical_csv(contents))
-        contents["beside"]["clinical.csv"] = "operating points, calibration, uncertainty and subgroups with intervals"
+        sections = "operating points, calibration, uncertainty and subgroups" if of_classes else "operating points"
+        contents["beside"]["clinical.csv"] = f"{sections} with intervals"
     return page.write_page(study.folder / "report.html", _page(contents))
 
 
@@ -92,6 +93,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "quick": study.quick,
         "of_masks": of_masks,
         "of_classes": of_classes,
+        "of_labels": TASKS[study.task].target == "labels",
         "classes": study.classes,
         "lines": study.lines,
         "folds": sorted({cell.fold for cell in study.cells}),

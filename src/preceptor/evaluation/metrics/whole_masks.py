@@ -38,7 +38,7 @@ def hd95(target: NDArray[Any], prediction: NDArray[Any]) -> float:
     (3.0, 10.0)
     """
     longest = math.hypot(*target.shape)
-    return _mean_over_classes(lambda *masks: min(hausdorff_distance(*masks), longest), target, prediction)
+    return _mean_over_classes(lambda mask, drawn: min(hausdorff_distance(mask, drawn), longest), target, prediction)
 
 
 @register_metric(
@@ -50,7 +50,9 @@ def hd95(target: NDArray[Any], prediction: NDArray[Any]) -> float:
 )
 def surface_distance_2px(target: NDArray[Any], prediction: NDArray[Any]) -> float:
     """Return the share of both outlines within two pixels of the other (surface Dice); 0 where one mask is empty."""
-    return _mean_over_classes(lambda *masks: normalised_surface_distance(*masks, TOLERANCE), target, prediction)
+    return _mean_over_classes(
+        lambda mask, drawn: normalised_surface_distance(mask, drawn, TOLERANCE), target, prediction
+    )
 
 
 @register_metric(
