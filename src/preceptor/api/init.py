@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.api.inputs import OverridesLike, PathLike, announce, shows_progress
+from preceptor.api.inputs import OverridesLike, PathLike, announce, counting, shows_progress
 from preceptor.api.project_text import plan_text, recipe_text
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
@@ -130,7 +130,7 @@ def init(
     catalog = read(recognised.reader, place, dict(recognised.options))
     recognised, catalog = _grouped(recognised, catalog, place, ask)
     chosen = _task(catalog, task, READERS[recognised.reader].about.tasks, ask)
-    folds = _folds(catalog, chosen)
+    folds = _folds(catalog)
     report = _checked(catalog, shown)
     settings = _settings(report)
     reasons = (*recognised.reasons, *_reasons(catalog, chosen, folds, settings))
@@ -205,7 +205,7 @@ def _are_grades(classes: tuple[str, ...]) -> bool:
     return len(classes) > 2 and all(name.isdecimal() for name in classes)
 
 
-def _folds(catalog: Catalog, task: str) -> int:
+def _folds(catalog: Catalog) -> int:
     """The most folds, up to five, that the groups of every class allow; raises what is wrong with five otherwise."""
     from preceptor.data.split import make_split
 
@@ -222,9 +222,8 @@ def _folds(catalog: Catalog, task: str) -> int:
 
 def _checked(catalog: Catalog, shown: bool) -> DataReport:
     from preceptor.data.check import check
-    from preceptor.training.progress import Display
 
-    with Display("checking", quiet=not shown) as display, display.counting("reading images", len(catalog)) as move:
+    with counting("reading images", len(catalog), shown) as move:
         report = check(catalog, progress=lambda done, total: move(1))
     if not report.ok:
         first, problem = next(iter(report.unreadable.items()))

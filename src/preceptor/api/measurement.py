@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from preceptor.evaluation.class_map import Mapped
+    from preceptor.runs.directory import Run
     from preceptor.runs.external import OtherData
 
 #: A class map (:func:`preceptor.evaluation.class_map.map_classes`), or the YAML file that holds it.
@@ -60,13 +61,14 @@ def of_own_parts(
     paths: Sequence[Path], part: str, root: Path | None, out: Path | None, cache: Path | None
 ) -> EvaluationResult:
     """Measure runs on a part of their own data."""
+    from preceptor.runs.directory import Run
+
     names = names_of(paths)
+    _require_one_task([Run(path) for path in paths])
     results = [
         _of_own_part(path, part, root, out if len(paths) == 1 else out and out / name, cache)
         for path, name in zip(paths, names, strict=True)
     ]
-    if len({result.task for result in results}) > 1:
-        raise PreceptorError("the runs have different tasks", expected="runs of one task")
     return EvaluationResult(
         results[0].task,
         part,
@@ -138,6 +140,7 @@ def of_other_data(
     from preceptor.runs.known_images import known_images
 
     names, runs = names_of(paths), [Run(path) for path in paths]
+    _require_one_task(runs)
     for run in runs:
         run.require_finished()
         other.mapped_to(run)
@@ -212,6 +215,12 @@ def read_class_map(classes: ClassesLike | None) -> Mapped:
     return {str(name): _as_text(value) for name, value in content.items()}
 
 
+def _require_one_task(runs: Sequence[Run]) -> None:
+    tasks = sorted({run.recipe.task for run in runs})
+    if len(tasks) > 1:
+        raise PreceptorError(f"the runs have different tasks: {', '.join(tasks)}", expected="runs of one task")
+
+
 def names_of(paths: Sequence[Path]) -> list[str]:
     """Return short names of runs that differ, fit for folders.
 
@@ -252,7 +261,8 @@ def _joined(names: Sequence[str], of_runs: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _is_entry(value: Any) -> bool:
-    return value is None or isinstance(value, str | int) or (isinstance(value, list) and all(map(_is_entry, value)))
+    names = value if isinstance(value, list) else [] if value is None else [value]
+    return all(isinstance(name, str | int) for name in names)
 
 
 def _as_text(value: Any) -> Any:

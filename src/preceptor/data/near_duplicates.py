@@ -25,7 +25,7 @@ _SIDE = 16  # of the hash, in bits: 256 bits an image
 _DISTANT = 44  # bits of 256 that two near-duplicates may differ in
 _ALIKE = 0.97  # correlation of the two thumbnails of a near-duplicate
 _THUMB = 32  # side of a thumbnail, pixels
-_CHUNK = 1024  # images that are compared with all others at once
+_CHUNK = 128  # images that are compared with all others at once, which bounds the memory
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,7 @@ def near_duplicates(
         PreceptorError: imagehash is not installed.
     """
     images = describe(catalog, progress=progress, workers=workers)
-    pairs = _close_pairs(images.hashes, images.readable)
-    alike = _correlation(images.thumbnails, images.thumbnails, pairs) >= _ALIKE
-    return NearDuplicates(catalog, pairs[alike], int((~images.readable).sum()))
+    return NearDuplicates(catalog, near_copies(images), int((~images.readable).sum()))
 
 
 @dataclass(frozen=True)
@@ -161,32 +159,24 @@ def describe(
     return Described(hashes, thumbnails, readable)
 
 
-def near_copies(images: Described, others: Described) -> np.ndarray:
-    """Return the pairs (P, 2) of an image and one of others that show nearly the same."""
-    pairs = [np.zeros((0, 2), dtype=np.int64)]
+def near_copies(images: Described, others: Described | None = None) -> np.ndarray:
+    """Return the pairs (P, 2) of an image and one of others that show nearly the same.
+
+    Without others, each pair among the images comes once, the smaller row first.
+    """
+    alone, others = others is None, others or images
     words, theirs = (np.ascontiguousarray(each.hashes).view(np.uint64) for each in (images, others))
-    step = _CHUNK // 8  # bounds the memory
-    for start in range(0, len(words), step):
-        distance = np.bitwise_count(words[start : start + step, None] ^ theirs[None]).sum(axis=2, dtype=np.uint16)
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    for start in range(0, len(words), _CHUNK):
+        first = start if alone else 0  # of the rows that this chunk is compared with
+        block = words[start : start + _CHUNK, None]
+        distance = np.bitwise_count(block ^ theirs[None, first:]).sum(axis=2, dtype=np.uint16)
         mine, other = np.nonzero(distance <= _DISTANT)
-        pairs.append(np.stack([mine + start, other], axis=1))
+        chosen = other > mine if alone else slice(None)
+        pairs.append(np.stack([mine[chosen] + start, other[chosen] + first], axis=1))
     close = np.concatenate(pairs)
     close = close[images.readable[close[:, 0]] & others.readable[close[:, 1]]]
     return close[_correlation(images.thumbnails, others.thumbnails, close) >= _ALIKE]
-
-
-def _close_pairs(hashes: np.ndarray, readable: np.ndarray) -> np.ndarray:
-    """(P, 2) pairs of rows whose hashes differ in few bits."""
-    words = np.ascontiguousarray(hashes).view(np.uint64)
-    pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for start in range(0, len(words), _CHUNK):
-        block = words[start : start + _CHUNK, None]
-        distance = np.bitwise_count(block ^ words[None, start:]).sum(axis=2, dtype=np.uint16)
-        first, second = np.nonzero(distance <= _DISTANT)
-        later = second > first
-        pairs.append(np.stack([first[later], second[later]], axis=1) + start)
-    close = np.concatenate(pairs)
-    return close[readable[close].all(axis=1)]
 
 
 def _correlation(thumbnails: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:

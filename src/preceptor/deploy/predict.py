@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from preceptor.data.dicom import DICOM_SUFFIXES, has_settings
 from preceptor.data.images import SUFFIXES, read_image
+from preceptor.evaluation.predictions import score_columns
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import MASK_MARK, write_bytes, write_text
 
@@ -82,9 +83,9 @@ def predict_files(
     failures: dict[Path, str] = {}
     rows: list[dict[str, object]] = []
     for file, scores in _predictions(predictor, files, batch_size, failures, progress):
-        named = {f"p_{name}": score for name, score in zip(classes, scores, strict=True)}
+        named = dict(zip(score_columns(classes), scores, strict=True))
         rows.append({"file": str(file), "predicted": ";".join(predicted_classes(predictor, scores)), **named})
-    columns = ["file", "predicted", *(f"p_{name}" for name in classes)]
+    columns = ["file", "predicted", *score_columns(classes)]
     return pd.DataFrame(rows, columns=columns), failures
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics.registry import Floats
-from preceptor.evaluation.predictions import KEYS, PREFIX
+from preceptor.evaluation.predictions import KEYS, score_columns
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
 #: Class of the other data → the network's class, its classes that are one there, or None to leave the images out.
@@ -56,11 +56,11 @@ class ClassMap:
         if not self.merges and self.judged == self.network:
             return table
         judged = dict(zip(self.network, np.array(self.judged)[self.place], strict=True))
-        scores = self.summed(table[[PREFIX + name for name in self.network]].to_numpy(np.float64))
+        scores = self.summed(table[score_columns(self.network)].to_numpy(np.float64))
         rows = table[list(KEYS)].reset_index(drop=True)
         rows["target"] = rows["target"].map(judged)
         rows["predicted"] = np.array(self.judged, dtype=object)[scores.argmax(axis=1)]
-        return pd.concat([rows, pd.DataFrame(scores, columns=[PREFIX + name for name in self.judged])], axis=1)
+        return pd.concat([rows, pd.DataFrame(scores, columns=score_columns(self.judged))], axis=1)
 
 
 def map_classes(network: Sequence[str], other: Sequence[str], mapped: Mapped | None = None, data: str = "") -> ClassMap:

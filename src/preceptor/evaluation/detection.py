@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from preceptor.evaluation.metrics.registry import Additive, Floats, Metric, Resampled
+from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric, Resampled
 from preceptor.evaluation.operating_points import positive_score
 from preceptor.evaluation.ranking import resampled_area, resampled_partial_area
 
-TASKS_WITH_CLASSES = ("classification", "ordinal")
 LEAST_TPR = 0.8  # of the ISIC 2024 challenge
 Prepare = Callable[[Floats, NDArray[np.bool_], NDArray[np.integer], int], Resampled]
 
@@ -34,9 +33,7 @@ def ranking_metrics(positive: Sequence[int], least_tpr: float = LEAST_TPR) -> di
         "partial_auc": (f"AUC above {least_tpr:.0%} sensitivity", partial(resampled_partial_area, least_tpr=least_tpr)),
     }
     return {
-        key: Metric(
-            key, label, TASKS_WITH_CLASSES, partial(_once, positive, area), prepare=partial(_ranked, positive, area)
-        )
+        key: Metric(key, label, ONE_CLASS, partial(_once, positive, area), prepare=partial(_ranked, positive, area))
         for key, (label, area) in areas.items()
     }
 
@@ -62,7 +59,7 @@ def threshold_metrics(positive: Sequence[int], thresholds: Mapping[str, float]) 
         for ratio, value in ratios.items():
             additive = Additive(counts, value)
             key = f"{ratio} {name}"
-            result[key] = Metric(key, ratio, TASKS_WITH_CLASSES, additive, additive=additive)
+            result[key] = Metric(key, ratio, ONE_CLASS, additive, additive=additive)
     return result
 
 

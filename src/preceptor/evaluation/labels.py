@@ -11,6 +11,7 @@ import pandas as pd
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.multi_label import label_auc, label_average_precision
 from preceptor.evaluation.metrics.registry import Floats, values_of
+from preceptor.evaluation.predictions import score_columns
 
 
 def label_metrics(
@@ -49,7 +50,7 @@ def label_rows(
     """Return the rows of ``predictions.csv``: ``t_<label>`` (empty where not known) and ``p_<label>`` of each label."""
     keys = pd.DataFrame({"id": list(ids), "part": part, "network": network})
     truth = pd.DataFrame(np.asarray(targets, dtype=np.float64), columns=[f"t_{name}" for name in labels])
-    return pd.concat([keys, truth, pd.DataFrame(probabilities, columns=[f"p_{name}" for name in labels])], axis=1)
+    return pd.concat([keys, truth, pd.DataFrame(probabilities, columns=score_columns(labels))], axis=1)
 
 
 def _or_none(value: float) -> float | None:

@@ -16,7 +16,16 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 
 KEYS = ("id", "part", "network", "target", "predicted")
-PREFIX = "p_"
+PREFIX = "p_"  # begins the columns that hold a probability
+
+
+def score_columns(classes: Iterable[str]) -> list[str]:
+    """Return the columns that hold the probability of each class.
+
+    >>> score_columns(["nevus", "melanoma"])
+    ['p_nevus', 'p_melanoma']
+    """
+    return [PREFIX + name for name in classes]
 
 
 def prediction_rows(
@@ -49,7 +58,7 @@ def prediction_rows(
     names = np.asarray(classes, dtype=object)
     keys = pd.DataFrame({"id": list(ids), "part": part, "network": network})
     keys["target"], keys["predicted"] = names[true], names[scores.argmax(axis=1)]
-    return pd.concat([keys, pd.DataFrame(scores, columns=[PREFIX + name for name in classes])], axis=1)
+    return pd.concat([keys, pd.DataFrame(scores, columns=score_columns(classes))], axis=1)
 
 
 def write_predictions(frames: Iterable[pd.DataFrame], path: Path) -> None:

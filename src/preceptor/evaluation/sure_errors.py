@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from preceptor.data.batches import Loader
 from preceptor.evaluation.grad_cam import grad_cam
 from preceptor.evaluation.overlays import as_jpeg
+from preceptor.evaluation.predictions import score_columns
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_bytes
 
@@ -78,7 +79,7 @@ def write_sure_errors(
 def surest(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Return the errors among rows of ``predictions.csv`` with the highest probability, at most :data:`KEPT`."""
     wrong = table[table["predicted"] != table["target"]]
-    sure = wrong[[f"p_{name}" for name in classes]].to_numpy(np.float64).max(axis=1, initial=0)
+    sure = wrong[score_columns(classes)].to_numpy(np.float64).max(axis=1, initial=0)
     return wrong.iloc[np.argsort(-sure, kind="stable")[:KEPT]]
 
 

@@ -19,6 +19,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, resize
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.evaluation.predictions import PREFIX
 from preceptor.networks.classifier import Classifier
 from preceptor.report import entries as finished
 from preceptor.report.entries import Entry, entries_of
@@ -118,7 +119,7 @@ def _most_confident(rows: pd.DataFrame, split: pd.DataFrame, classes: list[str],
     ids: list[str] = []
     for name in classes:
         of_class = rows[rows["target"] == name]
-        ranked = pd.DataFrame({"sure": of_class[f"p_{name}"], "group": groups.reindex(of_class.index)})
+        ranked = pd.DataFrame({"sure": of_class[PREFIX + name], "group": groups.reindex(of_class.index)})
         ranked = ranked.sort_index().sort_values("sure", ascending=False, kind="stable").drop_duplicates("group")
         ids += [str(name) for name in ranked.index[:per_class]]
     return ids
@@ -149,7 +150,7 @@ class _Network:
         batch = torch.from_numpy(pixels).to(device).float().div_(255)
         heat = grad_cam(self.network, batch, torch.tensor([self.classes.index(predicted)], device=device))
         picture = encode(overlay(shown, heat[0]))
-        return Map(predicted, float(row[f"p_{predicted}"]), predicted == row["target"], picture)
+        return Map(predicted, float(row[PREFIX + predicted]), predicted == row["target"], picture)
 
 
 def overlay(picture: Image.Image, heat: Tensor) -> Image.Image:

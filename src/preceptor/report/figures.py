@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
 from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.predictions import PREFIX, score_columns
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import scaled
@@ -140,7 +141,7 @@ def _roc(entries: Sequence[Entry], name: str) -> Figure:
             is_class = (table["target"] == name).to_numpy()
             sizes.add(f"{is_class.sum()} of {len(table)}")
             if 0 < is_class.sum() < len(table):
-                wrong, right, _ = roc_curve(is_class, table[f"p_{name}"])
+                wrong, right, _ = roc_curve(is_class, table[PREFIX + name])
                 axes.plot(wrong, right, color=SERIES[entry.colour - 1], linewidth=1.4, linestyle=entry.line)
                 areas.append((entry, auc(wrong, right)))
         if len(areas) <= MOST_AREAS:
@@ -165,7 +166,7 @@ def reliability_bins(
 
 def _reliability(entry: Entry) -> Figure:
     table = entry.predictions
-    confidence = table[[f"p_{name}" for name in entry.run.classes]].to_numpy().max(axis=1)
+    confidence = table[score_columns(entry.run.classes)].to_numpy().max(axis=1)
     cases, mean, accuracy = reliability_bins(confidence, (table["predicted"] == table["target"]).to_numpy())
     share, known = cases / cases.max(), cases > 0
     colour = SERIES[entry.colour - 1]

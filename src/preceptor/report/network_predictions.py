@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from preceptor.data.class_names import full_names
 from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
-from preceptor.evaluation.metrics.registry import Floats
+from preceptor.evaluation.metrics.registry import ONE_CLASS, Floats
+from preceptor.evaluation.predictions import score_columns
 from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
 from preceptor.report.entries import Entry, LabelledRun
-
-ONE_CLASS = ("classification", "ordinal")  # tasks whose predictions are one probability a class
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def predictions_on(entry: Entry, part: str) -> Predictions | None:
     return Predictions(
         ids=rows["id"].to_numpy(str),
         targets=np.asarray(rows["target"].map(index), dtype=np.int64),
-        probabilities=rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
+        probabilities=rows[score_columns(classes)].to_numpy(np.float64),
         groups=group_of_each(entry, rows["id"]),
     )
 

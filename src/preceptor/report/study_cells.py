@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics import Metric
+from preceptor.evaluation.metrics.registry import ONE_CLASS
 from preceptor.evaluation.resampling import Resampling, resample
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.label_predictions import label_network
 from preceptor.report.network_predictions import (
-    ONE_CLASS,
     Estimate,
     NetworkPredictions,
     estimate_of,

@@ -17,7 +17,7 @@ from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets
 from preceptor.evaluation.detection import ranking_metrics
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.metrics.registry import Additive, Floats, Metric
+from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric
 from preceptor.evaluation.operating_points import positive_score
 from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Resampling
@@ -35,8 +35,6 @@ from preceptor.report.study_results import StudyResults
 from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
 from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, SetsRow
 from preceptor.tasks import TASKS
-
-_ONE_CLASS = ("classification", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ def _point_row(line: LineCells, index: Sequence[int]) -> tuple[LineCells, Estima
 
 def _rate(key: str, rate: str, column: int) -> Metric:
     additive = Additive(_outcomes, partial(_share, rate, column))
-    return Metric(key, rate, _ONE_CLASS, additive, additive=additive)
+    return Metric(key, rate, ONE_CLASS, additive, additive=additive)
 
 
 def _outcomes(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> Floats:
@@ -191,7 +189,7 @@ def _sets(line: LineCells, study: StudyResults) -> SetsRow:
 
     places = {"coverage": 1, "size": 2, "single": 3}
     additive = {key: Additive(_of_sets, partial(_mean, place)) for key, place in places.items()}
-    metrics = {key: Metric(key, key, _ONE_CLASS, value, additive=value) for key, value in additive.items()}
+    metrics = {key: Metric(key, key, ONE_CLASS, value, additive=value) for key, value in additive.items()}
     estimates = line.estimates(metrics, sets)
     (targets, held), _ = joined(list(line.cells.values()), sets)
     own = held[np.arange(len(targets)), targets]
@@ -218,7 +216,7 @@ def _selective(line: LineCells) -> SelectiveRow:
     area = Metric(
         "aurc",
         "AURC",
-        _ONE_CLASS,
+        ONE_CLASS,
         lambda right, confidence: risk_coverage(right, confidence).area,
         higher_is_better=False,
         prepare=lambda right, confidence, group, groups: resampled_risk_area(confidence, ~right, group, groups),

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.calibration import calibration_error
+from preceptor.evaluation.predictions import score_columns
 from preceptor.evaluation.resampling import Interval
 from preceptor.evaluation.statistics import Spread, spread
 from preceptor.report import figures, page, study_tables, study_text, tables
@@ -169,7 +170,7 @@ def _pooled(study: StudyResults, line: Line) -> Entry:
     table = pd.concat(line.tested().values(), ignore_index=True)
     test: dict[str, Any] = {}
     if TASKS[study.task].target == "class":
-        scores = table[[f"p_{name}" for name in study.classes]].to_numpy()
+        scores = table[score_columns(study.classes)].to_numpy()
         targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
         recalls = (table["target"] == table["predicted"]).groupby(table["target"]).mean()
         test = {"calibration_error": calibration_error(targets, scores), "balanced_accuracy": float(recalls.mean())}

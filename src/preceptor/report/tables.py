@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.metrics import METRICS, Metric
+from preceptor.evaluation.predictions import PREFIX
 from preceptor.evaluation.resampling import Interval, Sampled, interval, resample, shared_resampling
 from preceptor.evaluation.statistics import Spread
 from preceptor.report.entries import Entry, LabelledRun
@@ -128,7 +129,7 @@ def area_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[tuple[E
 
 def _area(table: pd.DataFrame, name: str) -> float | None:
     is_class = table["target"] == name
-    return float(roc_auc_score(is_class, table[f"p_{name}"])) if 0 < is_class.sum() < len(table) else None
+    return float(roc_auc_score(is_class, table[PREFIX + name])) if 0 < is_class.sum() < len(table) else None
 
 
 def confusion_table(entry: Entry) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ class KnownImages:
         )
 
 
-def known_images(runs: Iterable[Run], other: Contents, contents: dict[str, Contents] | None = None) -> KnownImages:
+def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
     """Find the images of another data set that are in the training or validation part of runs.
 
     Images are the same if their files are, if they show nearly the same picture, or if they have one id in one reader.
@@ -58,9 +58,7 @@ def known_images(runs: Iterable[Run], other: Contents, contents: dict[str, Conte
 
     Args:
         other: the other data.
-        contents: of data sets by fingerprint, kept by the caller of several calls.
     """
-    contents = {} if contents is None else contents
     copies: dict[str, list[tuple[str, str]]] = {}
     parts: dict[str, str] = {}
     notes = [] if COMPARES_PICTURES else [WHOLE_FILES]
@@ -69,8 +67,7 @@ def known_images(runs: Iterable[Run], other: Contents, contents: dict[str, Conte
         key = data.fingerprint
         if key not in copies:
             try:
-                own = contents.setdefault(key, Contents(run.catalog()))
-                copies[key] = other.copies_in(own)
+                copies[key] = other.copies_in(Contents(run.catalog()))
             except PreceptorError as error:
                 copies[key] = []
                 notes.append(f"no image could be compared with those of {run.path.name}: {error.what}")

@@ -85,7 +85,7 @@ class Environment(Record):
     Attributes:
         threads: CPU threads of the process that started it.
         processes: that share each batch.
-        precision: what the recipe asks for; of runs before version 0.3 Fabric's name for it.
+        precision: what the recipe asks for; of runs before version 0.2 Fabric's name for it.
         modes: what ``precision: auto`` has chosen for each network, once the first epoch begins.
         starts: where the weights of each network came from, in words.
         split_hash: of ``split.csv`` (:func:`preceptor.data.split.split_hash`).

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from preceptor.evaluation.predictions import PREFIX
 from preceptor.runs.schema import Metrics
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 HISTORY = ("epoch", "lr", "loss")
 _MOST_EPOCHS = 10**9
-_SCORE = "p_"  # begins the columns that hold a probability
 _KEYS = ("id", "part", "network")
 _TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # never numbers, never missing
 
@@ -48,7 +48,7 @@ def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:
         PreceptorError: the file is missing or damaged, or lacks a column, or the test rows of a network.
     """
     table = read_table(path, (*_KEYS, *TASKS[metrics.task].prediction_columns(metrics.classes)))
-    scores = [name for name in table.columns if name.startswith(_SCORE)]
+    scores = [name for name in table.columns if name.startswith(PREFIX)]
     _require_numbers(path, table, filled=scores)
     tested = set(table.loc[table["part"] == "test", "network"])
     if silent := [name for name in metrics.networks if name not in tested]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from preceptor.evaluation.predictions import score_columns
 from preceptor.tasks.registry import Task, register_task
 from preceptor.utils.errors import PreceptorError, some_of
 
@@ -85,9 +86,9 @@ class Classification(Task):
     def metric_cases(self, predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[Any, ...]:
         """Return class indices (N,) and probabilities (N, C)."""
         index = {name: place for place, name in enumerate(classes)}
-        scores = predictions[[f"p_{name}" for name in classes]].to_numpy(float)
+        scores = predictions[score_columns(classes)].to_numpy(float)
         return predictions["target"].map(index).to_numpy(), scores
 
     def prediction_columns(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return ``target``, ``predicted`` and a probability for each class."""
-        return ("target", "predicted", *(f"p_{name}" for name in classes))
+        return ("target", "predicted", *score_columns(classes))

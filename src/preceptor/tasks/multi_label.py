@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from preceptor.evaluation.predictions import score_columns
 from preceptor.recipe import Recipe
 from preceptor.tasks.registry import Task, register_task
 from preceptor.utils.errors import PreceptorError
@@ -86,4 +87,4 @@ class MultiLabel(Task):
 
     def prediction_columns(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the truth and a probability of each label."""
-        return (*(f"t_{name}" for name in classes), *(f"p_{name}" for name in classes))
+        return (*(f"t_{name}" for name in classes), *score_columns(classes))

@@ -84,7 +84,7 @@ class DistillationModel(nn.Module):
                 rows,
                 gibibytes / len(frozen),
                 fields | ({"projection"} if name in self.banks else set()),
-                images=self.recipe.batch_size // world * (1 + len(transforms)),
+                images=self._images_a_step(name, world),
                 reachable=reachable_orientations(view.resolved(), transforms, view.extra()),
             )
 
@@ -94,8 +94,12 @@ class DistillationModel(nn.Module):
             mode,
             frozen=self.recipe.networks[name].frozen is True,
             features=self.feature_points(name),
-            images=self.recipe.batch_size // world * (1 + len(self.recipe.transforms(name))),
+            images=self._images_a_step(name, world),
         )
+
+    def _images_a_step(self, name: str, world: int) -> int:
+        """Return how many images a network is given in a step of one of ``world`` processes, transformed ones too."""
+        return self.recipe.batch_size // world * (1 + len(self.recipe.transforms(name)))
 
     def feature_points(self, network: str) -> tuple[str, ...]:
         """Return the feature points of a network that any objective reads, whatever the epoch."""
@@ -167,26 +171,17 @@ class DistillationModel(nn.Module):
         rows: np.ndarray | None,
         orientations: np.ndarray | None,
     ) -> NetworkOutput:
-        output = self._uncalibrated(name, images, active, rows, orientations)
+        run = self._passes[name]
+        if name in self._caches:
+            assert rows is not None
+            assert orientations is not None
+            points = self.feature_points(name)  # of all epochs, since what is kept serves them all
+            output = self._caches[name](lambda views: run(views, points), images, rows, orientations)
+        else:
+            output = run(images, sorted({point for term in active for point in term.features(name)}))
         if name in self.temperatures:
             output = replace(output, logits=output.logits / self.temperatures[name])
         return output
-
-    def _uncalibrated(
-        self,
-        name: str,
-        images: Tensor,
-        active: list[ObjectiveModule],
-        rows: np.ndarray | None,
-        orientations: np.ndarray | None,
-    ) -> NetworkOutput:
-        run = self._passes[name]
-        if name not in self._caches:
-            return run(images, sorted({point for term in active for point in term.features(name)}))
-        assert rows is not None
-        assert orientations is not None
-        points = self.feature_points(name)  # of all epochs, since what is kept serves them all
-        return self._caches[name](lambda views: run(views, points), images, rows, orientations)
 
     def objective(self, name: str) -> ObjectiveModule:
         """Return an objective by its name in the recipe."""

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.evaluation.calibration import calibration_error, surplus_by_bin
-from preceptor.evaluation.metrics.registry import Additive, Floats, Metric, Resampled, add_metric
+from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric, Resampled, add_metric
 
 Indices = NDArray[np.integer]
-ONE_CLASS = ("classification", "ordinal")  # tasks with one class an image
 
 
 def outcomes(targets: Indices, probabilities: Floats) -> Floats:

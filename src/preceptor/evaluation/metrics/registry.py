@@ -18,6 +18,7 @@ from preceptor.utils.registry import Registry
 Floats = NDArray[np.float64]
 #: Values of a metric under resamplings: how often each group is drawn (S, G) -> (S,).
 Resampled = Callable[[Floats], Floats]
+ONE_CLASS = ("classification", "ordinal")  # tasks with one class an image
 
 
 @dataclass(frozen=True)
