@@ -28,6 +28,11 @@ def score_columns(classes: Iterable[str]) -> list[str]:
     return [PREFIX + name for name in classes]
 
 
+def classes_of(table: pd.DataFrame) -> list[str]:
+    """Return the classes that a table of predictions has probabilities of."""
+    return [name.removeprefix(PREFIX) for name in table.columns.astype(str) if name.startswith(PREFIX)]
+
+
 def prediction_rows(
     ids: Sequence[str],
     targets: ArrayLike,

@@ -6,8 +6,6 @@ fast a sum; ratios of counts are float64.
 
 from __future__ import annotations
 
-from weakref import ref
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -15,19 +13,11 @@ from scipy.sparse import csr_array
 from preceptor.evaluation.metrics.registry import Floats, Resampled
 
 Group = NDArray[np.integer]
-Counts = NDArray[np.float32]
-#: Draws that are held, as counts: many areas take them in turn.
-_counts: dict[int, tuple[ref[Floats], Counts]] = {}
 
 
-def _drawn(times: Floats) -> Counts:
+def _drawn(times: Floats) -> NDArray[np.float32]:
     """Return draws (S, G) as counts (G, S)."""
-    key = id(times)
-    known = _counts.get(key)
-    if known is None or known[0]() is not times:
-        forget = ref(times, lambda _: _counts.pop(key, None))
-        known = _counts[key] = forget, np.ascontiguousarray(times.T, dtype=np.float32)
-    return known[1]
+    return np.ascontiguousarray(times.T, dtype=np.float32)
 
 
 def resampled_area(scores: Floats, is_case: NDArray[np.bool_], group: Group, groups: int) -> Resampled:

@@ -45,6 +45,10 @@ class Sampled:
     value: float
     samples: Floats
 
+    def __sub__(self, other: Sampled) -> Sampled:
+        """Return the difference, paired where both have the same resamplings."""
+        return Sampled(self.value - other.value, self.samples - other.samples)
+
 
 class Resampling:
     """Draws of whole groups with replacement, the same for every network.

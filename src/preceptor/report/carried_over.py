@@ -79,8 +79,8 @@ def carried_over(
         kind = "trained alone" if pair.less.kind == "alone" else "its teacher"
         mine, theirs = own[pair.of.index], own[pair.less.index]
         splits = [by_path[entry.run.path].run.environment.split_hash for entry in (pair.of, pair.less)]
-        here = _minus(mine, theirs) if mine and theirs and splits[0] == splits[1] else None
-        there = _minus(sampled_headline(pair.of), sampled_headline(pair.less))
+        here = mine - theirs if mine and theirs and splits[0] == splits[1] else None
+        there = sampled_headline(pair.of) - sampled_headline(pair.less)
         gains.append(_carried(f"{pair.of.label} minus {pair.less.label} ({kind})", pair.of.colour, here, there))
     label = METRICS[TASKS[first.task].headline].label
     return CarriedOver(first.name, label, networks, gains, sentences(results))
@@ -139,10 +139,6 @@ def own_rows(result: ExternalResult, network: str) -> pd.DataFrame:
     return rows.assign(group=rows["id"].map(result.run.split.set_index("id")["group"]))
 
 
-def _minus(mine: Sampled, theirs: Sampled) -> Sampled:
-    return Sampled(mine.value - theirs.value, mine.samples - theirs.samples)
-
-
 def _carried(label: str, colour: int, own: Sampled | None, other: Sampled) -> Carried:
-    change = NOTHING if own is None else estimate_of(_minus(other, own))
+    change = NOTHING if own is None else estimate_of(other - own)
     return Carried(label, colour, NOTHING if own is None else estimate_of(own), estimate_of(other), change)

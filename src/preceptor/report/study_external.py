@@ -90,12 +90,8 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
             if common:
                 pairs = zip(measured(line, common), measured(base, common), strict=True)
                 gains = [_gain(mine, theirs, level) for mine, theirs in pairs]
-        change = Sampled(there.value - here.value, there.samples - here.samples)
-        rows.append(
-            CarriedLine(
-                line, len(of_lines[line.index]), estimate_of(here), estimate_of(there), estimate_of(change), *gains
-            )
-        )
+        figures = [estimate_of(sampled) for sampled in (here, there, there - here)]
+        rows.append(CarriedLine(line, len(of_lines[line.index]), *figures, *gains))
     notes = sentences([first])
     missing = sum(len(line.runs) - len(of_lines[line.index]) for line in lines)
     if missing:
@@ -116,7 +112,5 @@ def _sampled(task: Task, first: ExternalResult, tables: Sequence[pd.DataFrame], 
 
 
 def _gain(mine: Sampled, theirs: Sampled, level: float) -> Estimate:
-    samples = mine.samples - theirs.samples
-    if not np.isfinite(samples).any():
-        return NOTHING
-    return Estimate(mine.value - theirs.value, interval(samples, level))
+    gain = mine - theirs
+    return Estimate(gain.value, interval(gain.samples, level)) if np.isfinite(gain.samples).any() else NOTHING
