@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from preceptor.data.dicom import DICOM_SUFFIXES, has_settings
 from preceptor.data.images import SUFFIXES, read_image
-from preceptor.evaluation.predictions import score_columns
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import MASK_MARK, write_bytes, write_text
 

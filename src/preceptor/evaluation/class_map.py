@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics.registry import Floats
-from preceptor.evaluation.predictions import KEYS, score_columns
+from preceptor.evaluation.predictions import KEYS
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
 #: Class of the other data → the network's class, its classes that are one there, or None to leave the images out.

@@ -11,7 +11,7 @@ import pandas as pd
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.multi_label import label_auc, label_average_precision
 from preceptor.evaluation.metrics.registry import Floats, values_of
-from preceptor.evaluation.predictions import score_columns
+from preceptor.evaluation.score_columns import score_columns
 
 
 def label_metrics(

@@ -12,25 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from preceptor.evaluation.score_columns import PREFIX, score_columns
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 
 KEYS = ("id", "part", "network", "target", "predicted")
-PREFIX = "p_"  # begins the columns that hold a probability
-
-
-def score_columns(classes: Iterable[str]) -> list[str]:
-    """Return the columns that hold the probability of each class.
-
-    >>> score_columns(["nevus", "melanoma"])
-    ['p_nevus', 'p_melanoma']
-    """
-    return [PREFIX + name for name in classes]
-
-
-def classes_of(table: pd.DataFrame) -> list[str]:
-    """Return the classes that a table of predictions has probabilities of."""
-    return [name.removeprefix(PREFIX) for name in table.columns.astype(str) if name.startswith(PREFIX)]
 
 
 def prediction_rows(

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from preceptor.data.batches import Loader
 from preceptor.evaluation.grad_cam import grad_cam
 from preceptor.evaluation.overlays import as_jpeg
-from preceptor.evaluation.predictions import score_columns
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_bytes
 

@@ -19,7 +19,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, resize
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
-from preceptor.evaluation.predictions import PREFIX
+from preceptor.evaluation.score_columns import PREFIX
 from preceptor.networks.classifier import Classifier
 from preceptor.report import entries as finished
 from preceptor.report.entries import Entry, entries_of

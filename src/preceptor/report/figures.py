@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.predictions import PREFIX, score_columns
+from preceptor.evaluation.score_columns import PREFIX, score_columns
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import scaled

@@ -19,8 +19,8 @@ from preceptor.data.class_names import full_names
 from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.registry import ONE_CLASS, Floats
-from preceptor.evaluation.predictions import score_columns
 from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.report.entries import Entry, LabelledRun
 
 

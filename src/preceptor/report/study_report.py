@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.calibration import calibration_error
-from preceptor.evaluation.predictions import score_columns
 from preceptor.evaluation.resampling import Interval
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.evaluation.statistics import Spread, spread
 from preceptor.report import figures, page, study_tables, study_text, tables
 from preceptor.report.canvas import Figure

@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.metrics import METRICS, Metric
-from preceptor.evaluation.predictions import PREFIX
 from preceptor.evaluation.resampling import Interval, Sampled, interval, resample, shared_resampling
+from preceptor.evaluation.score_columns import PREFIX
 from preceptor.evaluation.statistics import Spread
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.tasks import TASKS

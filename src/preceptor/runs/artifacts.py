@@ -10,7 +10,7 @@ from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.examples import ids_to_keep
 from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
 from preceptor.evaluation.overlays import OVERLAYS, write_overlays
-from preceptor.evaluation.predictions import classes_of
+from preceptor.evaluation.score_columns import classes_of
 from preceptor.evaluation.sure_errors import ERRORS, write_sure_errors
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.mean_teacher import MeanTeacher
@@ -50,7 +50,7 @@ def keep_pictures(
         written.append(OVERLAYS)
     if TASKS[recipe.task].target == "class" and ERRORS not in kept:
         plain = {name: one.network if isinstance(one, MeanTeacher) else one for name, one in networks.items()}
-        classes = classes_of(evaluation.predictions[0])
+        classes = classes_of(evaluation.predictions[0].columns.astype(str))
         write_sure_errors(folder / ERRORS, plain, loader, ids, evaluation.predictions, classes)
         written.append(ERRORS)
     return written

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from preceptor.evaluation.predictions import PREFIX
+from preceptor.evaluation.score_columns import PREFIX
 from preceptor.runs.schema import Metrics
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError

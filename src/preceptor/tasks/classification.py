@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from preceptor.evaluation.predictions import score_columns
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.tasks.registry import Task, register_task
 from preceptor.utils.errors import PreceptorError, some_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from preceptor.evaluation.predictions import score_columns
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.recipe import Recipe
 from preceptor.tasks.registry import Task, register_task
 from preceptor.utils.errors import PreceptorError
