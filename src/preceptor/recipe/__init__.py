@@ -24,7 +24,7 @@ from preceptor.recipe.optimisation import (
     OneCycle,
     Plateau,
 )
-from preceptor.recipe.section import Fraction, Name, Positive, Section, without_defaults
+from preceptor.recipe.section import Fraction, Name, Positive, Section, default_of, without_defaults
 from preceptor.recipe.view import View
 from preceptor.utils.errors import did_you_mean
 
@@ -309,6 +309,6 @@ class Recipe(Section):
         """As YAML writes it: plain dicts, lists, strings and numbers; validating it again gives an equal recipe."""
         plain = self.model_dump(by_alias=True)
         for key in _RARE:
-            if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
+            if getattr(self, key) == default_of(type(self).model_fields[key]):
                 plain.pop(key)
         return plain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 def _plain_name(name: str) -> str:
@@ -33,7 +34,10 @@ def without_defaults(section: BaseModel, plain: dict[str, Any], keep: tuple[str,
     return {
         key: value
         for key, value in plain.items()
-        if key in keep
-        or key not in fields
-        or getattr(section, key) != fields[key].get_default(call_default_factory=True)
+        if key in keep or key not in fields or getattr(section, key) != default_of(fields[key])
     }
+
+
+def default_of(field: FieldInfo) -> Any:
+    """A field's default to compare with; pydantic's own ``get_default`` copies it deeply each time."""
+    return field.default if field.default_factory is None else field.get_default(call_default_factory=True)

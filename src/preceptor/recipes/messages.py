@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -77,7 +78,7 @@ def _holds(here: Any, part: int | str) -> bool:
 
 def _siblings(schema: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """The keys that are known where an unknown one was found: follows the JSON schema along ``loc``."""
-    whole = schema.model_json_schema(mode="validation")
+    whole = _json_schema(schema)
     here: dict[str, Any] = whole
     for part in loc:
         here = _into(_follow(here, whole), part, whole)
@@ -85,6 +86,12 @@ def _siblings(schema: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for choice in here.get("anyOf", here.get("oneOf", [])):
         here = _follow(choice, whole) if "properties" in _follow(choice, whole) else here
     return sorted(here.get("properties", {}))
+
+
+@lru_cache(maxsize=8)
+def _json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    """Generate a JSON schema once: that of a recipe takes a tenth of a second, and a plan tries many keys."""
+    return schema.model_json_schema(mode="validation")
 
 
 def _follow(here: dict[str, Any], whole: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from preceptor.recipe import Recipe
 from preceptor.recipes.messages import explain
@@ -36,21 +37,25 @@ class RecipeSpec:
         """The arguments as ``name=default``, for people."""
         return ", ".join(f"{name}={argument.default}" for name, argument in self.arguments.items())
 
-    @property
-    def arguments(self) -> dict[str, inspect.Parameter]:
+    @cached_property
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
         parameters = inspect.signature(self.function).parameters
         return {name: argument for name, argument in parameters.items() if name not in self.without}
 
-    def __call__(self, **given: Any) -> Recipe:
-        """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
+    @cached_property
+    def _schema(self) -> type[BaseModel]:
+        """The arguments with their types; built once, since a study resolves its recipes hundreds of times."""
         hints = get_type_hints(self.function, include_extras=True)
         fields: dict[str, Any] = {name: (hints.get(name, Any), arg.default) for name, arg in self.arguments.items()}
-        schema = create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+        return create_model(self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+    def __call__(self, **given: Any) -> Recipe:
+        """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
         try:
-            checked = schema.model_validate(given)
+            checked = self._schema.model_validate(given)
         except ValidationError as error:
-            raise explain(error, f"recipe {self.name}", schema) from None
-        recipe = self.function(**{name: getattr(checked, name) for name in fields})
+            raise explain(error, f"recipe {self.name}", self._schema) from None
+        recipe = self.function(**{name: getattr(checked, name) for name in self.arguments})
         return recipe.model_copy(update={"name": self.name, "paper": self.paper})
 
 

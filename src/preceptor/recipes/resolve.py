@@ -36,7 +36,7 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
     """
     pairs, _ = split_overrides(overrides)
     if source.endswith((".yaml", ".yml")) or "/" in source:
-        return validate(_merge(_read_yaml(Path(source)), pairs, source), source)
+        return validate(_merge(validate(_read_yaml(Path(source)), source), pairs, source), source)
     where, spec = f"recipe {source}", RECIPES[source]
     base = spec(**{key: value for key, value in pairs.items() if key in spec.arguments})
     task = TASKS[pairs.get("task", base.task)]
@@ -51,7 +51,7 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
         )
     rest = {key: value for key, value in pairs.items() if key not in spec.arguments}
     try:
-        return validate(_merge(base.plain(), rest, where), where)
+        return validate(_merge(base, rest, where), where)
     except PreceptorError as error:
         if not (spec.arguments and "unknown key" in error.what):
             raise
@@ -101,12 +101,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return load_yaml(read_text(path, expected), str(path), expected)  # type: ignore[no-any-return]
 
 
-def _merge(base: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _merge(base: Recipe, changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     """``base`` with the changes, objectives travelling as a mapping by name."""
-    base = validate(base, where).plain()
-    plain = {**base, "objectives": {term.get("name") or term["loss"]: dict(term) for term in base["objectives"]}}
-    plain["networks"] = {name: dict(one) for name, one in base["networks"].items()}
-    plain["views"] = {name: {"policy": v} if isinstance(v, str) else dict(v) for name, v in base["views"].items()}
+    plain = base.plain()
+    plain["objectives"] = {term.get("name") or term["loss"]: dict(term) for term in plain["objectives"]}
+    plain["networks"] = {name: dict(network) for name, network in plain["networks"].items()}
+    plain["views"] = {name: {"policy": v} if isinstance(v, str) else dict(v) for name, v in plain["views"].items()}
     for key, value in changes.items():
         _check_place(key, plain, where)
         section, _, leaf = key.partition(".")
