@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preceptor.report.run_report import write_report
 from preceptor.runs.complete import at_work, complete
 from preceptor.runs.directory import Run
 
@@ -35,4 +34,6 @@ def continue_run(
 def write_missing_report(run: Run) -> None:
     """Write the report of a finished run unless it has one."""
     if not run.report.is_file():
+        from preceptor.report.run_report import write_report  # here: drawing is not needed before a run is finished
+
         write_report([run], run.report)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from preceptor.data.catalog import Catalog
 from preceptor.utils.errors import PreceptorError, some_of
@@ -66,6 +65,9 @@ def group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
 
 @lru_cache(maxsize=32)  # seconds for thousands of groups, and every cell of a study asks for the same ones
 def _group_folds(label_bytes: bytes, group_bytes: bytes, folds: int, seed: int) -> list[np.ndarray]:
+    # Imported here: half a second with the parts of SciPy it takes along, and most processes read a split from its file.
+    from sklearn.model_selection import StratifiedGroupKFold
+
     labels, groups = np.frombuffer(label_bytes, np.int64), np.frombuffer(group_bytes, np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_random_state(seed))
     with warnings.catch_warnings():  # that a class has fewer images than folds: whether it matters is checked apart
@@ -79,6 +81,8 @@ def image_folds(catalog: Catalog, strata: Strata, folds: int, seed: int) -> list
     Raises:
         PreceptorError: a class with fewer images than folds.
     """
+    from sklearn.model_selection import StratifiedKFold  # here for the same reason as in _group_folds
+
     labels = strata.of(strata.rows)
     counts = np.bincount(labels, minlength=len(strata.names)).tolist()
     _refuse_scarce(catalog, dict(zip(strata.names, counts, strict=True)), "images", folds, strict=_exclusive(catalog))
