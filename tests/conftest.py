@@ -6,6 +6,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,21 @@ def phantom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PRECEPTOR_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@contextmanager
+def without_reports() -> Iterator[None]:
+    """Runs of this process write no report: drawing one takes twice as long as training and testing a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preceptor.api.completion.write_missing_report", lambda run: None)
+        yield
+
+
+@pytest.fixture
+def no_reports() -> Iterator[None]:
+    """:func:`without_reports`, for the length of a test that reads none."""
+    with without_reports():
+        yield
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import preceptor
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor.api.training import default_folder
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.network_file import save_network
@@ -22,8 +22,7 @@ def distilled(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> R
     base, half = tmp_path_factory.mktemp("load"), (0.5, 0.5, 0.5)
     classes = Data("phantom", phantom_root).catalog().classes
     save_network(Classifier(Architecture("test_resnet", classes, 32, half, half)), base / "teacher.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("preceptor.api.completion.write_report", lambda runs, out: None)
+    with without_reports():
         return preceptor.train(
             "kd",
             {**TINY, "epochs": 1, "networks.teacher.run": str(base / "teacher.safetensors")},

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import preceptor
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor import train
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.network_file import load_network, save_network
@@ -38,8 +38,7 @@ def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {**TINY, "epochs": 1}
     alone = {**settings, "backbone": BACKBONE}
     taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
-    with pytest.MonkeyPatch.context() as patch:  # reports take longer than such trainings
-        patch.setattr("preceptor.api.completion.write_report", lambda runs, out: None)
+    with without_reports():
         train("student", data="phantom", root=phantom_root, out=base / "runs" / "alone", overrides=alone)
         train("kd", data="phantom", root=phantom_root, out=base / "runs" / "kd", overrides={**settings, **taught})
     return base / "runs"

@@ -17,6 +17,9 @@ from preceptor.training.logging import TensorBoardLogger
 SETTINGS = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
 
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
+
 class PowerCut(BaseException):
     """Stands for the machine going away: nothing in the program catches it."""
 

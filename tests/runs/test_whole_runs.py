@@ -155,6 +155,7 @@ def test_paper_protocol(phantom_root: Path, tmp_path: Path) -> None:
     assert "optimistic" in run.report.read_text()
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_grouped_run_never_looks_at_the_test_part_before_the_end(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_grouped_run_never_looks_at_the_test_part_before_the_end(
     )
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_early_stop_and_plateau(phantom_root: Path, tmp_path: Path) -> None:
     """A learning rate that cannot learn: no epoch improves on the first."""
     overrides = {
@@ -202,6 +204,7 @@ def test_nan_is_found_before_the_checkpoint(phantom_root: Path, tmp_path: Path) 
         assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_what_training_alone_needs_is_not_exported(phantom_root: Path, tmp_path: Path) -> None:
     """Projection heads, banks and the teacher stay behind: the student's file is that of a plain network."""
     overrides = {
@@ -227,6 +230,7 @@ def test_excluded_ids_are_left_out_and_said(phantom_root: Path, tmp_path: Path) 
     assert "phantom_0000003" in run.report.read_text()
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_changed_data_are_noticed(phantom_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(phantom_root, root)
@@ -278,6 +282,7 @@ def test_foreign_folder_is_refused(phantom_root: Path, tmp_path: Path) -> None:
         train("student", data="phantom", root=phantom_root, out=tmp_path, overrides=STUDENT)
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_a_run_that_was_killed_before_it_began_starts_afresh(phantom_root: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("name: stu")
     (tmp_path / ".split.csv.4711.tmp").write_text("id,pa")
@@ -300,6 +305,7 @@ def test_environment_says_what_ran(kd: Run) -> None:
     assert text["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_an_unreadable_image_leaves_no_run_behind(phantom_root: Path, tmp_path: Path) -> None:
     """So that the same command with --exclude works at once; the message names the file and the way out."""
     root = tmp_path / "data"
