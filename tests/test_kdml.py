@@ -214,6 +214,7 @@ def test_the_report_says_what_the_ensemble_is_and_how_faithful_students_are(vari
         explain(variant.path, network="ensemble")
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_one_teacher_serves_other_variants(variant: Run, phantom_root: Path, tmp_path: Path) -> None:
     """The extra block that meets the students' channels was trained with the teacher, whatever the style."""
     teacher = variant.stage("teacher")

@@ -150,6 +150,7 @@ def test_stages_have_the_budget_that_the_run_says() -> None:
     assert first.networks["teacher"].projection is None
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_ssd_kd_from_end_to_end(phantom_root: Path, tmp_path: Path) -> None:
     """A finished teacher gets its head, which alone is trained, and the student learns from both."""
     common = {**TINY, "epochs": 1, "pretrained": "none"}

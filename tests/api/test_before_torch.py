@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from in_turn import Outcome, run_in_turn
 
 _WITHOUT_TORCH = """
 import sys
@@ -24,44 +21,44 @@ class Blocker:
         pass
 
 sys.meta_path.insert(0, Blocker())
-from preceptor.cli import main
-main()
 """
 
+CASES: list[tuple[list[str], str]] = [
+    (["train", "studnt", "--data", "phantom"], "Did you mean 'student'"),
+    (["train", "student", "--data", "phantm"], "Did you mean 'phantom'"),
+    (["train", "student", "--data", "phantom", "epoch=3"], "Did you mean 'epochs'"),
+    (["train", "student", "--data", "phantom", "epochs=ten"], "'epochs' is 'ten'"),
+    (["train", "student", "--data", "phantom", "data.image=5"], "Did you mean 'images'"),
+    (["train", "student", "--data", "phantom", "name=../../x"], "is not a name"),
+    (["train", "student", "--data", "folder", "--root", "nowhere"], "nowhere does not exist"),
+    (["train", "student", "--data", "folder"], "give --root"),
+    (["train", "student", "--data", "folder", "--root", "empty"], "empty"),
+    (["train", "student", "--data", "phantom", "--out", "full"], "holds 'note.txt'"),
+    (["train", "student", "--data", "phantom", "--out", "full/note.txt/run"], "note.txt is a file"),
+    (["train", "student", "--data", "phantom", "--exclude", "ids.txt"], "ids.txt: no such file"),
+    (["train", "student", "--data", "phantom", "--import", "loss.py"], "loss.py: no such file"),
+    (["predict", "run", "photo.jpg"], "photo.jpg: no such file"),
+    (["report", "run", "--out", "full/note.txt"], "not a file that this command wrote"),
+    (["study", "crckd_tabel1"], "there is no plan called 'crckd_tabel1'"),
+    (["data", "check", "phantom", "--policy", "crkd"], "Did you mean 'crckd'"),
+]
 
-def without_torch(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _WITHOUT_TORCH, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120)
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """How each command ends in a process that cannot import torch."""
+    folder = tmp_path_factory.mktemp("here")
+    (folder / "full").mkdir()
+    (folder / "empty").mkdir()
+    (folder / "full" / "note.txt").write_text("mine")
+    return run_in_turn(_WITHOUT_TORCH, [words for words, _ in CASES], folder)
 
 
 @pytest.mark.parametrize(
-    ("words", "answer"),
-    [
-        (["train", "studnt", "--data", "phantom"], "Did you mean 'student'"),
-        (["train", "student", "--data", "phantm"], "Did you mean 'phantom'"),
-        (["train", "student", "--data", "phantom", "epoch=3"], "Did you mean 'epochs'"),
-        (["train", "student", "--data", "phantom", "epochs=ten"], "'epochs' is 'ten'"),
-        (["train", "student", "--data", "phantom", "data.image=5"], "Did you mean 'images'"),
-        (["train", "student", "--data", "phantom", "name=../../x"], "is not a name"),
-        (["train", "student", "--data", "folder", "--root", "nowhere"], "nowhere does not exist"),
-        (["train", "student", "--data", "folder"], "give --root"),
-        (["train", "student", "--data", "folder", "--root", "empty"], "empty"),
-        (["train", "student", "--data", "phantom", "--out", "full"], "holds 'note.txt'"),
-        (["train", "student", "--data", "phantom", "--out", "full/note.txt/run"], "note.txt is a file"),
-        (["train", "student", "--data", "phantom", "--exclude", "ids.txt"], "ids.txt: no such file"),
-        (["train", "student", "--data", "phantom", "--import", "loss.py"], "loss.py: no such file"),
-        (["predict", "run", "photo.jpg"], "photo.jpg: no such file"),
-        (["report", "run", "--out", "full/note.txt"], "not a file that this command wrote"),
-        (["study", "crckd_tabel1"], "there is no plan called 'crckd_tabel1'"),
-        (["data", "check", "phantom", "--policy", "crkd"], "Did you mean 'crckd'"),
-    ],
-    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else "",
+    ("number", "answer"),
+    [pytest.param(number, answer, id=" ".join(words)[:50]) for number, (words, answer) in enumerate(CASES)],
 )
-def test_answers_without_torch(words: list[str], answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "full" / "note.txt").write_text("mine")
-    done = without_torch(*words)
-    assert (done.returncode, "imported" in done.stderr) == (2, False), done.stderr
-    assert answer in done.stderr
+def test_answers_without_torch(outcomes: list[Outcome], number: int, answer: str) -> None:
+    code, _, errors = outcomes[number]
+    assert code == 2, (code, errors)
+    assert answer in errors

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import preceptor
-from conftest import KNOBS, TINY
+from conftest import KNOBS, TINY, without_reports
 from page import Page
 from preceptor import PreceptorError
 from preceptor.data.phantom import Phantom, write_phantom
@@ -27,8 +27,9 @@ TEACHER = {"networks.teacher.backbone": "test_resnet", "networks.teacher.pretrai
 def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A student alone and one that a teacher taught, on one split of the phantom."""
     base = tmp_path_factory.mktemp("runs")
-    for recipe, more in (("student", {}), ("kd", TEACHER)):
-        preceptor.train(recipe, SMALL | more, data="phantom", root=phantom_root, out=base / recipe, progress=False)
+    with without_reports():
+        for recipe, more in (("student", {}), ("kd", TEACHER)):
+            preceptor.train(recipe, SMALL | more, data="phantom", root=phantom_root, out=base / recipe, progress=False)
     return [base / "student", base / "kd"]
 
 

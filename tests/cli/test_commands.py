@@ -1,4 +1,4 @@
-"""The command as a user meets it: in a process of its own, by its output and exit code."""
+"""The command as a user meets it, by its output and exit code."""
 
 from __future__ import annotations
 
@@ -21,21 +21,38 @@ def preceptor(*words: object, **environment: str) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240)
 
 
-def refused_here(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """The same as :func:`refused` in this process, which saves the imports: what ``main`` says, and its exit code."""
-    monkeypatch.setattr(sys, "argv", ["preceptor", *words])
-    with pytest.raises(SystemExit) as left:  # anything else would have been a traceback
-        main()
-    assert left.value.code == 2
-    return capsys.readouterr().err
+class Here:
+    """The command in this process, which saves the imports: the exit code of ``main`` and what it prints."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *words: object) -> str:
+        """The output of a command that must succeed."""
+        code, output, errors = self._run(*words)
+        assert code == 0, errors
+        return output
+
+    def refused(self, *words: object) -> str:
+        """The errors of a command that must end in one message."""
+        code, _, errors = self._run(*words)
+        assert code == 2
+        return errors
+
+    def _run(self, *words: object) -> tuple[object, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["preceptor", *map(str, words)])
+        self._capsys.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as left:  # anything else would have been a traceback
+            code = left.code or 0
+        return (code, *self._capsys.readouterr())
 
 
-def refused(*words: object, **environment: str) -> str:
-    """Runs a command that must end in one message; returns it."""
-    done = preceptor(*words, **environment)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done.stderr
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(monkeypatch, capsys)
 
 
 def test_help_and_import_are_light() -> None:
@@ -49,61 +66,61 @@ def test_help_and_import_are_light() -> None:
     assert time.perf_counter() - began < 20
 
 
-def test_train_evaluate_predict_report(phantom_root: Path, tmp_path: Path) -> None:
+def test_train_evaluate_predict_report(phantom_root: Path, tmp_path: Path, here: Here) -> None:
+    """One process trains, this one has nothing but its files."""
     run = tmp_path / "run"
     done = preceptor("train", "student", "--data", "phantom", "--root", phantom_root, "--out", run, "--seed", 3, *TINY)
     assert done.returncode == 0, done.stderr
     assert "epoch 1/1" in done.stdout
     assert str(run / "report.html") in done.stdout
 
-    measured = preceptor("evaluate", run, "--out", tmp_path / "again")
-    assert measured.stdout.splitlines()[1] == done.stdout.splitlines()[-2], "the same figures from the files alone"
+    measured = here("evaluate", run, "--out", tmp_path / "again")
+    assert measured.splitlines()[1] == done.stdout.splitlines()[-2], "the same figures from the files alone"
     assert (tmp_path / "again" / "predictions.csv").is_file()
 
     images = sorted((phantom_root / "images").iterdir())[:3]
     table = tmp_path / "table.csv"
-    assert preceptor("predict", run / "student.safetensors", *images, "--out", table).returncode == 0
+    here("predict", run / "student.safetensors", *images, "--out", table)
     predicted = pd.read_csv(table)
     assert list(predicted["file"]) == [str(image) for image in images]
     assert predicted.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
 
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(images[0].read_bytes()[:200])
-    message = refused("predict", run, images[0], broken, "--out", table)
-    assert "broken.jpg" in message
+    assert "broken.jpg" in here.refused("predict", run, images[0], broken, "--out", table)
     assert len(pd.read_csv(table)) == 1, "what could be read was predicted"
 
-    page = tmp_path / "both.html"
-    assert preceptor("report", run, run, "--out", page).returncode in (0, 2)
-    assert "is finished already" in preceptor("resume", run).stdout
+    page = tmp_path / "page.html"
+    assert str(page) in here("report", run, "--out", page)
+    assert "is given 2 times" in here.refused("report", run, run, "--out", page)
+    assert "is finished already" in here("resume", run)
 
 
-def test_recipes() -> None:
-    listed = preceptor("recipes").stdout
+def test_recipes(here: Here) -> None:
+    listed = here("recipes")
     assert "mean_teacher" in listed
     assert "Xing" in listed
-    shown = preceptor("recipes", "show", "kd", "temperature=4").stdout
+    shown = here("recipes", "show", "kd", "temperature=4")
     assert "temperature: 4.0" in shown
     assert shown.startswith("#")
 
 
-def test_shown_yaml_runs(phantom_root: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_reports")
+def test_shown_yaml_runs(phantom_root: Path, tmp_path: Path, here: Here) -> None:
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text(preceptor("recipes", "show", "student", *TINY).stdout)
-    done = preceptor("train", recipe, "--data", "phantom", "--root", phantom_root, "--out", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    recipe.write_text(here("recipes", "show", "student", *TINY))
+    here("train", recipe, "--data", "phantom", "--root", phantom_root, "--out", tmp_path / "run")
 
 
-def test_data_check_and_preview(phantom_root: Path, tmp_path: Path) -> None:
+def test_data_check_and_preview(phantom_root: Path, tmp_path: Path, here: Here) -> None:
     sheet = tmp_path / "sheet.png"
-    done = preceptor("data", "check", "phantom", phantom_root, "--preview", sheet, "--image-size", 48)
-    assert done.returncode == 0, done.stderr
-    assert "akiec" in done.stdout
+    output = here("data", "check", "phantom", phantom_root, "--preview", sheet, "--image-size", 48)
+    assert "akiec" in output
     assert sheet.stat().st_size > 10_000
 
 
-def test_help_of_predict_says_what_segmenters_write() -> None:
-    text = " ".join(preceptor("predict", "--help").stdout.split())
+def test_help_of_predict_says_what_segmenters_write(here: Here) -> None:
+    text = " ".join(here("predict", "--help").split())
     assert "or their masks where the network is a segmenter" in text
     assert "Segmenter: the folder of its masks" in text
 
@@ -144,12 +161,12 @@ def test_wrong_words(
     phantom_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    here: Here,
 ) -> None:
     if "phantom" in words and words[0] == "train":
         words = [*words, "--root", str(phantom_root), "--out", str(tmp_path / "run")]
     elif "phantom" in words:
         words = [*words, str(phantom_root)]
     monkeypatch.chdir(tmp_path)
-    assert message in refused_here(words, monkeypatch, capsys)
+    assert message in here.refused(*words)
     assert not (tmp_path / "run" / "checkpoints").exists()

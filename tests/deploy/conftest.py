@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conftest import without_reports
 from preceptor import export, train
 from preceptor.deploy.page.web_runtime import VARIABLE, VERSION
 from preceptor.runs.directory import Run
@@ -35,7 +36,8 @@ UNET: dict[str, Any] = {
 def pair(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of two classifiers and their ensemble."""
     out = tmp_path_factory.mktemp("pair") / "run"
-    return train("ml_v1", data="phantom", root=phantom_root, out=out, overrides=PAIR)
+    with without_reports():
+        return train("ml_v1", data="phantom", root=phantom_root, out=out, overrides=PAIR)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,8 @@ def exported(pair: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def unet(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of one U-Net."""
     out = tmp_path_factory.mktemp("unet") / "run"
-    return train("student", data="phantom", root=phantom_root, out=out, overrides=UNET)
+    with without_reports():
+        return train("student", data="phantom", root=phantom_root, out=out, overrides=UNET)
 
 
 @pytest.fixture(scope="session")

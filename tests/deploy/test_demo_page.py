@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chromium import chromium
+from conftest import without_reports
 from preceptor import train
 from preceptor.demo import _web_page
 from preceptor.deploy.page.web_runtime import VARIABLE
@@ -22,7 +23,8 @@ COMMITTED = Path(__file__).parents[2] / "docs" / "demo" / "phantom.html"
 def student(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("student") / "run"
     overrides = {**ONE_EPOCH, "networks.student.backbone": "test_resnet", "networks.student.pretrained": "none"}
-    return train("student", data="phantom", root=phantom_root, out=out, overrides=overrides)
+    with without_reports():
+        return train("student", data="phantom", root=phantom_root, out=out, overrides=overrides)
 
 
 def test_the_demo_ends_with_a_page_and_an_example_of_each_class(

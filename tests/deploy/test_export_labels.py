@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from chromium import chromium
+from conftest import without_reports
 from preceptor import evaluate, export, load, predict, train
 from preceptor.deploy import serve
 from preceptor.deploy.export import int8
@@ -48,7 +49,8 @@ def labels(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "data.labels": ",".join(LABELS),
     }
     out = tmp_path_factory.mktemp("run") / "labels"
-    return train("student", data="table", root=table, out=out, overrides=overrides, task="multi_label")
+    with without_reports():
+        return train("student", data="table", root=table, out=out, overrides=overrides, task="multi_label")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,7 @@ def test_the_page_names_the_labels_that_reach_their_marks(
 # --- grades -----
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_grades_are_exported_and_measured_by_their_distance(phantom_root: Path, tmp_path: Path) -> None:
     overrides = {
         "image_size": 32,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -14,25 +15,19 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def run(*words: object, path: Path | None = None) -> str:
-    environment = {**os.environ, **({"PYTHONPATH": f"{path}:{os.environ.get('PYTHONPATH', '')}"} if path else {})}
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_kd_in_your_own_loop() -> None:
+def test_kd_in_your_own_loop(capsys: pytest.CaptureFixture[str]) -> None:
     script = EXAMPLES / "kd_in_your_own_loop.py"
     assert len(script.read_text(encoding="utf-8").splitlines()) < 80
-    accuracy = dict(line.rsplit(maxsplit=1) for line in run(script).splitlines())
+    runpy.run_path(str(script), run_name="__main__")
+    accuracy = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(accuracy) == ["teacher", "student alone", "student distilled"]
     assert all(0.4 < float(value) < 1 for value in accuracy.values())
 
 
-def test_relations_in_your_own_loop() -> None:
-    lines = run(EXAMPLES / "relations_in_your_own_loop.py").splitlines()
+def test_relations_in_your_own_loop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["relations_in_your_own_loop.py"])
+    runpy.run_path(str(EXAMPLES / "relations_in_your_own_loop.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["crd", "ccd", "rkd", "sskd"]
     for line in lines:
         first, last = map(float, re.findall(r"\d+\.\d+", line))
@@ -55,12 +50,26 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PLUG_IN = """
+import sys
+from preceptor.cli import app
+from preceptor.testing import check_loss
+
+app(["recipes"], standalone_mode=False)
+check_loss("tempered_margin")
+app(["train", *sys.argv[1:]], standalone_mode=False)
+"""
+
+
 @pytest.mark.slow
 def test_a_plug_in_is_found_checked_and_trained(installed: Path, phantom_root: Path) -> None:
-    assert "tempered_margin" in run("-m", "preceptor", "recipes", path=installed)
-    run("-c", "from preceptor.testing import check_loss; check_loss('tempered_margin')", path=installed)
+    """In a process that starts with it installed."""
     small = ["image_size=32", "epochs=1", "networks.student.backbone=test_resnet", "weight=0.5"]
     teacher = ["networks.teacher.backbone=test_resnet", "networks.teacher.pretrained=none"]
-    words = ["-m", "preceptor", "train", "tempered_margin", "--data", "phantom", "--root", phantom_root]
-    run(*words, "--out", installed / "run", *small, *teacher, path=installed)
+    words = ["tempered_margin", "--data", "phantom", "--root", str(phantom_root), "--out", str(installed / "run")]
+    environment = {**os.environ, "PYTHONPATH": f"{installed}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", PLUG_IN, *words, *small, *teacher]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "tempered_margin" in done.stdout
     assert '"mean_margin"' in (installed / "run" / "metrics.json").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ SMALL = {**TINY, "epochs": 1, "networks.student.backbone": "test_efficientnet"}
 WEAK, STRONG = Policy(h_flip=0.5, holes=1), Policy(rotate=90, noise=0.2, holes=3)
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_a_student_starts_from_its_first_stage(phantom_root: Path, tmp_path: Path) -> None:
     """FSP: the teacher, the flow between its stages, then labels alone."""
     first = stage_recipe(resolve("fsp"), "student")
@@ -86,6 +87,7 @@ def test_strong_views_are_drawn_from_their_own_policy() -> None:
     refused(lambda: resolve("kd", {"views.student.extra_policy": "strong"}), "extra_transforms")
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_semckd_sees_full_batches_alone(phantom_root: Path, tmp_path: Path) -> None:
     changes = {**SMALL, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
     run = train(

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from lightning_fabric import Fabric
 
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor import train
 from preceptor.api.completion import continue_run
 from preceptor.recipe import ForwardMode, Recipe
@@ -67,8 +67,9 @@ def test_a_choice_is_recorded_kept_and_repeated(
 
     monkeypatch.setattr(mode_choice, "choose_modes", None)  # whoever measures again fails
     taught = {"networks.teacher.run": str(run.path / "teacher")}
-    named = start(phantom_root, tmp_path / "named", {"precision": CHOSEN, **taught})
-    plain = start(phantom_root, tmp_path / "plain", taught)
+    with without_reports():
+        named = start(phantom_root, tmp_path / "named", {"precision": CHOSEN, **taught})
+        plain = start(phantom_root, tmp_path / "plain", taught)
     assert named.environment.precision == "teacher bf16+folded, student float32"
     assert losses(named) == losses(run) != losses(plain)
 

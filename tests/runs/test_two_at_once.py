@@ -60,6 +60,7 @@ def test_a_changed_recipe_is_refused(prepared: Run) -> None:
         continue_run(prepared)
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_a_run_goes_on_with_the_threads_that_it_was_started_with(
     prepared: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor import train
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.data import Data
@@ -50,7 +50,8 @@ def probe(partly: Data, embedder: dict[str, str], tmp_path_factory: pytest.TempP
     changes = {**SMALL, **embedder, "start_epochs": 2, "epochs": 2}
     options = {f"data.{key}": value for key, value in partly.options.items()}
     out = tmp_path_factory.mktemp("probe") / "run"
-    return train("embedding_probe", data="table", root=partly.root, out=out, overrides={**changes, **options})
+    with without_reports():
+        return train("embedding_probe", data="table", root=partly.root, out=out, overrides={**changes, **options})
 
 
 def test_the_first_stage_sees_all_images_of_nobody_who_is_judged(probe: Run) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor import resume, train
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.dependencies import stage_recipe
@@ -21,6 +21,8 @@ from preceptor.training.loop import Training
 from preceptor.utils.errors import PreceptorError
 from small_recipe import refused
 
+pytestmark = pytest.mark.usefixtures("no_reports")
+
 SMALL = {**TINY, "networks.student.backbone": "test_resnet", "networks.student.pretrained": "none"}
 
 
@@ -28,7 +30,8 @@ SMALL = {**TINY, "networks.student.backbone": "test_resnet", "networks.student.p
 def teacher(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("teacher") / "run"
     small = {**TINY, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
-    return train("teacher", data="phantom", root=phantom_root, out=folder, overrides=small)
+    with without_reports():
+        return train("teacher", data="phantom", root=phantom_root, out=folder, overrides=small)
 
 
 def test_the_temperature_is_that_of_the_validation_part(teacher: Run, phantom_root: Path, tmp_path: Path) -> None:

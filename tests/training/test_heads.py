@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from conftest import TINY
+from conftest import TINY, without_reports
 from preceptor import load, train
 from preceptor.losses.kl import KLDivergence
 from preceptor.networks.heads import TeacherHeads
@@ -82,9 +82,10 @@ def teachers(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> li
     """A small teacher in two runs, with different seeds."""
     folder = tmp_path_factory.mktemp("teachers")
     small = {**TINY, "epochs": 1, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
-    for seed in (0, 1):
-        changes = {**small, "seed": seed}
-        train("teacher", data="phantom", root=phantom_root, out=folder / str(seed), overrides=changes)
+    with without_reports():
+        for seed in (0, 1):
+            changes = {**small, "seed": seed}
+            train("teacher", data="phantom", root=phantom_root, out=folder / str(seed), overrides=changes)
     return [str(folder / "0"), str(folder / "1")]
 
 
@@ -105,6 +106,7 @@ def test_a_run_reports_fidelity_to_each_teacher(teachers: list[str], phantom_roo
     assert list(load(run.path, "student").head.layers) == ["teacher_1", "teacher_2"]
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_every_teacher_is_checked_for_leaks(teachers: list[str], phantom_root: Path, tmp_path: Path) -> None:
     small = {**TINY, "epochs": 1, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
     other = train("teacher", data="phantom", root=phantom_root, fold=1, out=tmp_path / "other", overrides=small)

@@ -138,6 +138,7 @@ def test_a_network_that_changes_has_nothing_to_keep() -> None:
     refused(lambda: resolve("student", {"teacher_cache": 1.0}), "no network is frozen")
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_a_run_learns_the_same_with_and_without(phantom_root: Path, tmp_path: Path) -> None:
     run = train(
         "teacher",

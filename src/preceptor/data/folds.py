@@ -65,7 +65,7 @@ def group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -
 
 @lru_cache(maxsize=32)  # seconds for thousands of groups, and every cell of a study asks for the same ones
 def _group_folds(label_bytes: bytes, group_bytes: bytes, folds: int, seed: int) -> list[np.ndarray]:
-    # Imported here: half a second with the parts of SciPy it takes along, and most processes read a split from its file.
+    # Here: it takes half a second with what it imports of SciPy, and most processes read a split from its file.
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, groups = np.frombuffer(label_bytes, np.int64), np.frombuffer(group_bytes, np.int64)
