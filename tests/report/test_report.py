@@ -13,6 +13,7 @@ import pytest
 
 from fake_run import ALONE, CLASSES, Taught, write_fake_run, write_two
 from page import Page
+from preceptor.data.class_names import full_names
 from preceptor.report import run_text
 from preceptor.report.entries import LabelledRun, entries_of, load_run, load_runs
 from preceptor.report.run_report import render, write_report
@@ -137,7 +138,7 @@ def test_a_short_run_on_few_images_is_shown_too(tmp_path: Path) -> None:
     absent = load_run(path).metrics.networks["student"].test["absent_classes"]
     assert absent  # else this test would show nothing
     text = Page(write_report([path], tmp_path / "r.html").read_text()).text
-    assert f"no test image of {', '.join(absent)}" in text
+    assert f"no test image of {', '.join(full_names('ham10000', absent))}" in text
     assert "no case" in text
 
 
@@ -202,3 +203,10 @@ def test_a_run_of_one_epoch_has_no_charts_of_it(tmp_path: Path) -> None:
 def spoilt(runs: list[Path], tmp_path: Path) -> Path:
     """A copy of a finished run, for the test to damage."""
     return shutil.copytree(runs[0], tmp_path / "run")
+
+
+def test_tables_name_classes_in_full_words_beside_their_codes(tmp_path: Path) -> None:
+    page = Page(write_report(write_two(tmp_path), tmp_path / "r.html").read_text())
+    assert re.search(r"melanoma mel \d+ images", page.text), "recall"
+    assert re.search(r"melanoma mel \d+ of \d+ groups", page.text), "the table of the parts"
+    assert page.text.count("melanocytic nevus nv") >= 4, "recall, both confusion matrices, and the parts"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
+from preceptor.data.class_names import full_names
 from preceptor.report import figures
 from preceptor.report.entries import entries_of, load_runs
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, read_gallery, write_gallery
@@ -106,7 +107,8 @@ def test_flow_stands_in_the_report_of_a_pair(runs: list[Path], page: str) -> Non
     assert f"{len(mended)} errors corrected" in text
     name, called = mended.groupby(["target", "predicted_alone"]).size().idxmax()
     so = table[(table["target"] == name) & (table["predicted_alone"] == called)]
-    assert f"{name} {called} {(so['predicted_taught'] == name).sum()} of {len(so)}" in text
+    words = " ".join(full_names("ham10000", [name, called]))
+    assert f"{words} {(so['predicted_taught'] == name).sum()} of {len(so)}" in text
 
 
 def test_a_teacher_of_several_runs_is_drawn_once(runs: list[Path], tmp_path: Path) -> None:

@@ -29,6 +29,22 @@ FULL_NAMES: dict[str, dict[str, str]] = {
         "VASC": "vascular lesion",
         "UNK": "none of the others",
     },
+    "isic2018": {code.upper(): name for code, name in _SKIN.items()},
+    "pad_ufes_20": {
+        "ACK": "actinic keratosis",
+        "BCC": "basal cell carcinoma",
+        "MEL": "melanoma",
+        "NEV": "nevus",
+        "SCC": "squamous cell carcinoma",
+        "SEK": "seborrheic keratosis",
+    },
+    "derm7pt": {
+        "BCC": "basal cell carcinoma",
+        "NEV": "nevus",
+        "MEL": "melanoma",
+        "MISC": "miscellaneous",
+        "SK": "seborrheic keratosis",
+    },
     "phantom": {code: f"synthetic {name}" for code, name in _SKIN.items()},
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from preceptor.report.calibration import calibration_rows
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.network_predictions import class_words, predictions_of
+from preceptor.report.network_predictions import predictions_of
 from preceptor.report.operating_points import POINTS, positive_classes
 from preceptor.report.participants import demographics, flow
 from preceptor.report.subgroups import attribute_sections
@@ -27,7 +27,6 @@ def clinical_sections(entries: Sequence[Entry], *, pictures: bool = True) -> dic
         "points": POINTS,
         "calibrations": calibration_rows(networks),
         "sets": sets_rows(networks),
-        "class_words": class_words(entries[0].run),
         "coverage_wanted": 1 - ERROR,
         "selective": selective_rows(networks),
         "answered": ANSWERED,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,9 +43,13 @@ def training_curves(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
     return [*figures, *_progress(run, entries)]
 
 
-def roc_curves(entries: Sequence[Entry], classes: Sequence[str]) -> list[Figure]:
-    """One panel a class, one line a network: the class against the rest, on the test part."""
-    return [_roc(entries, name) for name in classes]
+def roc_curves(entries: Sequence[Entry], words: Mapping[str, str]) -> list[Figure]:
+    """One panel a class, one line a network: the class against the rest, on the test part.
+
+    Args:
+        words: class code → full words, in the order of the panels.
+    """
+    return [_roc(entries, code, name) for code, name in words.items()]
 
 
 def reliability_diagrams(entries: Sequence[Entry]) -> list[Figure]:
@@ -129,7 +133,7 @@ def _spans(curves: dict[str, pd.Series]) -> bool:
     return bool(len(values) and values.min() > 0 and values.max() / values.min() > LOG_FROM)
 
 
-def _roc(entries: Sequence[Entry], name: str) -> Figure:
+def _roc(entries: Sequence[Entry], code: str, name: str) -> Figure:
     areas: list[tuple[Entry, float]] = []
     sizes = set()
     description = f"ROC curves of {name} against the other classes"
@@ -138,10 +142,10 @@ def _roc(entries: Sequence[Entry], name: str) -> Figure:
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
         for entry in entries:
             table = entry.predictions
-            is_class = (table["target"] == name).to_numpy()
+            is_class = (table["target"] == code).to_numpy()
             sizes.add(f"{is_class.sum()} of {len(table)}")
             if 0 < is_class.sum() < len(table):
-                wrong, right, _ = roc_curve(is_class, table[PREFIX + name])
+                wrong, right, _ = roc_curve(is_class, table[PREFIX + code])
                 axes.plot(wrong, right, color=SERIES[entry.colour - 1], linewidth=1.4, linestyle=entry.line)
                 areas.append((entry, auc(wrong, right)))
         if len(areas) <= MOST_AREAS:

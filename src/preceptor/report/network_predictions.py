@@ -118,14 +118,15 @@ def estimate_of(sampled: Sampled) -> Estimate:
     return Estimate(sampled.value, interval(sampled.samples) if np.isfinite(sampled.samples).any() else None)
 
 
-def class_words(run: LabelledRun) -> dict[str, str]:
-    """Return the classes of a run in full words, by code.
+def class_words(run: LabelledRun, codes: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the classes of a run, or other ``codes`` of its data, in full words, by code.
 
     Names come from the data set's reader; a code that it does not know names itself.
     """
+    codes = run.classes if codes is None else codes
     names: dict[str, str] = {}
     for reader in reversed(run.readers):
-        known = dict(zip(run.classes, full_names(reader, run.classes), strict=True))
+        known = dict(zip(codes, full_names(reader, codes), strict=True))
         names |= {code: name for code, name in known.items() if code not in names or name != code.replace("_", " ")}
     return names
 

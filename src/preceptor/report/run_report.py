@@ -15,6 +15,7 @@ from preceptor.report.error_flow import SHOWN_ROWS, error_flows
 from preceptor.report.gallery import galleries
 from preceptor.report.label_predictions import label_positives
 from preceptor.report.layers import layer_sections
+from preceptor.report.network_predictions import class_words
 from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.operating_points import POINTS
 from preceptor.report.outlines import COLOURS
@@ -84,6 +85,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "all_entries": all_entries,
         "entries": entries,
         "classes": runs[0].classes,
+        "class_words": class_words(runs[0]),
         "warnings": [*run_text.warnings(runs), *useless_networks(entries, intervals)],
         "notes": data_notes(runs),
         "findings": run_text.findings(differences),
@@ -106,7 +108,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "curves": [
             (run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs if pictures
         ],
-        "splits": [(sharers, tables.split_table(sharers[0])) for sharers in _by_split(runs)],
+        "splits": [_split(sharers) for sharers in _by_split(runs)],
         "participants": participants(_by_split(runs)),
         "parts": tables.PARTS,
         **_SECTIONS[task.target](runs, entries, differences, pictures),
@@ -123,7 +125,7 @@ def _of_classes(
         "confusions": [(entry, tables.confusion_table(entry)) for entry in entries],
         "flows": error_flows(differences),
         "shown_streams": SHOWN_ROWS,
-        "roc": figures.roc_curves(entries, classes),
+        "roc": figures.roc_curves(entries, class_words(runs[0])),
         "areas": tables.area_table(entries, classes) if len(entries) > figures.MOST_AREAS else [],
         "relations": relation_section(entries) if pictures else None,
         "galleries": galleries([run.path for run in runs if pictures]),
@@ -156,6 +158,12 @@ def _of_labels(
 
 
 _SECTIONS = {"class": _of_classes, "labels": _of_labels, "mask": _of_masks}
+
+
+def _split(sharers: Sequence[LabelledRun]) -> tuple[Sequence[LabelledRun], list[dict[str, Any]], dict[str, str]]:
+    """Return the runs of a split, its table, and the names of its rows in full words."""
+    rows = tables.split_table(sharers[0])
+    return sharers, rows, class_words(sharers[0], [row["name"] for row in rows])
 
 
 def _by_split(runs: Sequence[LabelledRun]) -> list[list[LabelledRun]]:

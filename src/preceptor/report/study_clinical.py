@@ -65,7 +65,6 @@ def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, 
         "selective": [_selective(line) for line in lines],
         "answered": ANSWERED,
         "attributes": attribute_sections(study, lines),
-        "class_words": class_words(study.some_run) if lines else {},
     }
 
 

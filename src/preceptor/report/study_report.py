@@ -24,6 +24,7 @@ from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, counted, duration
 from preceptor.report.gallery import galleries
 from preceptor.report.layers import layer_sections
+from preceptor.report.network_predictions import class_words
 from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
@@ -96,6 +97,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "of_classes": of_classes,
         "of_labels": TASKS[study.task].target == "labels",
         "classes": study.classes,
+        "class_words": class_words(study.some_run),
         "lines": study.lines,
         "folds": sorted({cell.fold for cell in study.cells}),
         "seeds": sorted({cell.seed for cell in study.cells}),
@@ -137,7 +139,10 @@ def _of_classes(study: StudyResults, pooled: list[Entry]) -> dict[str, Any]:
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
         "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
-        "roc": [_with_size(study, figure) for figure in figures.roc_curves(pooled, study.classes)],
+        "roc": [
+            _with_size(study, code, figure)
+            for code, figure in zip(study.classes, figures.roc_curves(pooled, class_words(study.some_run)), strict=True)
+        ],
         "areas": tables.area_table(pooled, study.classes) if len(pooled) > figures.MOST_AREAS else [],
         "reliability": figures.reliability_diagrams(pooled),
     }
@@ -159,10 +164,10 @@ def _of_one_cell_each(study: StudyResults, of_masks: bool) -> dict[str, Any]:
     }
 
 
-def _with_size(study: StudyResults, figure: Figure) -> Figure:
+def _with_size(study: StudyResults, code: str, figure: Figure) -> Figure:
     """A class's ROC curves with its number of images, each counted once, whatever cells are missing."""
     images = pd.concat([run.tested[["id", "target"]] for run in study.runs]).drop_duplicates()
-    return replace(figure, note=f"{count((images['target'] == figure.title).sum())} of {count(len(images))} images")
+    return replace(figure, note=f"{count((images['target'] == code).sum())} of {count(len(images))} images")
 
 
 def _pooled(study: StudyResults, line: Line) -> Entry:
