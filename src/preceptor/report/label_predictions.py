@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.evaluation.resampling import Resampling, shared_resampling
+from preceptor.evaluation.score_columns import PREFIX
 from preceptor.report.entries import Entry
 from preceptor.report.network_predictions import NetworkPredictions, Predictions, class_words, group_of_each
 from preceptor.report.operating_points import PositiveClass, positive_class
@@ -57,7 +58,7 @@ def label_predictions_on(entry: Entry, label: str, part: str) -> Predictions | N
     if rows.empty:
         return None
     rows = rows[rows[f"t_{label}"].notna()]
-    yes = rows[f"p_{label}"].to_numpy(np.float64)
+    yes = rows[PREFIX + label].to_numpy(np.float64)
     return Predictions(
         ids=rows["id"].to_numpy(str),
         targets=rows[f"t_{label}"].to_numpy(np.float64).astype(np.int64),
