@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 from safetensors.torch import save_file
 
+from preceptor.losses.registry import LOSSES
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.network_file import save_network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
@@ -34,7 +36,7 @@ HALF = (0.5, 0.5, 0.5)
 def tiny(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Recipe:
     """The same recipe with small networks and images; whatever is trained first comes from a file."""
     masks = TASKS[recipe.task].needs_masks
-    side = 64 if masks else 32  # critics of masks see 64 pixels
+    side = 64 if any(LOSSES[term.loss].critic for term in recipe.objectives) else 32  # critics of masks see 64 pixels
     channels = None if masks else Classifier(Architecture(STUDENT, classes, side, HALF, HALF)).channels
     networks: dict[str, Any] = {}
     for name, network in recipe.networks.items():
@@ -88,11 +90,21 @@ def started(recipe: Recipe, data: Data, folder: Path) -> Training:
     return Training(fabric, run.recipe, model, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
 
 
+#: Graded forms that are run too; of the others test_grades_are_trained_as_classes says why not.
+GRADED = ("kd", "student")
+
+
 def forms() -> list[tuple[str, str]]:
-    """Every recipe with every task that it has a form for."""
-    return [(name, task) for name in sorted(RECIPES) for task in TASKS if has_form(name, task)]
+    """Every recipe with every task that it has a form for, as far as they train differently."""
+    return [
+        (name, task)
+        for name in sorted(RECIPES)
+        for task in TASKS
+        if has_form(name, task) and (task != "ordinal" or name in GRADED)
+    ]
 
 
+@cache
 def has_form(name: str, task: str) -> bool:
     try:
         check_objectives(resolve(name, {"task": task}))
@@ -122,6 +134,16 @@ def test_two_steps(name: str, task: str, phantom_root: Path, labelled: Data, tmp
         expected = {True: set(), "backbone": {"head"}, "features": {"body"}, False: {"body"}}[network.frozen]
         assert moved - {"head"} == expected - {"head"}, f"{key} is frozen: {network.frozen}"
         assert network.frozen != "backbone" or moved == expected
+
+
+@pytest.mark.parametrize("name", [name for name, task in forms() if task == "classification"])
+def test_grades_are_trained_as_classes(name: str) -> None:
+    """What differs is the metric that chooses the epoch, so that the steps above are theirs too."""
+    assert TASKS["ordinal"].trains_like(TASKS["classification"])
+    graded, classes = (resolve(name, {"task": task}).plain() for task in ("ordinal", "classification"))
+    for key in ("task", "select"):
+        del graded[key], classes[key]
+    assert graded == classes
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
