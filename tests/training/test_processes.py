@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from conftest import TINY
+from fit_in_turn import fit_in_turn
 from preceptor import train
 from preceptor.api.completion import continue_run
 from preceptor.networks.classifier import Architecture, Classifier
@@ -23,7 +25,7 @@ from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
-from preceptor.training.distributed import _in_process
+from preceptor.training.distributed import _in_process, launch
 from preceptor.utils.errors import PreceptorError
 from waiting import wait_for
 
@@ -50,6 +52,7 @@ def run(root: Path, out: Path, devices: int, **more: object) -> Run:
     return train("crckd", data="phantom", root=root, out=out, devices=devices, overrides={**SETTINGS, **more})
 
 
+@pytest.mark.usefixtures("no_reports")
 def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     """CRCKD with odd batches, which make unequal shards: the weighted mean of CE, the sample and Z of the contrast
     and the rows that banks take in all span both processes."""
@@ -68,16 +71,69 @@ def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     assert (weights[0] - weights[1]).norm() < 1e-4 * moved, "the two agree only because little was learned"
 
 
-def test_two_processes_with_batch_norm_equal_one_when_it_is_synchronised(phantom_root: Path, tmp_path: Path) -> None:
-    """Networks of which every layer has batch norm, and a mean teacher on batch statistics."""
-    network = {"networks.student.backbone": "test_resnet", "networks.teacher.batch_norm": "batch", "epochs": 1}
-    states = {}
-    for devices, batch_norm in ((1, "per_process"), (2, "synchronised")):  # one step: rounding grows with each
-        made = run(phantom_root, tmp_path / batch_norm, devices, batch_size=200, batch_norm=batch_norm, **network)
-        states[devices] = load_state(made.checkpoint)
-    losses = [states[devices]["progress"]["history"][0]["loss"] for devices in (1, 2)]
+#: Networks of which every layer has batch norm, and a mean teacher on batch statistics; one step: rounding grows.
+BATCH_NORM = {
+    **SETTINGS,
+    "networks.student.backbone": "test_resnet",
+    "networks.teacher.batch_norm": "batch",
+    "epochs": 1,
+    "batch_size": 200,
+}
+
+
+@pytest.fixture(scope="module")
+def shared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """The last states of two recipes, each trained by one process and by two."""
+    folder = tmp_path_factory.mktemp("shared")
+    half = (0.5, 0.5, 0.5)
+    classes = Data("phantom", phantom_root).catalog().classes
+    teacher = Classifier(Architecture("test_resnet", classes, 32, half, half, "mlp"))
+    save_network(teacher, folder / "teacher.safetensors")
+    several_views = {
+        **TINY,
+        "epochs": 1,
+        "batch_size": 33,
+        "networks.teacher.run": str(folder / "teacher.safetensors"),
+        "networks.student.backbone": "test_efficientnet_ln",
+        "optimiser.name": "sgd",
+        "optimiser.lr": 0.01,
+        "optimiser.momentum": 0.0,
+        "schedule.name": "constant",
+    }
+    states: dict[str, list[dict[str, Any]]] = {"batch norm": [], "several views": []}
+    for devices, batch_norm in ((1, "per_process"), (2, "synchronised")):
+        recipes = {
+            "batch norm": resolve("crckd", {**BATCH_NORM, "batch_norm": batch_norm}),
+            "several views": resolve("ssd_kd", several_views),
+        }
+        runs = {
+            name: prepare(recipe, Data("phantom", phantom_root), folder / name / str(devices), devices)
+            for name, recipe in recipes.items()
+        }
+        launch(fit_in_turn, devices, [run.path for run in runs.values()])
+        for name, prepared in runs.items():
+            states[name].append(load_state(prepared.checkpoint))
+    return states
+
+
+def test_two_processes_with_batch_norm_equal_one_when_it_is_synchronised(shared: dict[str, list[Any]]) -> None:
+    states = shared["batch norm"]
+    losses = [state["progress"]["history"][0]["loss"] for state in states]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
-    torch.testing.assert_close(flat(states[2]["model"]), flat(states[1]["model"]), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(flat(states[1]["model"]), flat(states[0]["model"]), rtol=1e-3, atol=1e-4)
+
+
+def test_several_views_are_shared_too(shared: dict[str, list[Any]]) -> None:
+    """SSD-KD: relations and rankings over all four views of a batch whose images lie with two processes."""
+    states = shared["several views"]
+    losses = [
+        {key: value for key, value in state["progress"]["history"][0].items() if key.startswith("loss/")}
+        for state in states
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
+    weights = [flat(state["model"]) for state in states]
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
 def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -92,44 +148,13 @@ def state_before(root: Path, tmp_path: Path) -> dict[str, torch.Tensor]:
     return build_model(fresh, fresh.recipe, catalog, torch.from_numpy(catalog.labels)).state_dict()
 
 
-def test_several_views_are_shared_too(phantom_root: Path, tmp_path: Path) -> None:
-    """SSD-KD: relations and rankings over all four views of a batch whose images lie with two processes."""
-    half = (0.5, 0.5, 0.5)
-    classes = Data("phantom", phantom_root).catalog().classes
-    teacher = Classifier(Architecture("test_resnet", classes, 32, half, half, "mlp"))
-    save_network(teacher, tmp_path / "teacher.safetensors")
-    settings = {
-        **TINY,
-        "epochs": 1,
-        "batch_size": 33,
-        "networks.teacher.run": str(tmp_path / "teacher.safetensors"),
-        "networks.student.backbone": "test_efficientnet_ln",
-        "optimiser.name": "sgd",
-        "optimiser.lr": 0.01,
-        "optimiser.momentum": 0.0,
-        "schedule.name": "constant",
-    }
-    states = []
-    for devices in (1, 2):
-        out = tmp_path / str(devices)
-        made = train("ssd_kd", data="phantom", root=phantom_root, out=out, devices=devices, overrides=settings)
-        states.append(load_state(made.checkpoint))
-    losses = [
-        {key: value for key, value in state["progress"]["history"][0].items() if key.startswith("loss/")}
-        for state in states
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
-    weights = [flat(state["model"]) for state in states]
-    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
-
-
 CHILD = """
 import multiprocessing, os, signal, sys, time
 from pathlib import Path
-from preceptor.training.distributed import end_with_parent
 
 def wait(folder):
+    from preceptor.training.distributed import end_with_parent
+
     end_with_parent()
     Path(folder, str(os.getpid())).touch()
     time.sleep(600)
@@ -137,26 +162,24 @@ def wait(folder):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as of all that a shell starts in the background
     context = multiprocessing.get_context("spawn")
-    for _ in range(2):
-        context.Process(target=wait, args=(sys.argv[1],)).start()
+    context.Process(target=wait, args=(sys.argv[1],)).start()
     time.sleep(600)
 """
 
 
-def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(CHILD)
     (tmp_path / "children").mkdir()
     process = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(tmp_path / "children")])
-    wait_for(lambda: len(list((tmp_path / "children").iterdir())) == 2, process)
+    wait_for(lambda: any((tmp_path / "children").iterdir()), process)
     process.kill()
     process.wait()
-    children = [int(file.name) for file in (tmp_path / "children").iterdir()]
+    (child,) = [int(file.name) for file in (tmp_path / "children").iterdir()]
     until = time.monotonic() + 30
-    while alive := [item for item in children if Path(f"/proc/{item}/fd").exists()]:
+    while Path(f"/proc/{child}/fd").exists():
         if time.monotonic() > until:
-            for item in alive:
-                os.kill(item, signal.SIGKILL)
-            raise AssertionError("children outlived their parent")
+            os.kill(child, signal.SIGKILL)
+            raise AssertionError("the child outlived its parent")
         time.sleep(0.02)
 
 
