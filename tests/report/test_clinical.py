@@ -12,6 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_s
 
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
+from preceptor.evaluation.conformal import adaptive_sets, adaptive_threshold, set_quality
 from preceptor.evaluation.operating_points import threshold_at_specificity
 from preceptor.report.calibration import calibration_rows
 from preceptor.report.entries import entries_of, load_runs
@@ -21,7 +22,7 @@ from preceptor.report.participants import demographics, flow
 from preceptor.report.run_report import write_report
 from preceptor.report.subgroups import attribute_sections
 from preceptor.report.surest_errors import surest_errors
-from preceptor.report.uncertainty import sets_rows
+from preceptor.report.uncertainty import adaptive, sets_rows
 
 SIZE = {"images": 500, "classes": ("bkl", "mel", "nv")}
 
@@ -122,6 +123,16 @@ def test_sets_reach_about_the_promised_coverage(networks: list[NetworkPrediction
         assert 0.9 <= row.size.value <= 3, "a set may be empty"
         cases = np.bincount(row.network.test.targets)
         assert np.average(row.by_class, weights=cases) == pytest.approx(row.coverage.value)
+
+
+def test_adaptive_sets_are_chosen_on_the_validation_part(networks: list[NetworkPredictions]) -> None:
+    for row in sets_rows(networks, adaptive):
+        validation, test = row.network.validation, row.network.test
+        least = adaptive_threshold(validation.targets, validation.probabilities, 0.1)
+        quality = set_quality(test.targets, adaptive_sets(test.probabilities, least))
+        assert (row.coverage.value, row.size.value) == pytest.approx((quality.coverage, quality.size))
+        assert row.by_class == pytest.approx(quality.coverage_by_class.tolist())
+        assert row.coverage.interval.low < row.coverage.value <= row.coverage.interval.high
 
 
 def test_the_surest_errors_are_errors_of_different_lesions(networks: list[NetworkPredictions]) -> None:

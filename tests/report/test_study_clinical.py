@@ -12,7 +12,7 @@ import yaml
 from fake_study import FakeStudy, write_fake_study
 from page import Page
 from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
-from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets
+from preceptor.evaluation.conformal import adaptive_sets, adaptive_threshold, conformal_thresholds, prediction_sets
 from preceptor.evaluation.operating_points import threshold_at_specificity
 from preceptor.evaluation.resampling import Resampling
 from preceptor.report.study_clinical import clinical_sections, study_class_groups
@@ -90,12 +90,15 @@ def test_each_cell_has_its_own_temperature(study: StudyResults, sections: dict) 
 
 def test_conformal_sets_are_chosen_in_each_cell(study: StudyResults, sections: dict) -> None:
     columns = [f"p_{name}" for name in CLASSES]
-    held = []
+    held, adapted = [], []
     for validation, test in rows_of(study, "KD"):
         index = [table["target"].map(CLASSES.index).to_numpy() for table in (validation, test)]
         least = conformal_thresholds(index[0], validation[columns].to_numpy(), 0.1)
         held += list(prediction_sets(test[columns].to_numpy(), least)[np.arange(len(test)), index[1]])
+        threshold = adaptive_threshold(index[0], validation[columns].to_numpy(), 0.1)
+        adapted += list(adaptive_sets(test[columns].to_numpy(), threshold).sum(axis=1))
     assert sections["sets"][2].coverage.value == pytest.approx(np.mean(held))  # folds of one size in both seeds
+    assert sections["adaptive_sets"][2].size.value == pytest.approx(np.mean(adapted))
 
 
 def test_the_plans_groups_of_classes_come_first(study: StudyResults, sections: dict) -> None:

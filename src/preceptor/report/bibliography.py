@@ -56,6 +56,15 @@ METHODS: dict[str, tuple[str, dict[str, str]]] = {
             "year": "2019",
         },
     ),
+    "adaptive_sets": (
+        "inproceedings",
+        {
+            "author": "Romano, Yaniv and Sesia, Matteo and Candès, Emmanuel J.",
+            "title": "Classification with Valid and Adaptive Coverage",
+            "booktitle": "Advances in Neural Information Processing Systems",
+            "year": "2020",
+        },
+    ),
     "selective": (
         "inproceedings",
         {

@@ -12,7 +12,7 @@ from preceptor.report.operating_points import POINTS, positive_classes
 from preceptor.report.participants import demographics, flow
 from preceptor.report.subgroups import attribute_sections
 from preceptor.report.surest_errors import surest_errors
-from preceptor.report.uncertainty import ANSWERED, ERROR, risk_figure, selective_rows, sets_rows
+from preceptor.report.uncertainty import ANSWERED, ERROR, adaptive, risk_figure, selective_rows, sets_rows
 
 
 def clinical_sections(entries: Sequence[Entry], *, pictures: bool = True) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def clinical_sections(entries: Sequence[Entry], *, pictures: bool = True) -> dic
         "points": POINTS,
         "calibrations": calibration_rows(networks),
         "sets": sets_rows(networks),
+        "adaptive_sets": sets_rows(networks, adaptive),
         "coverage_wanted": 1 - ERROR,
         "selective": selective_rows(networks),
         "answered": ANSWERED,

@@ -124,6 +124,7 @@ def _methods(contents: Mapping[str, Any]) -> list[str]:
         "brier": contents.get("calibrations"),
         "decision_curve": contents.get("positives"),
         "conformal": contents.get("sets"),
+        "adaptive_sets": contents.get("adaptive_sets"),
         "selective": contents.get("selective"),
         "grad_cam": contents.get("galleries"),
         "cka": contents["layers"],
@@ -174,9 +175,10 @@ def section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
         for share, risk in zip(ANSWERED, row.risks, strict=True):
             yield _row(row.network.entry, "selective prediction", f"error rate, {share:.0%} answered", Estimate(risk))
         yield _row(row.network.entry, "selective prediction", "AURC", row.area)
-    for row in contents.get("sets", ()):
-        for key in ("coverage", "size", "single"):
-            yield _row(row.network.entry, "conformal sets", key, getattr(row, key))
+    for kind, of in (("sets", "conformal sets"), ("adaptive_sets", "adaptive conformal sets")):
+        for row in contents.get(kind, ()):
+            for key in ("coverage", "size", "single"):
+                yield _row(row.network.entry, of, key, getattr(row, key))
     for attribute in contents.get("attributes", ()):
         for value in attribute.values:
             for row in value.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.evaluation.attributes import banded
-from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets
 from preceptor.evaluation.detection import ranking_metrics
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric
@@ -27,13 +26,13 @@ from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.calibration import brier_score
 from preceptor.report.clinical import class_groups
 from preceptor.report.label_predictions import YES
-from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, class_words
+from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, Predictions, class_words
 from preceptor.report.operating_points import POINTS, Point, PositiveClass, chosen_threshold
 from preceptor.report.publication import HEAD, section_rows
 from preceptor.report.study_cells import LineCells, joined, label_cells, line_cells, teacher_cells
 from preceptor.report.study_results import StudyResults
 from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
-from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, SetsRow
+from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, Sets, SetsRow, adaptive, least_ambiguous
 from preceptor.tasks import TASKS
 
 
@@ -60,7 +59,8 @@ def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, 
         "positives": _positives(study, judged, resampling),
         "points": POINTS,
         "calibrations": [_calibration(line) for line in judged],
-        "sets": [_sets(line, study) for line in judged],
+        "sets": [_sets(line, study, least_ambiguous) for line in judged],
+        "adaptive_sets": [_sets(line, study, adaptive) for line in judged],
         "coverage_wanted": 1 - ERROR,
         "selective": [_selective(line) for line in lines],
         "answered": ANSWERED,
@@ -180,11 +180,10 @@ def _calibration(line: LineCells) -> CalibrationChange:
     return CalibrationChange(line, each, [before[key] for key in metrics], [after[key] for key in metrics])
 
 
-def _sets(line: LineCells, study: StudyResults) -> SetsRow:
+def _sets(line: LineCells, study: StudyResults, rule: Callable[[Predictions], Sets]) -> SetsRow:
     def sets(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
         assert cell.validation is not None
-        least = conformal_thresholds(cell.validation.targets, cell.validation.probabilities, ERROR)
-        return cell.test.targets, prediction_sets(cell.test.probabilities, least)
+        return cell.test.targets, rule(cell.validation)(cell.test.probabilities)
 
     places = {"coverage": 1, "size": 2, "single": 3}
     additive = {key: Additive(_of_sets, partial(_mean, place)) for key, place in places.items()}

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets, set_quality
+from preceptor.evaluation.conformal import (
+    adaptive_sets,
+    adaptive_threshold,
+    conformal_thresholds,
+    prediction_sets,
+    set_quality,
+)
 from preceptor.evaluation.metrics.registry import Additive, Floats, Metric
 from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Sampled
 from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
 from preceptor.report.canvas import SERIES, Figure, sketch
-from preceptor.report.network_predictions import Estimate, Judged, NetworkPredictions, estimate_of
+from preceptor.report.network_predictions import Estimate, Judged, NetworkPredictions, Predictions, estimate_of
 
 ERROR = 0.1  # share of sets that may miss the true class
 ANSWERED = (1.0, 0.9, 0.8)  # shares of the images that are answered
+#: Probabilities (N, C) -> which classes are in the set of each image, (N, C).
+Sets = Callable[[Floats], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,23 @@ class SelectiveRow:
     area: Estimate
 
 
-def sets_rows(networks: Sequence[NetworkPredictions]) -> list[SetsRow]:
-    """Return the conformal sets of networks that have a validation part."""
-    return [_sets(network) for network in networks if network.validation is not None]
+def least_ambiguous(validation: Predictions) -> Sets:
+    """Return the rule of least ambiguous sets, chosen on a validation part."""
+    thresholds = conformal_thresholds(validation.targets, validation.probabilities, ERROR)
+    return partial(prediction_sets, thresholds=thresholds)
+
+
+def adaptive(validation: Predictions) -> Sets:
+    """Return the rule of adaptive sets (APS), chosen on a validation part."""
+    threshold = adaptive_threshold(validation.targets, validation.probabilities, ERROR)
+    return partial(adaptive_sets, threshold=threshold)
+
+
+def sets_rows(
+    networks: Sequence[NetworkPredictions], rule: Callable[[Predictions], Sets] = least_ambiguous
+) -> list[SetsRow]:
+    """Return the conformal sets of networks that have a validation part, by which the rule chooses."""
+    return [_sets(network, rule(network.validation)) for network in networks if network.validation is not None]
 
 
 def selective_rows(networks: Sequence[NetworkPredictions]) -> list[SelectiveRow]:
@@ -90,22 +112,21 @@ def _answers(network: NetworkPredictions) -> tuple[NDArray[np.bool_], Floats]:
     return scores.argmax(axis=1) == network.test.targets, scores.max(axis=1)
 
 
-def _sets(network: NetworkPredictions) -> SetsRow:
-    assert network.validation is not None
-    thresholds = conformal_thresholds(network.validation.targets, network.validation.probabilities, ERROR)
+def _sets(network: NetworkPredictions, sets_of: Sets) -> SetsRow:
+    statistics = partial(_of_sets, sets_of)
     additive = {
-        key: Additive(partial(_of_sets, thresholds), partial(_column, place))
+        key: Additive(statistics, partial(_column, place))
         for place, key in enumerate(("coverage", "size", "single"), 1)
     }
     metrics = {key: Metric(key, key, ("classification",), value, additive=value) for key, value in additive.items()}
     estimates = network.estimates(metrics)
-    quality = set_quality(network.test.targets, prediction_sets(network.test.probabilities, thresholds))
+    quality = set_quality(network.test.targets, sets_of(network.test.probabilities))
     by_class = [None if np.isnan(share) else float(share) for share in quality.coverage_by_class]
     return SetsRow(network, estimates["coverage"], estimates["size"], estimates["single"], by_class)
 
 
-def _of_sets(thresholds: Floats, targets: NDArray[np.integer], probabilities: Floats) -> Floats:
-    sets = prediction_sets(probabilities, thresholds)
+def _of_sets(sets_of: Sets, targets: NDArray[np.integer], probabilities: Floats) -> Floats:
+    sets = sets_of(probabilities)
     sizes, held = sets.sum(axis=1), sets[np.arange(len(targets)), targets]
     return np.stack([np.ones(len(targets)), held, sizes, sizes == 1], axis=1).astype(np.float64)
 
