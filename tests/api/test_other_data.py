@@ -58,6 +58,7 @@ def evaluated(runs: list[Path], other: Path, tmp_path_factory: pytest.TempPathFa
     assert set(result.metrics) == {"student/student", "kd/teacher", "kd/student"}
     assert result.page == out / "report.html"
     assert any("Left out" in sentence for sentence in result.notes)
+    assert any(sentence.startswith("kd/student: its largest probability tells its own") for sentence in result.notes)
     return out
 
 
@@ -103,6 +104,20 @@ def test_numbers_of_the_comparison_are_in_the_table_beside_the_page(evaluated: P
     metrics = json.loads((evaluated / "kd" / "metrics.json").read_text())["student"]
     assert student["there"] == pytest.approx(metrics["balanced_accuracy"])
     assert student["change"] == pytest.approx(student["there"] - student["own test part"])
+
+
+def test_confidence_is_compared_with_that_on_the_own_test_part(evaluated: Path, runs: list[Path]) -> None:
+    table = pd.read_csv(evaluated / "report.csv")
+    row = table[(table["of"] == "own test part against folder") & (table["network"] == "kd · student")].iloc[0]
+    own, foreign = Run(runs[1]).predictions, pd.read_csv(evaluated / "kd" / "predictions.csv")
+    tables = own[own["part"] == "test"], foreign[foreign["part"] == "folder"]
+    scores = [part[part["network"] == "student"].filter(like="p_").to_numpy().max(axis=1) for part in tables]
+    is_own = np.repeat([1, 0], [len(each) for each in scores])
+    assert row["value"] == pytest.approx(roc_auc_score(is_own, np.concatenate(scores)))
+    assert row["low"] < row["value"] < row["high"]
+    words = " ".join(Page((evaluated / "report.html").read_text(encoding="utf-8")).words)
+    assert "AUROC, own test part against folder" in words
+    assert "Hendrycks" in (evaluated / "report.bib").read_text()
 
 
 def test_merged_classes_are_judged_as_one(runs: list[Path], other: Path, tmp_path: Path) -> None:

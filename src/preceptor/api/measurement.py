@@ -135,6 +135,7 @@ def of_other_data(
     from preceptor.data.copies import Contents
     from preceptor.report.carried_over import sentences
     from preceptor.report.external_report import write_external_report
+    from preceptor.report.out_of_distribution import separation_sentences
     from preceptor.runs.directory import Run
     from preceptor.runs.external import measure_external
     from preceptor.runs.known_images import known_images
@@ -161,7 +162,7 @@ def of_other_data(
         _joined(names, [result.relations.plain() if result.relations else {} for result in results]),
         [result.predictions for result in results],
         _joined(names, [result.unavailable for result in results]),
-        notes=tuple(sentences(results)),
+        notes=(*sentences(results), *separation_sentences(results, names)),
         out=out,
         page=page,
     )

@@ -74,6 +74,15 @@ METHODS: dict[str, tuple[str, dict[str, str]]] = {
             "year": "2017",
         },
     ),
+    "out_of_distribution": (
+        "inproceedings",
+        {
+            "author": "Hendrycks, Dan and Gimpel, Kevin",
+            "title": "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks",
+            "booktitle": "International Conference on Learning Representations",
+            "year": "2017",
+        },
+    ),
     "grad_cam": (
         "inproceedings",
         {

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.resampling import SEED, Sampled, resample, shared_resampling
+from preceptor.evaluation.resampling import Sampled, resample, shared_resampling
 from preceptor.report.entries import Entry
 from preceptor.report.formatting import counted, listed
 from preceptor.report.network_predictions import NOTHING, Estimate, estimate_of
+from preceptor.report.out_of_distribution import OWN_SEED, Separation, separations
 from preceptor.report.tables import Difference, sampled_headline
 from preceptor.runs.external import ExternalResult
 from preceptor.tasks import TASKS
-
-OWN_SEED = SEED + 1  # of draws of the own patients, which are independent of those of the other data
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class CarriedOver:
         networks: each network.
         gains: each distilled student minus the same network trained alone, or minus its teacher.
         sentences: which classes and images the comparison is about.
+        separations: how well each network's confidence tells the own test part from the other data.
     """
 
     name: str
@@ -55,6 +55,7 @@ class CarriedOver:
     networks: list[Carried]
     gains: list[Carried]
     sentences: list[str]
+    separations: list[Separation]
 
 
 def carried_over(
@@ -83,7 +84,7 @@ def carried_over(
         there = sampled_headline(pair.of) - sampled_headline(pair.less)
         gains.append(_carried(f"{pair.of.label} minus {pair.less.label} ({kind})", pair.of.colour, here, there))
     label = METRICS[TASKS[first.task].headline].label
-    return CarriedOver(first.name, label, networks, gains, sentences(results))
+    return CarriedOver(first.name, label, networks, gains, sentences(results), separations(entries, results))
 
 
 def sentences(results: Sequence[ExternalResult]) -> list[str]:

@@ -126,6 +126,7 @@ def _methods(contents: Mapping[str, Any]) -> list[str]:
         "conformal": contents.get("sets"),
         "adaptive_sets": contents.get("adaptive_sets"),
         "selective": contents.get("selective"),
+        "out_of_distribution": contents.get("carried") and contents["carried"].separations,
         "grad_cam": contents.get("galleries"),
         "cka": contents["layers"],
         "claim": True,
@@ -150,6 +151,11 @@ def _carried_rows(shown: CarriedOver) -> Iterator[Row]:
             bounds = estimate.interval
             of = f"carried over to {shown.name}"
             yield row.label, of, quantity, estimate.value, *((bounds.low, bounds.high) if bounds else (None, None))
+    for network in shown.separations:
+        bounds = network.area.interval
+        ends = (bounds.low, bounds.high) if bounds else (None, None)
+        of = f"own test part against {shown.name}"
+        yield network.label, of, "AUROC of the largest probability", network.area.value, *ends
 
 
 def _calibration_rows(rows: Sequence[CalibrationRow]) -> Iterator[Row]:

@@ -12,8 +12,9 @@ import pandas as pd
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import Resampling, Sampled, interval, resample
 from preceptor.evaluation.statistics import ALPHA
-from preceptor.report.carried_over import OWN_SEED, own_rows, sentences
+from preceptor.report.carried_over import own_rows, sentences
 from preceptor.report.network_predictions import NOTHING, Estimate, estimate_of
+from preceptor.report.out_of_distribution import OWN_SEED
 from preceptor.report.study_results import Key, Line, StudyResults
 from preceptor.runs.external import ExternalResult, read_external
 from preceptor.tasks import TASKS, Task
