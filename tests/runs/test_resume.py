@@ -28,11 +28,11 @@ from waiting import epochs_done, wait_for
 
 SETTINGS = {
     **TINY,
-    "epochs": 4,
+    "epochs": 3,
     "networks.student.backbone": "test_efficientnet",
     "networks.student.pretrained": "none",
     "networks.student.dropout": 0.3,
-    "objectives.kl.weight": {"ramp": "gaussian", "epochs": 3},
+    "objectives.kl.weight": {"ramp": "gaussian", "epochs": 2},
     "objectives.ccd.positives": 4,
     "objectives.ccd.negatives": 40,
     "views.teacher.policy": "ssd_kd",
@@ -94,7 +94,7 @@ def test_the_same_run_twice_is_the_same(unstopped: Run, phantom_root: Path, tmp_
 def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, epochs_before: int) -> None:
     out = tmp_path / "run"
     words = [f"{key}={value}" for key, value in SETTINGS.items() if not isinstance(value, dict)]
-    words += ["objectives.kl.weight={ramp: gaussian, epochs: 3}"]
+    words += ["objectives.kl.weight={ramp: gaussian, epochs: 2}"]
     command = [
         sys.executable,
         "-m",
@@ -110,7 +110,7 @@ def test_killed_and_resumed(unstopped: Run, phantom_root: Path, tmp_path: Path, 
     wait_for(lambda: (out / "environment.json").is_file() and epochs_done(out) >= epochs_before, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert epochs_done(out) < 4, "the run was over before it was killed"
+    assert epochs_done(out) < SETTINGS["epochs"], "the run was over before it was killed"
     assert compare(unstopped, continue_run(Run(out))) == []
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import preceptor
 from preceptor.utils.errors import PreceptorError
 from tests.storm.compare import equal, leaves
 from tests.storm.counts import Counts
@@ -22,6 +23,8 @@ from tests.storm.targets import Target, build_targets
 #: Seconds after which reading a damaged file is taken for endless.
 _LONGEST = 60
 _LONGEST_MESSAGE = 6000
+#: The package's own folder, whatever the folders above it are called.
+SOURCES = Path(preceptor.__file__).parent
 
 
 def storm_of_mutants(work: Path, count: int, seed: int, only: tuple[str, ...] = ()) -> Counts:
@@ -80,14 +83,18 @@ def _read(target: Target, right: Any, same: bool, case: str, counts: Counts) -> 
         return "refused with one message"
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)
-        own = next((frame for frame in reversed(place) if "preceptor" in frame.filename), place[-1])
-        where = f"{own.filename.rpartition('preceptor/')[2]}:{own.lineno}"
+        own = next((frame for frame in reversed(place) if Path(frame.filename).is_relative_to(SOURCES)), place[-1])
+        where = f"{_place(Path(own.filename))}:{own.lineno}"
         counts.fault("tracebacks", f"{case}: {type(error).__name__} at {where}: {str(error)[:150]}")
         return "not foreseen"
     if target.exact and not _equal(result, right):
         counts.fault("bits that differ", case)
         return "silently wrong"
     return "read"
+
+
+def _place(file: Path) -> Path:
+    return file.relative_to(SOURCES) if file.is_relative_to(SOURCES) else file
 
 
 def _equal(result: Any, right: Any) -> bool:
