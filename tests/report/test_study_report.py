@@ -240,6 +240,7 @@ def test_masks_have_no_classes(tmp_path: Path) -> None:
     assert not {"classes", "calibration", "relations"} & set(page.ids)
     assert {"results", "differences", "cost", "overlays", "layers", "fidelity", "training", "cells"} <= set(page.ids)
     assert "IoU of all pixels, against Student alone" in page.text
+    assert "mean HD95, pixels mean NSD, tolerance 2 pixels" in page.text, "in the table of pooled folds"
     text = (folder / "report.html").read_text()
     drawn = text[text.index('id="overlays"') : text.index('id="layers"')]
     assert drawn.count("<svg") == 4 * drawn.count("<figure") > 4 * 8  # each image alone, and every method on it

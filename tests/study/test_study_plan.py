@@ -99,7 +99,9 @@ def test_figures_that_plans_may_name_are_those_of_runs() -> None:
     from preceptor.evaluation.masks import MaskMeter
 
     meter = MaskMeter(("none", "lesion"))
-    meter.update(torch.ones(2, 3, 3).long(), torch.ones(2, 3, 3).long())
+    lesion = torch.zeros(2, 20, 20).long()
+    lesion[:, 4, 4:7] = 1  # a small target, so that every metric is defined
+    meter.update(lesion, lesion)
     results = {
         "classification": classification_metrics([0, 1], [[0.9, 0.1], [0.2, 0.8]], ("a", "b")),
         "segmentation": meter.result(),
