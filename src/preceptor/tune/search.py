@@ -13,7 +13,7 @@ from preceptor.recipes.registry import RECIPES
 from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
 from preceptor.tune.space import Value
-from preceptor.tune.store import ask, ended, fail, open_study, running
+from preceptor.tune.store import ask, ended, fail, open_study, running, storing
 from preceptor.tune.trial import attempt
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
@@ -41,7 +41,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
     Raises:
         PreceptorError: wrong keys or ranges, before anything is trained; a recipe without a validation part or a
             metric to select by; a folder of another search, of data that have changed, with a damaged file, or one in
-            use; all trials failed, or the first three.
+            use; a full disk; all trials failed, or the first three.
     """
     base, catalog = _check(search)
     busy = f"{search.out}: another search is at work here"
@@ -49,10 +49,11 @@ def tune(search: Search, trials: int) -> list[Trial]:
         _same_search(search, base, catalog)
         study = open_study(search.stored, _first(search, base))
         write_trials(search, ended(study))  # finds a damaged outcome before there is work that it would undo
-        _go_on(search, study)
-        while len(ended(study)) < trials:
-            _try(search, study, *ask(study, search.space, search.seed))
-            _refuse_hopeless(write_trials(search, ended(study)), _HOPELESS)
+        with storing(search.stored):
+            _go_on(search, study)
+            while len(ended(study)) < trials:
+                _try(search, study, *ask(study, search.space, search.seed))
+                _refuse_hopeless(write_trials(search, ended(study)), _HOPELESS)
         ranked = write_trials(search, ended(study))
         _refuse_hopeless(ranked, 1)
         return ranked

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +36,44 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
         if not study.trials and first is not None:
             study.enqueue_trial(dict(first))
     except Exception as error:  # of any type: SQLite, SQLAlchemy and Optuna each read a part of the file
-        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        if _is_full(error):
+            raise _unwritable(path, error) from None
         raise PreceptorError(
-            f"{path}: cannot be read as the trials of a search ({getattr(cause, 'orig', cause)})",
+            f"{path}: cannot be read as the trials of a search ({_of_sqlite(error)})",
             remedy="put back a copy of it, or search anew with another --out",
         ) from None
     return study
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Trials are written to ``path`` within.
+
+    Raises:
+        PreceptorError: they cannot be, such as on a full disk.
+    """
+    try:
+        yield
+    except _optuna().exceptions.StorageInternalError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: Exception) -> PreceptorError:
+    return PreceptorError(
+        f"{path}: a trial cannot be written ({_of_sqlite(error)})",
+        remedy="make room if the disk is full; the same command then goes on",
+    )
+
+
+def _of_sqlite(error: Exception) -> object:
+    """Return SQLite's own error, which SQLAlchemy wraps once and Optuna twice."""
+    cause = error.__cause__ if isinstance(error, _optuna().exceptions.StorageInternalError) else error
+    return getattr(cause, "orig", cause)
+
+
+def _is_full(error: Exception) -> bool:
+    code = getattr(_of_sqlite(error), "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def ask(study: Study, space: Sequence[Dimension], seed: int) -> tuple[int, dict[str, Any]]:
