@@ -5,23 +5,7 @@ from __future__ import annotations
 import pytest
 
 from in_turn import Outcome, run_in_turn
-
-_WITHOUT_TORCH = """
-import sys
-from importlib.machinery import ModuleSpec
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        return ModuleSpec(name, self) if name in ("torch", "timm", "lightning_fabric") else None
-
-    def create_module(self, spec):
-        raise RuntimeError(f"{spec.name} is imported")
-
-    def exec_module(self, module):
-        pass
-
-sys.meta_path.insert(0, Blocker())
-"""
+from without_torch import WITHOUT_TORCH
 
 CASES: list[tuple[list[str], str]] = [
     (["train", "studnt", "--data", "phantom"], "Did you mean 'student'"),
@@ -51,7 +35,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     (folder / "full").mkdir()
     (folder / "empty").mkdir()
     (folder / "full" / "note.txt").write_text("mine")
-    return run_in_turn(_WITHOUT_TORCH, [words for words, _ in CASES], folder)
+    return run_in_turn(WITHOUT_TORCH, [words for words, _ in CASES], folder)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import preceptor
-from api.test_before_torch import without_torch
+from in_turn import run_in_turn
 from preceptor.api.doctor import Check
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import cuda_of_torch, usable_cores
 from preceptor.utils.packages import extras, required
+from without_torch import WITHOUT_TORCH
 
 
 def of(subject: str, checks: list[Check]) -> Check:
@@ -72,10 +73,11 @@ def test_wrong_folders(tmp_path: Path) -> None:
 
 
 def test_the_command_needs_no_torch(tmp_path: Path) -> None:
-    done = without_torch("doctor", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("preceptor ")
-    assert without_torch("doctor", tmp_path / "nowhere").returncode == 2
+    commands = [["doctor", str(tmp_path)], ["doctor", str(tmp_path / "nowhere")]]
+    done, refused = run_in_turn(WITHOUT_TORCH, commands, tmp_path)
+    assert done.code == 0, done.errors
+    assert done.output.startswith("preceptor ")
+    assert refused.code == 2
 
 
 def test_what_the_machine_says() -> None:
