@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
+from preceptor.data import cache_build
 from preceptor.data.catalog import Catalog
 
 COUNT, SIZE = 12, 16
@@ -33,3 +35,16 @@ def read_images(root: Path) -> Catalog:
     names = sorted(path.name for path in root.glob("[0-9][0-9].png"))
     table = pd.DataFrame({"image": names, "id": [f"im{name[:2]}" for name in names], "label": "a", "group": "g"})
     return Catalog("made", root, table, ("a",))
+
+
+def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the image files that are decoded from now on."""
+    names: list[str] = []
+    real = cache_build.read_oriented
+
+    def counted(path: Path) -> tuple[np.ndarray, int]:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(cache_build, "read_oriented", counted)
+    return names

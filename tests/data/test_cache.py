@@ -20,9 +20,24 @@ import small_cache
 from preceptor.data.cache import Pixels, open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.utils.errors import PreceptorError
-from small_cache import COUNT, SIZE
+from small_cache import COUNT, SIZE, count_decoded, write_images
 
 LEVELS = tuple(f"level {value}" for value in range(256))
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return write_images(tmp_path / "images")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return count_decoded(monkeypatch)
 
 
 def expected_image(catalog: Catalog, row: int, size: int = SIZE) -> np.ndarray:

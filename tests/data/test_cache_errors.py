@@ -15,7 +15,22 @@ from preceptor.data import cache_build
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.utils.errors import PreceptorError
-from small_cache import COUNT, SIZE, write_images
+from small_cache import COUNT, SIZE, count_decoded, write_images
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return write_images(tmp_path / "images")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return count_decoded(monkeypatch)
 
 
 def entries(home: Path) -> list[Path]:
