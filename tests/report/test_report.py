@@ -188,6 +188,23 @@ def test_a_network_that_learnt_nothing_is_named_before_the_results(tmp_path: Pat
     assert "Networks that learnt nothing" not in render(load_one(good))
 
 
+def test_many_networks_that_learnt_nothing_are_listed_by_kind(tmp_path: Path) -> None:
+    runs = []
+    for name in ("first", "second", "third", "fourth"):
+        run = write_fake_run(tmp_path / name, replace(ALONE, images=700, networks={"student": Taught(skill=0.0)}))
+        if name in ("first", "second"):
+            table = pd.read_csv(run / "predictions.csv", dtype=str).assign(predicted="nv")
+            table.to_csv(run / "predictions.csv", index=False)
+        runs.append(run)
+    text = render(load_runs(runs))
+    before = Page(text[: text.index('id="results"')]).text
+    assert before.count("for every test image") == before.count("better than chance") == 1
+    assert "first · student, second · student predict nv for every test image." in before
+    assert re.search(
+        r"a balanced accuracy of 0\.333: third · student 0\.\d+ \(95 % CI [^)]*\); fourth · student 0\.\d+", before
+    )
+
+
 def load_one(path: Path) -> list[LabelledRun]:
     return load_runs([path])
 

@@ -45,7 +45,7 @@ def data_notes(runs: Sequence[LabelledRun]) -> list[Note]:
 
 
 def useless_networks(entries: Sequence[Entry], intervals: Mapping[int, Interval]) -> list[tuple[str, str]]:
-    """A warning on each network that predicts one class for everything or is no better than chance.
+    """A warning on networks that predict one class for everything or are no better than chance.
 
     Args:
         intervals: of the task's headline metric, by the entry's index.
@@ -53,28 +53,50 @@ def useless_networks(entries: Sequence[Entry], intervals: Mapping[int, Interval]
     Returns:
         One (heading, sentences) pair at most.
     """
-    sentences = [sentence for entry in entries if (sentence := _useless(entry, intervals.get(entry.index)))]
+    constant: dict[str, list[str]] = {}
+    by_chance: dict[float, list[Entry]] = {}
+    for entry in entries:
+        if predicted := _only_prediction(entry):
+            constant.setdefault(predicted, []).append(entry.label)
+        elif chance := _chance_not_exceeded(entry, intervals.get(entry.index)):
+            by_chance.setdefault(chance, []).append(entry)
+    sentences = [
+        f"{', '.join(labels)} {'predicts' if len(labels) == 1 else 'predict'} {predicted} for every test image."
+        for predicted, labels in constant.items()
+    ]
+    sentences += [_at_chance(of, intervals, chance) for chance, of in by_chance.items()]
     return [("Networks that learnt nothing", " ".join(sentences))] if sentences else []
 
 
-def _useless(entry: Entry, interval: Interval | None) -> str:
+def _only_prediction(entry: Entry) -> str:
+    """Return what a network predicts for every test image, though not all are alike; nothing where predictions vary."""
     rows = entry.predictions
     if TASKS[entry.run.task].needs_masks:
         targets, predicted = rows["target_pixels"].astype(float), rows["predicted_pixels"].astype(float)
-        if targets.any() and not predicted.any():
-            return f"{entry.label} predicts an empty mask for every test image."
-        return ""
+        return "an empty mask" if targets.any() and not predicted.any() else ""
     if TASKS[entry.run.task].target != "class":
         return ""
     classes = rows["predicted"].unique()
-    if len(classes) == 1 and rows["target"].nunique() > 1:
-        return f"{entry.label} predicts {classes[0]} for every test image."
-    chance = 1 / max(rows["target"].nunique(), 1)
-    value = entry.test.get("balanced_accuracy")
-    judged = TASKS[entry.run.task].headline == "balanced_accuracy"
-    if judged and value is not None and interval is not None and interval.low <= chance < 1 and value < 2 * chance:
-        return (
-            f"{entry.label} is not shown to be better than chance: balanced accuracy {ratio(value)} "
-            f"(95 % CI {ratio(interval.low)} to {ratio(interval.high)}), chance is {ratio(chance)}."
-        )
-    return ""
+    return str(classes[0]) if len(classes) == 1 and rows["target"].nunique() > 1 else ""
+
+
+def _chance_not_exceeded(entry: Entry, interval: Interval | None) -> float | None:
+    """Return the balanced accuracy of chance, where a network's is not shown to be better."""
+    task, value = TASKS[entry.run.task], entry.test.get("balanced_accuracy")
+    if task.headline != "balanced_accuracy" or task.target != "class" or value is None or interval is None:
+        return None
+    chance = 1 / max(entry.predictions["target"].nunique(), 1)
+    return chance if interval.low <= chance < 1 and value < 2 * chance else None
+
+
+def _at_chance(entries: Sequence[Entry], intervals: Mapping[int, Interval], chance: float) -> str:
+    figures = [
+        f"{ratio(entry.test['balanced_accuracy'])} (95 % CI {ratio(intervals[entry.index].low)} to "
+        f"{ratio(intervals[entry.index].high)})"
+        for entry in entries
+    ]
+    if len(entries) == 1:
+        verdict = f"{entries[0].label} is not shown to be better than chance"
+        return f"{verdict}: balanced accuracy {figures[0]}, chance is {ratio(chance)}."
+    listed = "; ".join(f"{entry.label} {figure}" for entry, figure in zip(entries, figures, strict=True))
+    return f"Not shown to be better than chance, a balanced accuracy of {ratio(chance)}: {listed}."
