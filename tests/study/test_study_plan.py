@@ -204,7 +204,7 @@ def test_shipped_plans_expand(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_plans_of_the_measurements_share_one_teacher(path: Path) -> None:
-    overrides = {"networks.teacher.pretrained": "none"}  # the weights are not in the repository
+    overrides = {f"networks.{name}.pretrained": "none" for name in ("teacher", "student")}  # the weights are not here
     settled = resolve_plan(read_plan(str(path)), CommandLine(overrides=overrides))
     matrix = expand(settled, "data", Path("nowhere"))
     assert [matrix.jobs[key].recipe.name for key in matrix.shared].count("teacher") == 1
