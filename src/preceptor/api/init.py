@@ -187,7 +187,7 @@ def _task(catalog: Catalog, task: str | None, published: tuple[str, ...], ask: C
     if task is not None:
         TASKS[task].classes(catalog)
         return task
-    if not catalog.has_labels or (catalog.has_masks and published[0] == "segmentation"):
+    if not catalog.has_labels or (catalog.has_masks and published[:1] == ("segmentation",)):
         return "segmentation"
     if published == ("ordinal",):
         return "ordinal"
