@@ -6,7 +6,10 @@ import errno
 import re
 import shlex
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -346,6 +349,24 @@ def test_a_recipes_argument_may_not_change_the_judge(monkeypatch: pytest.MonkeyP
         tune(Search("judged", {}, space, Data("phantom", tmp_path / "nowhere"), tmp_path / "out"), 1)
 
 
+def test_a_search_of_few_combinations_ends_after_all_of_them(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[Any] = []
+
+    def trained(search: Search, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+        tried.append(values["optimiser.lr"])
+        return search.write_outcome(number, value=0.5, epoch=1)
+
+    monkeypatch.setattr(trial, "_train", trained)
+    said: list[str] = []
+    search = replace(_search(phantom_root, tmp_path / "out", "optimiser.lr=choice(0.001,0.01,0.1)"), say=said.append)
+    assert len(tune(search, 20)) == 3
+    assert sorted(tried) == [0.001, 0.01, 0.1]
+    assert said[0] == "there are 3 combinations, and each is tried once"
+    assert len(tune(search, 20)) == 3  # nothing is left
+
+
 def test_nothing_to_search_is_said(tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="nothing to search"):
         tune(Search("student", SMALL, [], Data("phantom"), tmp_path), 1)
@@ -385,6 +406,7 @@ def test_choices_are_read_as_overrides_are() -> None:
         ("a=uniform(1,.inf)", "inf is no number"),
         ("a=int(1,2.5)", "2.5 is no whole number"),
         ("a=choice(1)", "leaves nothing to choose"),
+        ("a=choice(1,2,1)", "1 is given more than once"),
         ("a=choice([1],2)", "is no single value"),
         ("a=log(1,[)", "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""The storage of trials on a full disk."""
+"""The storage of trials: values come once, also after an end in between, and a full disk is said."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,42 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_tried_is_not_tried_again(tmp_path: Path, seed: int) -> None:
+    """Optuna's sampler repeats itself on a few choices; a trial would only repeat its result."""
+    space, _ = split_space(["balance=choice(0.5,0.7,0.9)", "ramp_epochs=int(1,2)"])
+    asked = []
+    for _ in range(6):
+        study = open_study(tmp_path / "search.db", {"balance": 0.5, "ramp_epochs": 2})  # each by another process
+        number, values = ask(study, space, seed)
+        asked.append(tuple(values.values()))
+        study.tell(number, 0.9 if values["balance"] == 0.5 else 0.1)  # which the sampler would like to see again
+    assert asked[0] == (0.5, 2)
+    assert len(set(asked)) == 6
+
+
+def test_an_end_before_a_trial_has_begun_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, _ = split_space(["balance=choice(0.5,0.7,0.9)"])
+    whole = open_study(tmp_path / "whole.db", None)
+    halted = open_study(tmp_path / "halted.db", None)
+    real = type(halted).ask
+
+    def end(study: Any, *given: Any) -> Any:
+        if study.study_name == "search":  # not the one that proposals are drawn in
+            raise KeyboardInterrupt
+        return real(study, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(halted), "ask", end)
+        with pytest.raises(KeyboardInterrupt):
+            ask(halted, space, seed=0)
+    assert len(halted.trials) == 1
+    for study in (whole, halted := open_study(tmp_path / "halted.db", None)):
+        for _ in range(3):
+            study.tell(ask(study, space, seed=0)[0], 0.5)
+    assert [trial.params for trial in ended(halted)] == [trial.params for trial in ended(whole)]
 
 
 def test_a_trial_that_cannot_be_written_is_one_message_and_goes_on(tmp_path: Path) -> None:

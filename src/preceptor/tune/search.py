@@ -12,7 +12,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
-from preceptor.tune.space import Value
+from preceptor.tune.space import Value, combinations
 from preceptor.tune.store import ask, ended, fail, open_study, running, storing
 from preceptor.tune.trial import attempt
 from preceptor.utils.errors import PreceptorError
@@ -29,7 +29,7 @@ _HOPELESS = 3  # trials that all failed: then it is not their values
 
 def tune(search: Search, trials: int) -> list[Trial]:
     """Try values until there are ``trials`` in all, those of earlier calls counted; write ``best.yaml`` and
-    ``trials.csv``.
+    ``trials.csv``. Of choices and whole numbers each combination is tried once at most, and there the search ends.
 
     The first trial has the recipe's own values, where the space holds them. Which values a trial has depends on the
     seed, its number and the results before it, not on interruptions; one that was stopped goes on from its last epoch.
@@ -44,6 +44,10 @@ def tune(search: Search, trials: int) -> list[Trial]:
             use; a full disk; all trials failed, or the first three.
     """
     base, catalog = _check(search)
+    possible = combinations(search.space)
+    if possible is not None and len(possible) < trials:
+        trials = len(possible)
+        search.say(f"there are {trials} combinations, and each is tried once")
     busy = f"{search.out}: another search is at work here"
     with locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
         _same_search(search, base, catalog)

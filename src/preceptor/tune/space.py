@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, cast
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.plain_yaml import load_yaml
@@ -17,6 +19,7 @@ KINDS = {
     "choice": "choice(a,b,…): one of these",
 }
 _CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*\((.*)\)\s*", re.DOTALL)
+_MANY = 10_000  # combinations: more are not listed, since a search comes nowhere near them
 Value = float | int | str | bool | None
 
 
@@ -49,6 +52,28 @@ class Dimension:
         ):
             return False
         return float(low) <= value <= float(high)  # type: ignore[arg-type]
+
+
+def combinations(space: Sequence[Dimension]) -> list[dict[str, Value]] | None:
+    """Return all that a search over choices and whole numbers can try; None of other numbers, or of very many.
+
+    >>> combinations([Dimension("epochs", "int", (4, 5)), Dimension("balance", "choice", (0.5, 0.9))])[1]
+    {'epochs': 4, 'balance': 0.9}
+    """
+    if any(dimension.kind not in ("int", "choice") for dimension in space):
+        return None
+    values = [_listed(dimension) for dimension in space]
+    if math.prod(map(len, values)) > _MANY:
+        return None
+    keys = [dimension.key for dimension in space]
+    return [dict(zip(keys, combination, strict=True)) for combination in product(*values)]
+
+
+def _listed(dimension: Dimension) -> Sequence[Value]:
+    if dimension.kind == "choice":
+        return dimension.values
+    low, high = cast(tuple[int, int], dimension.values)
+    return range(low, high + 1)
 
 
 def split_space(overrides: Sequence[str]) -> tuple[list[Dimension], list[str]]:
@@ -103,6 +128,9 @@ def _choices(text: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
             raise PreceptorError(
                 f"{text}: {value!r} is no single value", expected="numbers, words, true, false or null"
             )
+    seen = [(type(value), value) for value in values]
+    if repeated := [value for place, (_, value) in enumerate(seen) if seen[place] in seen[:place]]:
+        raise PreceptorError(f"{text}: {repeated[0]!r} is given more than once", expected="each choice once")
     return values
 
 

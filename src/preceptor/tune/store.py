@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.tune.space import Dimension
+from preceptor.tune.space import Dimension, Value, combinations
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
+
+_PROPOSALS = 20  # of the sampler, before any combination that was not tried is as good
 
 
 def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
@@ -77,11 +79,37 @@ def _is_full(error: Exception) -> bool:
 
 
 def ask(study: Study, space: Sequence[Dimension], seed: int) -> tuple[int, dict[str, Any]]:
-    """Return number and values of the next trial, which depend on the seed, the number and the results before it."""
-    number = len(study.trials) - len(study.get_trials(deepcopy=False, states=(_states().WAITING,)))
+    """Return number and values of the next trial, which depend on the seed, the number and the results before it.
+
+    Values that were tried are not tried again: a trial is deterministic, and would only repeat its result.
+    """
+    waiting = study.get_trials(deepcopy=False, states=(_states().WAITING,))
+    number = len(study.trials) - len(waiting)
+    if not waiting and (untried := _untried(study, space)):
+        study.enqueue_trial(_proposed(study, space, seed, number, untried))
     study.sampler = _sampler(seed, number)
-    asked = study.ask({dimension.key: _distribution(dimension) for dimension in space})
+    asked = study.ask(_distributions(space))
     return asked.number, asked.params
+
+
+def _untried(study: Study, space: Sequence[Dimension]) -> list[dict[str, Value]]:
+    tried = [trial.params for trial in study.get_trials(deepcopy=False)]
+    return [values for values in combinations(space) or () if values not in tried]
+
+
+def _proposed(
+    study: Study, space: Sequence[Dimension], seed: int, number: int, untried: Sequence[dict[str, Value]]
+) -> dict[str, Value]:
+    """Return the first of the sampler's proposals that was not tried, or else any such combination."""
+    copy = _optuna().create_study(direction="maximize")
+    copy.add_trials(ended(study))
+    for attempt in range(_PROPOSALS):
+        copy.sampler = _sampler(seed, number, *([attempt] if attempt else []))
+        asked = copy.ask(_distributions(space))
+        if asked.params in untried:
+            return dict(asked.params)
+        copy.tell(asked, state=_states().FAIL)
+    return untried[seed_of(seed, "tune", number, "any") % len(untried)]
 
 
 def fail(study: Study, number: int) -> None:
@@ -110,9 +138,13 @@ def _states() -> Any:
     return _optuna().trial.TrialState
 
 
-def _sampler(seed: int, number: int) -> BaseSampler:
+def _sampler(seed: int, *number: int) -> BaseSampler:
     """Seed every trial by its number, so that a stopped search continues as it would have."""
-    return _optuna().samplers.TPESampler(seed=seed_of(seed, "tune", number) % 2**32)
+    return _optuna().samplers.TPESampler(seed=seed_of(seed, "tune", *number) % 2**32)
+
+
+def _distributions(space: Sequence[Dimension]) -> dict[str, BaseDistribution]:
+    return {dimension.key: _distribution(dimension) for dimension in space}
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
