@@ -287,6 +287,19 @@ def test_lost_run_counts_as_failed(folder: Path, tmp_path: Path) -> None:
     assert "holds no finished run" in study.of("failed")[0].error
 
 
+def test_cells_of_a_fold_hold_one_table_of_the_split(folder: Path, tmp_path: Path) -> None:
+    """A study of many runs must not hold as many copies of the data set's table; one that differs stays its own."""
+    study = read_study(folder)
+    tables = {line.row.name: line.runs[0, 0].split for line in study.lines}
+    assert tables["KD"] is tables["Student alone"]
+    assert len({id(run.split) for run in study.runs}) == len(study.plan.folds)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = copy / "cells/kd-fold0-seed0/split.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("train", "unlabelled", 1), encoding="utf-8")
+    changed = next(line for line in read_study(copy).lines if line.row.name == "KD").runs[0, 0].split
+    assert (changed["part"] == "unlabelled").sum() == (tables["KD"]["part"] == "unlabelled").sum() + 1
+
+
 def test_what_is_no_study_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="is not a study"):
         read_study(tmp_path)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from preceptor.report.entries import LabelledRun, load_run
+from preceptor.runs.directory import Run
 from preceptor.runs.schema import NetworkResult
 from preceptor.study.plan import Plan, Row
 from preceptor.study.state import PLAN, TABLE, CellRecord, read_cells, read_resolved_plan
@@ -25,9 +26,12 @@ Key = tuple[int, int]  # fold, seed
 class CellRun(LabelledRun):
     """The finished run of a cell."""
 
-    @cached_property
+    @property
     def tested(self) -> pd.DataFrame:
-        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image."""
+        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image.
+
+        Made at each call, so that a study of many runs holds one of them at a time.
+        """
         table = self.predictions[self.predictions["part"] == "test"]
         group = table["id"].map(self.split.set_index("id")["group"])
         if group.isna().any():
@@ -168,11 +172,11 @@ def read_study(folder: Path) -> StudyResults:
         )
     text = (folder / PLAN).read_text(encoding="utf-8")
     plan = read_resolved_plan(folder)
-    runs, kept = {}, []
+    runs, kept, splits = {}, [], {}
     for cell in read_cells(folder):
         if cell.state == "done":
             try:
-                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""))
+                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""), splits)
             except PreceptorError as error:
                 cell = cell.model_copy(update={"state": "failed", "error": str(error)})
         kept.append(cell)
@@ -188,8 +192,11 @@ def read_study(folder: Path) -> StudyResults:
     return study
 
 
-def _read_run(path: Path) -> CellRun:
+def _read_run(path: Path, splits: dict[bytes, pd.DataFrame]) -> CellRun:
     """A finished run with all that a report takes from it.
+
+    Args:
+        splits: tables of ``split.csv`` by the file's bytes. The cells of a fold have the same, which is held once.
 
     Raises:
         PreceptorError: it is not there, or one of its files is damaged; with the way out that loses nothing.
@@ -197,12 +204,22 @@ def _read_run(path: Path) -> CellRun:
     if not (path / "metrics.json").is_file():
         raise PreceptorError(f"{path} holds no finished run")
     try:
-        run = CellRun.of(load_run(path), path.name)
+        run = CellRun.of(load_run(_with_split(Run(path), splits)), path.name)
         _check_tested(run)
     except PreceptorError as error:
         raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PreceptorError(f"{path} holds a damaged file ({error!r})", remedy=_remedy(path)) from None
+    return run
+
+
+def _with_split(run: Run, splits: dict[bytes, pd.DataFrame]) -> Run:
+    path = run.path / "split.csv"
+    if path.is_file():
+        digest = hashlib.sha256(path.read_bytes()).digest()
+        if digest not in splits:
+            splits[digest] = run.split
+        run.remember(split=splits[digest])
     return run
 
 
