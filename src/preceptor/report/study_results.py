@@ -172,7 +172,9 @@ def read_study(folder: Path) -> StudyResults:
         )
     text = (folder / PLAN).read_text(encoding="utf-8")
     plan = read_resolved_plan(folder)
-    runs, kept, splits = {}, [], {}
+    runs: dict[tuple[str, Key], CellRun] = {}
+    kept: list[CellRecord] = []
+    splits: dict[bytes, pd.DataFrame] = {}
     for cell in read_cells(folder):
         if cell.state == "done":
             try:
