@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from conftest import KNOBS
 from page import Page
@@ -107,8 +108,14 @@ def test_the_report_compares_methods_here_and_there(folder: Path) -> None:
     assert taught.other_gain.value == pytest.approx(taught.other.value - alone.other.value)
     assert alone.other_gain.value is None
     assert np.isfinite(taught.other_gain.interval.low)
+    of_own = run.tested[run.tested["network"] == "student"].filter(regex="^p_").max(axis=1)
+    sure = np.concatenate([of_own, rows.filter(regex="^p_").max(axis=1)])
+    area = roc_auc_score(np.repeat([1, 0], [len(of_own), len(rows)]), sure)
+    assert taught.noticed.value == pytest.approx(area)
+    assert taught.noticed.interval.low <= area <= taught.noticed.interval.high
     page = Page(write_study_report(folder).read_text(encoding="utf-8"))
     assert "carried-over" in page.ids
+    assert "Does a network notice?" in " ".join(page.words)
     assert "There is no image of akiec, bcc, bkl, df and vasc" in " ".join(page.words)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from preceptor.evaluation.resampling import SEED, shared_resampling
+from preceptor.evaluation.resampling import SEED, Resampling, Sampled, shared_resampling
 from preceptor.evaluation.score_columns import score_columns
 from preceptor.evaluation.separation import separation
 from preceptor.report.entries import Entry
@@ -66,7 +66,19 @@ def separation_sentences(results: Sequence[ExternalResult], names: Sequence[str]
 
 
 def _area(result: ExternalResult, network: str) -> Estimate | None:
-    """Return the AUROC of one network; None for another task, and under ``protocol: paper``."""
+    area = area_of(result, network)
+    return None if area is None else estimate_of(area)
+
+
+def area_of(
+    result: ExternalResult, network: str, resamplings: tuple[Resampling, Resampling] | None = None
+) -> Sampled | None:
+    """Return the AUROC of one network; None for another task, and under ``protocol: paper``.
+
+    Args:
+        resamplings: of (at least) the groups of the own test part, and of those of the other data; unless given, of
+            these alone.
+    """
     record, run = result.record, result.run
     if record.task not in ONE_CLASS or run.metrics.protocol == "paper":
         return None
@@ -79,8 +91,8 @@ def _area(result: ExternalResult, network: str) -> Estimate | None:
         for table, split in ((own, run.split), (foreign, result.images))
     )
     scores, others = (table[score_columns(record.classes)].to_numpy(np.float64).max(axis=1) for table in (own, foreign))
-    draws = shared_resampling(own_groups, OWN_SEED), shared_resampling(groups)
-    return estimate_of(separation(scores, others, own_groups, groups, draws))
+    draws = resamplings or (shared_resampling(own_groups, OWN_SEED), shared_resampling(groups))
+    return separation(scores, others, own_groups, groups, draws)
 
 
 def _rows(table: pd.DataFrame, network: str, part: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from preceptor.evaluation.resampling import Resampling, Sampled, interval, resam
 from preceptor.evaluation.statistics import ALPHA
 from preceptor.report.carried_over import own_rows, sentences
 from preceptor.report.network_predictions import NOTHING, Estimate, estimate_of
-from preceptor.report.out_of_distribution import OWN_SEED
+from preceptor.report.out_of_distribution import OWN_SEED, area_of
 from preceptor.report.study_results import Key, Line, StudyResults
 from preceptor.runs.external import ExternalResult, read_external
 from preceptor.tasks import TASKS, Task
@@ -29,6 +29,8 @@ class CarriedLine:
         change: ``other`` less ``own``; not paired.
         own_gain, other_gain: less the baseline's, paired; nothing for the baseline. Intervals are corrected by
             Bonferroni for the number of methods.
+        noticed: AUROC of the network's largest probability, own test part against the other data, the mean over cells
+            with its 95 % interval; nothing for a task without one class an image.
     """
 
     entry: Line
@@ -38,6 +40,7 @@ class CarriedLine:
     change: Estimate
     own_gain: Estimate
     other_gain: Estimate
+    noticed: Estimate
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
                 pairs = zip(measured(line, common), measured(base, common), strict=True)
                 gains = [_gain(mine, theirs, level) for mine, theirs in pairs]
         figures = [estimate_of(sampled) for sampled in (here, there, there - here)]
-        rows.append(CarriedLine(line, len(of_lines[line.index]), *figures, *gains))
+        cells = [results[line.runs[key].path] for key in of_lines[line.index]]
+        rows.append(CarriedLine(line, len(cells), *figures, *gains, _noticed(line, cells, draws)))
     notes = sentences([first])
     missing = sum(len(line.runs) - len(of_lines[line.index]) for line in lines)
     if missing:
@@ -110,6 +114,15 @@ def _sampled(task: Task, first: ExternalResult, tables: Sequence[pd.DataFrame], 
     headline = {task.headline: METRICS[task.headline]}
     cases = [(task.metric_cases(rows, first.record.classes), rows["group"]) for rows in tables]
     return resample(headline, cases, draws)[task.headline]
+
+
+def _noticed(line: Line, cells: Sequence[ExternalResult], draws: tuple[Resampling, Resampling]) -> Estimate:
+    areas = [area_of(cell, line.network, draws) for cell in cells]
+    known = [area for area in areas if area is not None]
+    if len(known) < len(areas):
+        return NOTHING
+    value, samples = (np.mean([getattr(area, name) for area in known], axis=0) for name in ("value", "samples"))
+    return estimate_of(Sampled(float(value), samples))
 
 
 def _gain(mine: Sampled, theirs: Sampled, level: float) -> Estimate:
