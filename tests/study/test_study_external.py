@@ -107,11 +107,13 @@ def test_the_report_compares_methods_here_and_there(folder: Path) -> None:
     assert taught.own.value == pytest.approx((own["target"] == own["predicted"]).groupby(own["target"]).mean().mean())
     assert taught.other_gain.value == pytest.approx(taught.other.value - alone.other.value)
     assert alone.other_gain.value is None
+    assert taught.other_gain.interval is not None
     assert np.isfinite(taught.other_gain.interval.low)
     of_own = run.tested[run.tested["network"] == "student"].filter(regex="^p_").max(axis=1)
     sure = np.concatenate([of_own, rows.filter(regex="^p_").max(axis=1)])
     area = roc_auc_score(np.repeat([1, 0], [len(of_own), len(rows)]), sure)
     assert taught.noticed.value == pytest.approx(area)
+    assert taught.noticed.interval is not None
     assert taught.noticed.interval.low <= area <= taught.noticed.interval.high
     page = Page(write_study_report(folder).read_text(encoding="utf-8"))
     assert "carried-over" in page.ids
