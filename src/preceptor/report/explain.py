@@ -24,6 +24,7 @@ from preceptor.networks.classifier import Classifier
 from preceptor.report import entries as finished
 from preceptor.report.entries import Entry, entries_of
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, write_gallery
+from preceptor.report.network_predictions import class_words
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.marks import NOT_EVIDENCE
@@ -136,7 +137,7 @@ class _Network:
         if not isinstance(network, Classifier):
             raise PreceptorError(f"{entry.run.path}: {entry.name} draws masks", expected="a run of classifiers")
         self.network = network.to(best_device())
-        self.classes = entry.run.classes
+        self.words = class_words(entry.run)
         self.rows: dict[Any, dict[Any, Any]] = entry.predictions.set_index("id").to_dict("index")
         self.backbone, self.source = self.network.architecture.backbone, f"{entry.run.label}, {entry.name}"
 
@@ -148,9 +149,9 @@ class _Network:
         side = self.network.architecture.image_size
         pixels = np.array(resize(image, side).transpose(2, 0, 1)[None])
         batch = torch.from_numpy(pixels).to(device).float().div_(255)
-        heat = grad_cam(self.network, batch, torch.tensor([self.classes.index(predicted)], device=device))
+        heat = grad_cam(self.network, batch, torch.tensor([list(self.words).index(predicted)], device=device))
         picture = encode(overlay(shown, heat[0]))
-        return Map(predicted, float(row[PREFIX + predicted]), predicted == row["target"], picture)
+        return Map(self.words[predicted], float(row[PREFIX + predicted]), predicted == row["target"], picture)
 
 
 def overlay(picture: Image.Image, heat: Tensor) -> Image.Image:
@@ -166,7 +167,7 @@ def _case(name: str, catalog: Catalog, networks: list[_Network]) -> Case:
     image = read_image(catalog.path(row))
     shown = Image.fromarray(image).resize((TILE, TILE), Image.Resampling.BICUBIC)
     maps = tuple(network.explain(name, image, shown) for network in networks)
-    return Case(name, str(catalog.table.at[row, "label"]), encode(shown), maps)
+    return Case(name, networks[0].words[str(catalog.table.at[row, "label"])], encode(shown), maps)
 
 
 def _legend(network: Classifier) -> str:

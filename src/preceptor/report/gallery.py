@@ -39,7 +39,7 @@ class Map:
     """Grad-CAM of one network on one image, for the class that it predicts.
 
     Attributes:
-        predicted: the class.
+        predicted: the class, in full words.
         probability: of that class.
         right: whether it is the true one.
         picture: a JPEG of ``TILE`` pixels square in base64.
@@ -52,13 +52,13 @@ class Map:
 
     @property
     def words(self) -> str:
-        """``mel 0.93``, or ``nv 0.61, wrong``."""
+        """``melanoma 0.93``, or ``melanocytic nevus 0.61, wrong``."""
         return f"{self.predicted} {self.probability:.2f}{'' if self.right else ', wrong'}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image: its id and true class, its picture, and the maps in the order of the gallery's networks."""
+    """One image: its id, true class in full words and picture, and the maps in the order of the gallery's networks."""
 
     id: str
     target: str

@@ -16,6 +16,7 @@ from PIL import Image
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry
+from preceptor.report.network_predictions import class_words
 from preceptor.utils.errors import PreceptorError
 
 FILE = "relations.npz"
@@ -108,7 +109,7 @@ def _figure(matrix: Matrix, low: float, high: float) -> Figure:
 
 
 def _drawing(matrix: Matrix, low: float, high: float) -> Markup:
-    classes = matrix.entry.run.classes
+    classes, words = matrix.entry.run.classes, class_words(matrix.entry.run)
     counts = np.bincount(matrix.labels, minlength=len(classes))
     ends = np.cumsum(counts) * _SIDE / max(len(matrix.labels), 1)
     middles = {row: float(ends[row] - counts[row] * _SIDE / len(matrix.labels) / 2) for row in np.flatnonzero(counts)}
@@ -125,7 +126,7 @@ def _drawing(matrix: Matrix, low: float, high: float) -> Markup:
     ]
     texts = [
         Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="end" fill="var(--faint)">{}<title>{}</title></text>').format(
-            left - 17, place + _TEXT * 0.35, name, classes[row]
+            left - 17, place + _TEXT * 0.35, name, words[classes[row]]
         )
         for row, name, place in zip(named, names, places, strict=True)
     ]
