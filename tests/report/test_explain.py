@@ -103,7 +103,7 @@ def test_gallery_of_runs(runs: Path) -> None:
     assert [network.title for network in result.networks] == ["teacher", "student alone", "distilled"]
     assert result.networks[1].source == "alone, student"
     assert len(result.cases) == test["target"].nunique()
-    assert "melanoma" in {case.target for case in result.cases}, "names in full words, not codes"
+    assert "synthetic melanoma" in {case.target for case in result.cases}, "names in full words, not codes"
     for case in result.cases:
         assert [shown.right for shown in case.maps] == [True, False, True]
         assert case.maps[0].predicted == case.target
