@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from preceptor.api.evaluation import evaluate
 from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
 from preceptor.data.images import read_image
+from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.data.split import parts_of
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_evaluate import evaluate_export
@@ -26,10 +28,10 @@ from preceptor.utils.errors import PreceptorError
 
 _PREDICT_AND_EVALUATE = """
 import preceptor
-folder, photos, root, out = sys.argv[1:]
+folder, photos, root, seen, out = sys.argv[1:]
 preceptor.predict(folder, photos, out=f"{out}/predictions.csv")
-result = preceptor.evaluate(folder, data="phantom", root=root, out=f"{out}/figures")
-assert result.metrics["exported"]["cases"] == 160
+result = preceptor.evaluate(folder, data="phantom", root=root, exclude=seen, out=f"{out}/figures")
+assert result.metrics["exported"]["cases"] > 0
 """
 
 
@@ -65,11 +67,21 @@ def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Pat
         assert (ours == theirs).mean() > 0.999
 
 
-def test_nothing_that_trains_is_needed(exported: Path, photos: Path, phantom_root: Path, tmp_path: Path) -> None:
-    words = [exported, photos, phantom_root, tmp_path]
+@pytest.fixture
+def seen(pair: Run, tmp_path: Path) -> Path:
+    """The ids that the exported network has learned from or was selected by, in a file."""
+    learned = pair.split.loc[pair.split["part"] != "test", "id"]
+    (path := tmp_path / "seen.txt").write_text("\n".join(learned))
+    return path
+
+
+def test_nothing_that_trains_is_needed(
+    exported: Path, pair: Run, photos: Path, phantom_root: Path, seen: Path, tmp_path: Path
+) -> None:
+    words = [exported, photos, phantom_root, seen, tmp_path]
     subprocess.run([sys.executable, "-c", LIGHT_INSTALL + _PREDICT_AND_EVALUATE, *words], check=True)
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 3
-    assert len(pd.read_csv(tmp_path / "figures" / "predictions.csv")) == 160
+    assert len(pd.read_csv(tmp_path / "figures" / "predictions.csv")) == (pair.split["part"] == "test").sum()
 
 
 def test_bad_files_are_named_after_the_others_are_predicted(exported: Path, photos: Path, tmp_path: Path) -> None:
@@ -125,9 +137,24 @@ def test_data_of_other_classes_are_refused(exported: Path, pair: Run) -> None:
         evaluate_export(OnnxModel(exported), catalog, part="test")
 
 
-def test_evaluate_takes_an_export_and_needs_data(exported: Path, phantom_root: Path, tmp_path: Path) -> None:
+def test_evaluate_takes_an_export_and_needs_data(
+    exported: Path, pair: Run, phantom_root: Path, seen: Path, tmp_path: Path
+) -> None:
     with pytest.raises(PreceptorError, match="has no data of its own"):
         evaluate(exported)
-    result = evaluate(exported, data="phantom", root=phantom_root, out=tmp_path / "out")
+    result = evaluate(exported, data="phantom", root=phantom_root, exclude=seen, out=tmp_path / "out")
     assert set(result.metrics) == {"exported"}
-    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == result.metrics["exported"]["cases"] == 160
+    assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["id"]) == list(
+        pair.split.query("part == 'test'")["id"]
+    )
+    assert "does not know which images its network learned from (run " in result.notes[0]
+
+
+def test_the_data_set_of_its_run_is_no_test_of_an_export(exported: Path, phantom_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match=r"learned from images of this data set[\s\S]*--exclude FILE"):
+        evaluate(exported, data="phantom", root=phantom_root)
+    moved = shutil.copytree(phantom_root, tmp_path / "moved")
+    with pytest.raises(PreceptorError, match="learned from images of this data set"):
+        evaluate(exported, data="phantom", root=moved)
+    write_phantom(tmp_path / "other", Phantom(images=40, size=32, seed=9))
+    assert evaluate(exported, data="phantom", root=tmp_path / "other").metrics["exported"]["cases"] == 40

@@ -53,7 +53,8 @@ def evaluate(
     On another data set with ``out`` a report is written too: teacher, student alone and distilled student on the same
     images, each difference paired, beside what they do on their own test part.
 
-    An exported network is measured on ONNX Runtime, on the data that are named; it knows none of its own.
+    An exported network is measured on ONNX Runtime, on the data that are named. It knows none of its own: the whole
+    data set that its network was trained on is refused unless ``exclude`` names the images that it learned from.
 
     A run that was finished without relations, layers or overlays of its test part gets them.
 
@@ -74,8 +75,8 @@ def evaluate(
         progress: whether to show progress; in a terminal or notebook unless given.
 
     Raises:
-        PreceptorError: a run is unfinished, the data are gone, of other classes or known to a run, or ``out`` cannot
-            be written.
+        PreceptorError: a run is unfinished, the data are gone, of other classes or known to a run or export, or ``out``
+            cannot be written.
     """
     import_files(imports)
     shown, folder = shows_progress(progress), optional_path(out)

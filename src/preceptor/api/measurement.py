@@ -178,7 +178,10 @@ def of_export(
     cache: Path | None,
     precision: Literal["float", "int8"],
 ) -> EvaluationResult:
-    """Measure an exported network on labelled images."""
+    """Measure an exported network on labelled images, which are not those of its run as they stand.
+
+    An export does not know which images its network learned from, but it knows its data set.
+    """
     from preceptor.data.readers import read
     from preceptor.deploy.onnx_evaluate import EXPORTED, evaluate_export
     from preceptor.deploy.onnx_model import OnnxModel
@@ -190,14 +193,23 @@ def of_export(
             f"{folder}: is an export, which has no data of its own", expected="the reader of labelled images",
             remedy=f"preceptor evaluate {folder} --data READER --root FOLDER",
         )  # fmt: skip
-    catalog = read(data, root, options)
+    catalog, source = read(data, root, options), model.manifest.source
+    if not exclude and catalog.fingerprint() == source.data["fingerprint"]:
+        raise PreceptorError(
+            f"{folder}: its network learned from images of this data set, and all of them would be measured",
+            expected="images that it never saw",
+            remedy=f"leave out those of the parts train and validation in split.csv of the run {source.run}, --exclude "
+            f"FILE; or measure the run's own test part: preceptor evaluate {source.run}",
+        )
+    unknown = f"An export does not know which images its network learned from (run {source.run}, {source.data['name']})"
     figures, predictions = evaluate_export(
         model, catalog.without(exclude) if exclude else catalog, part=data, cache=cache
     )
     if out is not None:
         write_output(out / "metrics.json", json.dumps({EXPORTED: figures}, indent=2) + "\n")
         write_predictions([predictions], out / "predictions.csv")
-    return EvaluationResult(model.manifest.task, data, {EXPORTED: figures}, {}, [predictions], out=out)
+    notes = (f"{unknown}: if some of them are among these, the figures are too good.",)
+    return EvaluationResult(model.manifest.task, data, {EXPORTED: figures}, {}, [predictions], notes=notes, out=out)
 
 
 def read_class_map(classes: ClassesLike | None) -> Mapped:
