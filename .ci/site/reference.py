@@ -23,7 +23,7 @@ from preceptor.recipe import Recipe, Select, Split, optimisation
 from preceptor.recipe.network import NetworkConfig, TrainedBy
 from preceptor.recipe.objective import Objective, Ramp, Steps
 from preceptor.recipe.view import View
-from preceptor.runs.schema import DataRecord, Environment, Metrics, NetworkResult
+from preceptor.runs.schema import DataRecord, Environment, Metrics, ModeRecord, NetworkResult
 from preceptor.study import plan
 from preceptor.tasks import TASKS
 
@@ -47,7 +47,7 @@ def pages() -> dict[str, str]:
 def _api() -> str:
     names = [name for name in preceptor.__all__ if name in preceptor._FUNCTIONS]
     identifiers = [f"preceptor.api.{preceptor._FUNCTIONS[name]}.{name}" for name in names]
-    head = "# Python\n\nEvery command is a function of `preceptor`, with the same arguments.\n"
+    head = "# Python\n\nEach command but `demo`, `recipes` and `data` is a function of `preceptor`, with the same arguments.\n"
     further = ["preceptor.api.data_sets.check_data", "preceptor.runs.directory.Run", "preceptor.testing.check_loss"]
     return "\n\n".join([head, *(f"::: {name}" for name in (*identifiers, *further))]) + "\n"
 
@@ -100,13 +100,13 @@ def _recipe() -> str:
 
 
 def _plan() -> str:
-    sections = [plan.Plan, plan.DataSet, plan.Row, plan.Teacher, plan.Layout, plan.Paper, plan.Quick]
+    sections = [plan.Plan, plan.DataSet, plan.Row, plan.Teacher, plan.Layout, plan.Paper, plan.External, plan.Quick]
     return "\n\n".join(["# Keys of a study plan", _NOTE, *(_section(kind) for kind in sections)]) + "\n"
 
 
 def _run_directory() -> str:
     head = "[Training](../guide-training.md#what-a-run-holds) lists the files; these are the JSON ones, key by key."
-    sections = [_section(kind) for kind in (Environment, DataRecord, Metrics, NetworkResult)]
+    sections = [_section(kind) for kind in (Environment, DataRecord, ModeRecord, Metrics, NetworkResult)]
     return "\n\n".join(["# Run directory", head, *sections]) + "\n"
 
 
