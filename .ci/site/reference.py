@@ -47,7 +47,8 @@ def pages() -> dict[str, str]:
 def _api() -> str:
     names = [name for name in preceptor.__all__ if name in preceptor._FUNCTIONS]
     identifiers = [f"preceptor.api.{preceptor._FUNCTIONS[name]}.{name}" for name in names]
-    head = "# Python\n\nEach command but `demo`, `recipes` and `data` is a function of `preceptor`, with the same arguments.\n"
+    commands = "Each command but `demo`, `recipes` and `data` is a function of `preceptor`, with the same arguments."
+    head = f"# Python\n\n{commands}\n"
     further = ["preceptor.api.data_sets.check_data", "preceptor.runs.directory.Run", "preceptor.testing.check_loss"]
     return "\n\n".join([head, *(f"::: {name}" for name in (*identifiers, *further))]) + "\n"
 
