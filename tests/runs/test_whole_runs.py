@@ -53,6 +53,14 @@ def test_run_directory(kd: Run) -> None:
     assert np.allclose(history["loss"], 0.5 * history["loss/kl"] + 0.5 * history["loss/cross_entropy"], rtol=1e-5)
 
 
+def test_weights_of_a_teacher_that_is_trained_first_are_asked_for_first(phantom_root: Path, tmp_path: Path) -> None:
+    """Else a folder with a run that cannot be trained lies there, and refuses the mended command."""
+    lost = {**KD, "networks.teacher.pretrained": str(tmp_path / "lost.safetensors")}
+    with pytest.raises(PreceptorError, match=r"lost\.safetensors: no such weights file"):
+        train("kd", lost, data="phantom", root=phantom_root, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_stage_inherits_the_budget(kd: Run) -> None:
     teacher, student = kd.stage("teacher").recipe, kd.recipe
     assert teacher.networks["teacher"].backbone == "test_resnet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from preceptor.recipe import NetworkConfig
 from preceptor.utils.errors import PreceptorError, some_of
 
 #: Where training scripts put the state dict in what they save.
@@ -58,16 +60,20 @@ def load_pretrained(backbone: nn.Module, name: str, pretrained: str) -> str:
     return start
 
 
-def check_available(backbone: str, pretrained: str) -> None:
-    """Fetch ImageNet weights into the hub's cache, or read the weights file, so that training cannot lack them.
+def check_weights(networks: Iterable[NetworkConfig]) -> None:
+    """Refuse networks whose pretrained weights are neither on this machine nor can be fetched.
+
+    ImageNet weights are fetched into the hub's cache, and files are read, so that training cannot lack them.
 
     Raises:
         PreceptorError: no such file, no connection, or no such weights.
     """
-    if pretrained == "imagenet":
-        _from_hub(backbone)
-    elif pretrained != "none":
-        read_weights(Path(pretrained))
+    wanted = {(network.backbone, network.pretrained) for network in networks if network.backbone is not None}
+    for backbone, pretrained in sorted(wanted):
+        if pretrained == "imagenet":
+            _from_hub(backbone)
+        elif pretrained != "none":
+            read_weights(Path(pretrained))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

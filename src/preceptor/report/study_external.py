@@ -94,9 +94,10 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
             if common:
                 pairs = zip(measured(line, common), measured(base, common), strict=True)
                 gains = [_gain(mine, theirs, level) for mine, theirs in pairs]
-        figures = [estimate_of(sampled) for sampled in (here, there, there - here)]
+        own, other, change = (estimate_of(sampled) for sampled in (here, there, there - here))
         cells = [results[line.runs[key].path] for key in of_lines[line.index]]
-        rows.append(CarriedLine(line, len(cells), *figures, *gains, _noticed(line, cells, draws)))
+        noticed = _noticed(line, cells, draws)
+        rows.append(CarriedLine(line, len(cells), own, other, change, gains[0], gains[1], noticed))
     notes = sentences([first])
     missing = sum(len(line.runs) - len(of_lines[line.index]) for line in lines)
     if missing:

@@ -20,6 +20,7 @@ from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import make_split, parts_of, split_notes, training_rows
 from preceptor.networks.build import build_networks
+from preceptor.networks.pretrained import check_weights
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, plan_run
@@ -81,6 +82,13 @@ def prepare(
         catalog, split = catalog.without(unseen), split[split["part"] != "test"]
         data = replace(data, exclude=(*data.exclude, *unseen)).read_as(catalog)
     expected = {name: _as_trained(planned, name) for name in recipe.networks}  # what is wrong is better known now
+    check_weights(
+        network
+        for stage in planned.in_order()
+        if stage is not planned
+        for name, network in absolute(stage.recipe).networks.items()
+        if name not in stage.dependencies
+    )
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
     starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
     rows = training_rows(parts_of(split, catalog.table["id"]), recipe.unlabelled)

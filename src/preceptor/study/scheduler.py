@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.catalog import Catalog
+from preceptor.networks.pretrained import check_weights
 from preceptor.runs.complete import OnFinished, decoder
 from preceptor.runs.create import Data, command_line
 from preceptor.runs.dependencies import PlannedRun
@@ -32,7 +33,7 @@ from preceptor.study.state import (
     refuse_other_data,
     refuse_other_study,
 )
-from preceptor.study.validation import check_data, check_weights
+from preceptor.study.validation import check_data
 from preceptor.study.worker import Outcome, Task
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.data.catalog import Catalog
 from preceptor.evaluation.metrics import METRICS, metrics_of
-from preceptor.networks.pretrained import check_available
-from preceptor.recipe import NetworkConfig, Recipe
+from preceptor.recipe import Recipe
 from preceptor.runs.create import split_of
 from preceptor.study.plan import Layout, Plan
 from preceptor.tasks import TASKS
@@ -120,17 +119,6 @@ def check_data(catalog: Catalog, runs: Iterable[tuple[Recipe, int]]) -> None:
     for (*_, fold), recipe in distinct.items():
         with prefix_errors(f"fold {fold}"):
             split_of(catalog, recipe, fold)
-
-
-def check_weights(networks: Iterable[NetworkConfig]) -> None:
-    """Refuse networks whose pretrained weights are neither on this machine nor can be fetched.
-
-    Raises:
-        PreceptorError: names the backbone, and how to do without.
-    """
-    wanted = {(network.backbone, network.pretrained) for network in networks if network.backbone is not None}
-    for backbone, pretrained in sorted(wanted):
-        check_available(backbone, pretrained)
 
 
 def one_run(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
