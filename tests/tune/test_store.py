@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from preceptor.tune.space import split_space
-from preceptor.tune.store import ask, ended, fail, open_study, storing
+from preceptor.tune.store import all_tried, ask, ended, fail, open_study, storing
 from preceptor.utils.errors import PreceptorError
 
 pytest.importorskip("optuna")
@@ -63,6 +63,17 @@ def test_an_end_before_a_trial_has_begun_changes_nothing(tmp_path: Path, monkeyp
         for _ in range(3):
             study.tell(ask(study, space, seed=0)[0], 0.5)
     assert [trial.params for trial in ended(halted)] == [trial.params for trial in ended(whole)]
+
+
+def test_a_trial_that_was_stopped_while_its_values_were_drawn_costs_no_combination(tmp_path: Path) -> None:
+    space, _ = split_space(["a=choice(1,2)", "b=choice(3,4)"])
+    study = open_study(tmp_path / "search.db", None)
+    fail(study, ask(study, space[:1], seed=0)[0])
+    while not all_tried(study, space):
+        study.tell(ask(study, space, seed=0)[0], 0.5)
+    tried = [tuple(trial.params.values()) for trial in ended(study)]
+    assert sorted(tried[1:]) == [(1, 3), (1, 4), (2, 3), (2, 4)]
+    assert not all_tried(study, SPACE), "of numbers there is always another one"
 
 
 def test_a_trial_that_cannot_be_written_is_one_message_and_goes_on(tmp_path: Path) -> None:

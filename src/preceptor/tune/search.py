@@ -13,7 +13,7 @@ from preceptor.recipes.registry import RECIPES
 from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
 from preceptor.tune.space import Value, combinations
-from preceptor.tune.store import ask, ended, fail, open_study, running, storing
+from preceptor.tune.store import all_tried, ask, ended, fail, open_study, running, storing
 from preceptor.tune.trial import attempt
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
@@ -46,8 +46,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
     base, catalog = _check(search)
     possible = combinations(search.space)
     if possible is not None and len(possible) < trials:
-        trials = len(possible)
-        search.say(f"there are {trials} combinations, and each is tried once")
+        search.say(f"there are {len(possible)} combinations, and each is tried once")
     busy = f"{search.out}: another search is at work here"
     with locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
         _same_search(search, base, catalog)
@@ -55,7 +54,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
         write_trials(search, ended(study))  # finds a damaged outcome before there is work that it would undo
         with storing(search.stored):
             _go_on(search, study)
-            while len(ended(study)) < trials:
+            while len(ended(study)) < trials and not all_tried(study, search.space):
                 _try(search, study, *ask(study, search.space, search.seed))
                 _refuse_hopeless(write_trials(search, ended(study)), _HOPELESS)
         ranked = write_trials(search, ended(study))

@@ -128,9 +128,8 @@ def _choices(text: str, values: tuple[Any, ...]) -> tuple[Value, ...]:
             raise PreceptorError(
                 f"{text}: {value!r} is no single value", expected="numbers, words, true, false or null"
             )
-    seen = [(type(value), value) for value in values]
-    if repeated := [value for place, (_, value) in enumerate(seen) if seen[place] in seen[:place]]:
-        raise PreceptorError(f"{text}: {repeated[0]!r} is given more than once", expected="each choice once")
+    if repeated := [value for place, value in enumerate(values) if value in values[:place]]:
+        raise PreceptorError(f"{text}: {repeated[0]!r} equals another choice", expected="choices that differ")
     return values
 
 

@@ -92,6 +92,12 @@ def ask(study: Study, space: Sequence[Dimension], seed: int) -> tuple[int, dict[
     return asked.number, asked.params
 
 
+def all_tried(study: Study, space: Sequence[Dimension]) -> bool:
+    """Return whether nothing is left to try; never of numbers that are not whole."""
+    waiting = study.get_trials(deepcopy=False, states=(_states().WAITING,))
+    return combinations(space) is not None and not waiting and not _untried(study, space)
+
+
 def _untried(study: Study, space: Sequence[Dimension]) -> list[dict[str, Value]]:
     tried = [trial.params for trial in study.get_trials(deepcopy=False)]
     return [values for values in combinations(space) or () if values not in tried]

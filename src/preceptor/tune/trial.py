@@ -70,7 +70,7 @@ def _with_runs(search: Search, planned: PlannedRun) -> Recipe:
 def _train_first(search: Search, name: str, planned: PlannedRun) -> Path:
     """The run that trains a network first, on the training part of the search; once for all trials that want it."""
     run = Run(search.out / "stages" / f"{name}-{planned.identity[:12]}")
-    if any(run.path.glob("*.safetensors")):
+    if _is_trained(run, planned.recipe):
         return run.path
     if not run.exists:
         run = _prepare(search, _with_runs(search, planned), run.path)
@@ -78,6 +78,12 @@ def _train_first(search: Search, name: str, planned: PlannedRun) -> Path:
     trained = train_epochs(run, search.devices, search.cache, search.quiet)
     save_networks(run, run.recipe, best_networks(run, run.recipe, run.catalog(), trained), {})
     return run.path
+
+
+def _is_trained(run: Run, recipe: Recipe) -> bool:
+    """Whether every network of a stage has its file; the last one comes when all are written."""
+    trained = [name for name, network in recipe.networks.items() if network.frozen is not True]
+    return all(run.network_file(name).is_file() for name in trained)
 
 
 def _prepare(search: Search, recipe: Recipe, path: Path) -> Run:
