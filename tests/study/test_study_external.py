@@ -11,14 +11,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conftest import KNOBS
+from conftest import KNOBS, TINY, without_reports
 from page import Page
+from preceptor import train
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.data.readers import read
+from preceptor.recipes.resolve import resolve
+from preceptor.report.entries import LabelledRun
 from preceptor.report.study_external import external_sections
 from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
-from preceptor.study.other_data import measure_cells
+from preceptor.study.other_data import known_to_study, measure_cells
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, open_study, run_jobs
 from preceptor.study.worker import Outcome, Task, work
@@ -141,6 +144,30 @@ def test_the_studys_own_images_are_refused_before_training(phantom_root: Path, t
     own = folders(phantom_root, tmp_path / "own")
     with pytest.raises(PreceptorError, match=r"images of elsewhere are the runs' own[\s\S]*skip_known: true"):
         run(tmp_path / "study", phantom_root, external=[external(own)])
+
+
+def test_images_that_a_given_teacher_learned_from_are_refused(phantom_root: Path, other: Path, tmp_path: Path) -> None:
+    classes = {"melanoma": "mel", "nevus": "nv"}
+    for name in classes:
+        shutil.copytree(other / name, tmp_path / "two" / name)
+    small = {**TINY, "epochs": 1, "split.folds": 2, "backbone": "test_resnet", "pretrained": "none"}
+    with without_reports():
+        teacher = train("student", small, data="folder", root=tmp_path / "two", out=tmp_path / "teacher")
+    drawn = resolve_plan(plan(external=[external(tmp_path / "two", classes=classes)]), CommandLine(root=phantom_root))
+    catalog = read("phantom", phantom_root, {})
+    assert not known_to_study(drawn, catalog, [resolve("student")])["elsewhere"].parts
+    taught = resolve("kd", {"teacher": str(teacher.path)})
+    with pytest.raises(PreceptorError, match=r"images of elsewhere are the runs' own[\s\S]*skip_known: true"):
+        known_to_study(drawn, catalog, [taught])
+
+
+def test_under_the_protocol_of_papers_the_own_part_is_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LabelledRun, "paper_protocol", True)
+    (section,) = external_sections(read_study(folder))
+    for line in section.lines:
+        assert (line.own.value, line.change.value, line.own_gain.value) == (None, None, None)
+        assert line.other.value is not None
+    assert "is not shown here" in section.sentences[-1]
 
 
 def test_classes_without_a_counterpart_are_refused_at_once(phantom_root: Path, other: Path, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
     base = next((line for line in lines if line.row.name == study.baseline and line.is_first), None)
     methods = [line for line in lines if base is not None and line.is_first and line is not base]
     level = 1 - ALPHA / max(1, len(methods))
+    by_image = study.some_run.paper_protocol
     rows = []
     for line in lines:
         here, there = measured(line, of_lines[line.index])
@@ -95,11 +96,15 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
                 pairs = zip(measured(line, common), measured(base, common), strict=True)
                 gains = [_gain(mine, theirs, level) for mine, theirs in pairs]
         own, other, change = (estimate_of(sampled) for sampled in (here, there, there - here))
+        if by_image:  # its figures are means over epochs, and its test images are not independent of the training part
+            own, change, gains = NOTHING, NOTHING, [NOTHING, gains[1]]
         cells = [results[line.runs[key].path] for key in of_lines[line.index]]
         noticed = _noticed(line, cells, draws)
         rows.append(CarriedLine(line, len(cells), own, other, change, gains[0], gains[1], noticed))
     notes = sentences([first])
     missing = sum(len(line.runs) - len(of_lines[line.index]) for line in lines)
+    if by_image:
+        notes.append("Under protocol: paper the own test part says nothing of other images, and is not shown here.")
     if missing:
         notes.append(f"{missing} cells have not been measured on {name} yet: the same preceptor study does.")
     return StudyExternal(name, METRICS[task.headline].label, notes, rows)

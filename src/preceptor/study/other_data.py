@@ -11,7 +11,7 @@ from preceptor.recipe import Recipe
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.external import FOLDER, OtherData, class_map, measure_external, read_external
-from preceptor.runs.known_images import KnownImages
+from preceptor.runs.known_images import KnownImages, known_images
 from preceptor.study.plan import Plan
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, prefix_errors
@@ -48,18 +48,24 @@ def check_classes(plan: Plan, catalog: Catalog, recipes: Iterable[Recipe]) -> No
                 class_map(task, task.classes(catalog), theirs, other.classes, other.name)
 
 
-def known_to_study(plan: Plan, catalog: Catalog) -> dict[str, KnownImages]:
-    """Return, for each other data set, its images that the study's own data hold, in whichever fold.
+def known_to_study(plan: Plan, catalog: Catalog, recipes: Iterable[Recipe]) -> dict[str, KnownImages]:
+    """Return, for each other data set, its images that the study's own data hold, in whichever fold, and those that a
+    given run of some recipe (``networks.NAME.run``) has learned from.
 
     Raises:
         PreceptorError: there are some, and the plan does not leave them out.
     """
     known: dict[str, KnownImages] = {}
     own = Contents(catalog)
+    networks = [network for recipe in recipes for network in recipe.networks.values()]
+    places = {Path(network.run) for network in networks if network.run is not None}
+    given = [Run(place if place.is_dir() else place.parent) for place in sorted(places)]
     for external, other in zip(plan.external, other_data(plan), strict=True):
         theirs = other.data.catalog()
-        pairs = Contents(theirs).copies_in(own)
-        shared = KnownImages({name: "train" for name, _ in pairs})
+        contents = Contents(theirs)
+        elsewhere = known_images(given, contents)
+        parts = {**elsewhere.parts, **{name: "train" for name, _ in contents.copies_in(own)}}
+        shared = KnownImages(parts, elsewhere.notes)
         if not external.skip_known:
             shared.refuse(other.name, len(theirs), "leave them out: skip_known: true for this data set")
         known[other.name] = shared
@@ -83,8 +89,9 @@ def measure_cells(
     for run in runs:
         for other in other_data(plan):
             try:
-                if not _is_measured(run, other, len(known[other.name].parts)):
-                    result = measure_external(run, other, known=known[other.name].parts, cache=cache)
+                theirs = known[other.name]
+                if not _is_measured(run, other, len(theirs.parts)):
+                    result = measure_external(run, other, known=theirs.parts, notes=theirs.notes, cache=cache)
                     result.write(run.path / FOLDER / other.name)
             except PreceptorError as error:
                 failed[f"{run.path.name} on {other.name}"] = error.what

@@ -18,6 +18,7 @@ from preceptor.runs.create import Data, command_line
 from preceptor.runs.dependencies import PlannedRun
 from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
+from preceptor.runs.resolve_paths import absolute
 from preceptor.study.engines import Engine
 from preceptor.study.matrix import Cell, Matrix, expand
 from preceptor.study.other_data import check_classes, known_to_study, measure_cells
@@ -182,10 +183,11 @@ def run_jobs(
         check_weights(
             network
             for job in todo.values()
-            for name, network in job.recipe.networks.items()
+            for name, network in absolute(job.recipe).networks.items()
             if name not in job.dependencies
         )
-        known = known_to_study(study.plan, study.catalog) if study.plan.external else {}
+        recipes = [absolute(job.recipe) for job in study.matrix.jobs.values()]
+        known = known_to_study(study.plan, study.catalog, recipes) if study.plan.external else {}
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
             _write(study.folder / PLAN, to_yaml(study.plan))
