@@ -11,6 +11,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+import preceptor
 from conftest import TINY, without_reports
 from preceptor import train
 from preceptor.recipes.resolve import resolve
@@ -66,6 +67,15 @@ def test_the_first_stage_sees_all_images_of_nobody_who_is_judged(probe: Run) -> 
     assert not probe.recipe.unlabelled
     assert probe.metrics.parts["train"] == counts["train"]
     assert probe.split.equals(stage.split)
+
+
+def test_a_run_with_a_teacher_of_features_is_measured_again(probe: Run) -> None:
+    """The teacher predicts nothing, so that there is nothing to measure of it."""
+    stage = probe.stage("student")
+    result = preceptor.evaluate(stage.path, progress=False)
+    assert set(result.metrics) == {"student"}
+    assert result.metrics["student"]["nll"] == pytest.approx(stage.metrics.networks["student"].test["nll"], rel=1e-5)
+    assert [each.backbone for each in preceptor.profile(stage.path, batch=(1,), repeats=1)] == ["test_efficientnet"]
 
 
 def test_a_probe_changes_the_classifier_alone(probe: Run) -> None:

@@ -21,7 +21,8 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
     A frozen network is read from the run that trained it, at this run's image size.
 
     Returns:
-        The networks by name; and the frozen ones whose file is gone or no longer fits: what is wrong, by name.
+        The networks by name, but for teachers of features, which predict nothing; and the frozen ones whose file is
+        gone or no longer fits: what is wrong, by name.
 
     Raises:
         PreceptorError: the run is unfinished, or a file of its own is missing or damaged.
@@ -33,6 +34,8 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
     networks: dict[str, Network] = {}
     lost: dict[str, str] = {}
     for name, network in recipe.networks.items():
+        if network.gives_features:
+            continue
         if run.network_file(name).is_file() or network.frozen is not True:
             networks[name] = _own_network(run, name)
             continue
