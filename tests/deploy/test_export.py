@@ -201,6 +201,12 @@ def test_nothing_is_overwritten_unasked(pair: Run, exported: Path, tmp_path: Pat
     assert "--overwrite" in caught.value.remedy
 
 
+def test_the_current_folder_is_not_replaced(pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PreceptorError, match=r"--out \.: is the current folder"):
+        export(pair.path, out=".", network="student_1")
+
+
 def test_changed_and_missing_files_are_refused(exported: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(exported, tmp_path / "copy")
     with pytest.raises(PreceptorError, match="holds no int8 model"):

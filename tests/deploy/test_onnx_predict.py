@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from preceptor.api.prediction import predict
 from preceptor.cli.console import print_predictions
 from preceptor.data.images import read_image
 from preceptor.data.phantom import Phantom, write_phantom
+from preceptor.data.readers import read
 from preceptor.data.split import parts_of
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_evaluate import evaluate_export
@@ -131,6 +133,13 @@ def test_figures_are_those_of_the_run(run: str, folder: str, network: str, reque
     assert predictions["id"].tolist() == catalog.table["id"].iloc[rows].tolist()
 
 
+def test_images_without_a_label_are_not_counted(exported: Path, pair: Run) -> None:
+    catalog = pair.catalog()
+    table = catalog.table.assign(label=catalog.table["label"].mask(catalog.table.index >= 5, ""))
+    figures, _ = evaluate_export(OnnxModel(exported), replace(catalog, table=table), part="test")
+    assert figures["cases"] == 5
+
+
 def test_data_of_other_classes_are_refused(exported: Path, pair: Run) -> None:
     catalog = replace(pair.catalog(), classes=("nv", "mel"))
     with pytest.raises(PreceptorError, match="the export predicts akiec"):
@@ -156,5 +165,12 @@ def test_the_data_set_of_its_run_is_no_test_of_an_export(exported: Path, phantom
     moved = shutil.copytree(phantom_root, tmp_path / "moved")
     with pytest.raises(PreceptorError, match="learned from images of this data set"):
         evaluate(exported, data="phantom", root=moved)
+    left_out = read("phantom", phantom_root, {}).table["id"].tolist()[:3]
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    manifest = json.loads((copy / "export.json").read_text())
+    manifest["source"]["data"]["fingerprint"] = read("phantom", phantom_root, {}).without(left_out).fingerprint()
+    (copy / "export.json").write_text(json.dumps(manifest))
+    with pytest.raises(PreceptorError, match="learned from images of this data set"):  # trained with the same --exclude
+        evaluate(copy, data="phantom", root=phantom_root, exclude=left_out)
     write_phantom(tmp_path / "other", Phantom(images=40, size=32, seed=9))
     assert evaluate(exported, data="phantom", root=tmp_path / "other").metrics["exported"]["cases"] == 40

@@ -38,7 +38,7 @@ def evaluate_export(
     Args:
         model: the export.
         catalog: the data.
-        rows: of the catalog; all unless given.
+        rows: of the catalog; all that have a label (or mask) unless given.
         part: what these images are called in the predictions.
         cache: where decoded masks are kept.
         progress: told after each image.
@@ -56,7 +56,7 @@ def evaluate_export(
             f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",
             expected="data with the network's classes, in the same order",
         )
-    chosen = np.arange(len(catalog)) if rows is None else rows
+    chosen = np.flatnonzero(catalog.labelled) if rows is None else rows
     ids = catalog.table["id"].iloc[chosen].tolist()
     meter, truth = None, None
     if model.draws_masks:

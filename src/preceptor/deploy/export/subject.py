@@ -127,8 +127,9 @@ def part_pixels(subject: Subject, part: str, cache: Path | None = None) -> PartP
     rows = _rows(subject, catalog, part)
     pixels = open_pixels(catalog, subject.image_size, masks=subject.masks, directory=cache)
     targets = pixels.masks[rows] if pixels.masks is not None else TASKS[subject.run.recipe.task].targets(catalog)[rows]
-    table = catalog.table.iloc[rows]
-    return PartPixels(pixels.images[rows], targets, table["id"].tolist(), table["group"].tolist())
+    ids = catalog.table["id"].iloc[rows]
+    groups = ids.map(subject.run.split.set_index("id")["group"])  # in which identical files are of one group
+    return PartPixels(pixels.images[rows], targets, ids.tolist(), groups.tolist())
 
 
 def photos(subject: Subject, count: int) -> tuple[list[NDArray[np.uint8]], str]:
