@@ -12,6 +12,11 @@ from preceptor.recipes.resolve import resolve, to_yaml
 from preceptor.utils.errors import PreceptorError
 
 
+def test_other_data_have_no_parts(tmp_path: Path) -> None:
+    with pytest.raises(PreceptorError, match="--part validation: belongs to the runs' own data"):
+        preceptor.evaluate(tmp_path, part="validation", data="phantom")
+
+
 def test_runs_of_different_tasks(tmp_path: Path) -> None:
     folders = []
     for task in ("classification", "ordinal"):

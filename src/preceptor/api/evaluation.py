@@ -85,6 +85,8 @@ def evaluate(
         raise PreceptorError("no run was given", expected="the folder of a finished run, or several")
     if data is None and part not in ("test", "validation"):
         raise PreceptorError(f"--part {part}: no such part", expected="test or validation")
+    if data is not None and part != "test":
+        raise PreceptorError(f"--part {part}: belongs to the runs' own data", remedy="leave out --part, or --data")
     if data is None and (overrides or exclude or classes or skip_known):
         raise PreceptorError(
             "--classes, --skip-known, --exclude and data.key=value belong to other data",

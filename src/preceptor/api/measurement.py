@@ -193,18 +193,17 @@ def of_export(
             f"{folder}: is an export, which has no data of its own", expected="the reader of labelled images",
             remedy=f"preceptor evaluate {folder} --data READER --root FOLDER",
         )  # fmt: skip
-    catalog, source = read(data, root, options), model.manifest.source
-    if not exclude and catalog.fingerprint() == source.data["fingerprint"]:
+    whole, source = read(data, root, options), model.manifest.source
+    catalog = whole.without(exclude) if exclude else whole
+    if catalog.fingerprint() == source.data["fingerprint"]:
         raise PreceptorError(
             f"{folder}: its network learned from images of this data set, and all of them would be measured",
             expected="images that it never saw",
-            remedy=f"leave out those of the parts train and validation in split.csv of the run {source.run}, --exclude "
-            f"FILE; or measure the run's own test part: preceptor evaluate {source.run}",
+            remedy=f"leave out those that split.csv of the run {source.run} has in another part than test, --exclude "
+            "FILE; or measure that run, not its export: preceptor evaluate measures its own test part",
         )
     unknown = f"An export does not know which images its network learned from (run {source.run}, {source.data['name']})"
-    figures, predictions = evaluate_export(
-        model, catalog.without(exclude) if exclude else catalog, part=data, cache=cache
-    )
+    figures, predictions = evaluate_export(model, catalog, part=data, cache=cache)
     if out is not None:
         write_output(out / "metrics.json", json.dumps({EXPORTED: figures}, indent=2) + "\n")
         write_predictions([predictions], out / "predictions.csv")
