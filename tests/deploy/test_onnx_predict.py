@@ -30,9 +30,9 @@ from preceptor.utils.errors import PreceptorError
 
 _PREDICT_AND_EVALUATE = """
 import preceptor
-folder, photos, root, seen, out = sys.argv[1:]
+folder, photos, root, learned_ids, out = sys.argv[1:]
 preceptor.predict(folder, photos, out=f"{out}/predictions.csv")
-result = preceptor.evaluate(folder, data="phantom", root=root, exclude=seen, out=f"{out}/figures")
+result = preceptor.evaluate(folder, data="phantom", root=root, exclude=learned_ids, out=f"{out}/figures")
 assert result.metrics["exported"]["cases"] > 0
 """
 
@@ -70,7 +70,7 @@ def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Pat
 
 
 @pytest.fixture
-def seen(pair: Run, tmp_path: Path) -> Path:
+def learned_ids(pair: Run, tmp_path: Path) -> Path:
     """The ids that the exported network has learned from or was selected by, in a file."""
     learned = pair.split.loc[pair.split["part"] != "test", "id"]
     (path := tmp_path / "seen.txt").write_text("\n".join(learned))
@@ -78,9 +78,9 @@ def seen(pair: Run, tmp_path: Path) -> Path:
 
 
 def test_nothing_that_trains_is_needed(
-    exported: Path, pair: Run, photos: Path, phantom_root: Path, seen: Path, tmp_path: Path
+    exported: Path, pair: Run, photos: Path, phantom_root: Path, learned_ids: Path, tmp_path: Path
 ) -> None:
-    words = [exported, photos, phantom_root, seen, tmp_path]
+    words = [exported, photos, phantom_root, learned_ids, tmp_path]
     subprocess.run([sys.executable, "-c", LIGHT_INSTALL + _PREDICT_AND_EVALUATE, *words], check=True)
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 3
     assert len(pd.read_csv(tmp_path / "figures" / "predictions.csv")) == (pair.split["part"] == "test").sum()
@@ -147,11 +147,11 @@ def test_data_of_other_classes_are_refused(exported: Path, pair: Run) -> None:
 
 
 def test_evaluate_takes_an_export_and_needs_data(
-    exported: Path, pair: Run, phantom_root: Path, seen: Path, tmp_path: Path
+    exported: Path, pair: Run, phantom_root: Path, learned_ids: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PreceptorError, match="has no data of its own"):
         evaluate(exported)
-    result = evaluate(exported, data="phantom", root=phantom_root, exclude=seen, out=tmp_path / "out")
+    result = evaluate(exported, data="phantom", root=phantom_root, exclude=learned_ids, out=tmp_path / "out")
     assert set(result.metrics) == {"exported"}
     assert list(pd.read_csv(tmp_path / "out" / "predictions.csv")["id"]) == list(
         pair.split.query("part == 'test'")["id"]

@@ -359,11 +359,13 @@ def test_a_search_of_few_combinations_ends_after_all_of_them(
         return search.write_outcome(number, value=0.5, epoch=1)
 
     monkeypatch.setattr(trial, "_train", trained)
-    said: list[str] = []
-    search = replace(_search(phantom_root, tmp_path / "out", "optimiser.lr=choice(0.001,0.01,0.1)"), say=said.append)
+    sentences: list[str] = []
+    search = replace(
+        _search(phantom_root, tmp_path / "out", "optimiser.lr=choice(0.001,0.01,0.1)"), say=sentences.append
+    )
     assert len(tune(search, 20)) == 3
     assert sorted(tried) == [0.001, 0.01, 0.1]
-    assert said[0] == "there are 3 combinations, and each is tried once"
+    assert sentences[0] == "there are 3 combinations, and each is tried once"
     assert len(tune(search, 20)) == 3  # nothing is left
 
 
