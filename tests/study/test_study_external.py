@@ -159,6 +159,8 @@ def test_images_that_a_given_teacher_learned_from_are_refused(phantom_root: Path
     taught = resolve("kd", {"teacher": str(teacher.path)})
     with pytest.raises(PreceptorError, match=r"images of elsewhere are the runs' own[\s\S]*skip_known: true"):
         known_to_study(drawn, catalog, [taught])
+    gone = resolve("kd", {"teacher": str(tmp_path / "gone")})  # of a study whose cells are finished
+    assert not known_to_study(drawn, catalog, [gone])["elsewhere"].parts
 
 
 def test_under_the_protocol_of_papers_the_own_part_is_not_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def known_to_study(plan: Plan, catalog: Catalog, recipes: Iterable[Recipe]) -> d
     known: dict[str, KnownImages] = {}
     own = Contents(catalog)
     networks = [network for recipe in recipes for network in recipe.networks.values()]
-    places = {Path(network.run) for network in networks if network.run is not None}
+    places = {Path(network.run).expanduser() for network in networks if network.run is not None}
     given = [Run(place if place.is_dir() else place.parent) for place in sorted(places)]
     for external, other in zip(plan.external, other_data(plan), strict=True):
         theirs = other.data.catalog()

@@ -186,7 +186,7 @@ def run_jobs(
             for name, network in absolute(job.recipe).networks.items()
             if name not in job.dependencies
         )
-        recipes = [absolute(job.recipe) for job in study.matrix.jobs.values()]
+        recipes = [job.recipe for job in study.matrix.jobs.values()]
         known = known_to_study(study.plan, study.catalog, recipes) if study.plan.external else {}
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
