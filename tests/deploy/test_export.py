@@ -203,8 +203,9 @@ def test_nothing_is_overwritten_unasked(pair: Run, exported: Path, tmp_path: Pat
 
 def test_the_current_folder_is_not_replaced(pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PreceptorError, match=r"--out \.: is the current folder"):
-        export(pair.path, out=".", network="student_1")
+    for out in (".", ".."):
+        with pytest.raises(PreceptorError, match=r"--out \.{1,2}: holds the current folder"):
+            export(pair.path, out=out, network="student_1", overwrite=True)
 
 
 def test_changed_and_missing_files_are_refused(exported: Path, tmp_path: Path) -> None:

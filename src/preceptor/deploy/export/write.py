@@ -176,8 +176,8 @@ def refuse_occupied(target: Path, overwrite: bool) -> None:
     """Raise unless ``target`` is new, empty, or an older export that may be replaced."""
     if target.exists() and not target.is_dir():
         raise PreceptorError(f"--out {target}: is a file", expected="a folder that is new or empty")
-    if target.resolve() == Path.cwd():  # it would be replaced under the feet of whoever is in it
-        raise PreceptorError(f"--out {target}: is the current folder", expected="another one, such as exported")
+    if Path.cwd().is_relative_to(target.resolve()):  # an export takes the folder's place, and the shell's would be gone
+        raise PreceptorError(f"--out {target}: holds the current folder", expected="another one, such as exported")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not is_export(target):
