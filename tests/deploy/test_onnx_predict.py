@@ -157,6 +157,7 @@ def test_evaluate_takes_an_export_and_needs_data(
         pair.split.query("part == 'test'")["id"]
     )
     assert "does not know which images its network learned from (run " in result.notes[0]
+    assert len(result.notes) == 1, "every image has a label"
 
 
 def test_the_data_set_of_its_run_is_no_test_of_an_export(exported: Path, phantom_root: Path, tmp_path: Path) -> None:

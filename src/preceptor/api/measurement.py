@@ -178,9 +178,9 @@ def of_export(
     cache: Path | None,
     precision: Literal["float", "int8"],
 ) -> EvaluationResult:
-    """Measure an exported network on labelled images, which are not those of its run as they stand.
+    """Measure an exported network on labelled images.
 
-    An export does not know which images its network learned from, but it knows its data set.
+    An export does not know which images its network learned from, but it knows the data set, and refuses it as a whole.
     """
     from preceptor.data.readers import read
     from preceptor.deploy.onnx_evaluate import EXPORTED, evaluate_export
@@ -207,8 +207,12 @@ def of_export(
     if out is not None:
         write_output(out / "metrics.json", json.dumps({EXPORTED: figures}, indent=2) + "\n")
         write_predictions([predictions], out / "predictions.csv")
-    notes = (f"{unknown}: if some of them are among these, the figures are too good.",)
-    return EvaluationResult(model.manifest.task, data, {EXPORTED: figures}, {}, [predictions], notes=notes, out=out)
+    notes = [f"{unknown}: if some of them are among these, the figures are too good."]
+    if left_out := len(catalog) - predictions["id"].nunique():
+        notes.append(f"Left out: {left_out} images without a label.")
+    return EvaluationResult(
+        model.manifest.task, data, {EXPORTED: figures}, {}, [predictions], notes=tuple(notes), out=out
+    )
 
 
 def read_class_map(classes: ClassesLike | None) -> Mapped:

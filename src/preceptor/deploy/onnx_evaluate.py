@@ -38,7 +38,7 @@ def evaluate_export(
     Args:
         model: the export.
         catalog: the data.
-        rows: of the catalog; all that have a label (or mask) unless given.
+        rows: of the catalog; unless given, all that have a label (of masks: all).
         part: what these images are called in the predictions.
         cache: where decoded masks are kept.
         progress: told after each image.
@@ -56,14 +56,15 @@ def evaluate_export(
             f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",
             expected="data with the network's classes, in the same order",
         )
-    chosen = np.flatnonzero(catalog.labelled) if rows is None else rows
-    ids = catalog.table["id"].iloc[chosen].tolist()
+    if rows is None:
+        rows = np.flatnonzero(catalog.labelled | model.draws_masks)
+    ids = catalog.table["id"].iloc[rows].tolist()
     meter, truth = None, None
     if model.draws_masks:
         meter = MaskMeter(classes)
         truth = open_pixels(catalog, model.manifest.image_size, masks=True, directory=cache).masks
     probabilities = []
-    for row in chosen.tolist():
+    for row in rows.tolist():
         outputs = model.run(read_image(catalog.path(row))[None])
         scores = outputs["probabilities"][0]
         if meter is None or truth is None:
@@ -77,4 +78,4 @@ def evaluate_export(
     scores = np.stack(probabilities)
     if task.target == "class":
         scores /= scores.sum(1, keepdims=True)  # float32 rounding
-    return measured(task.name, task.targets(catalog)[chosen], scores, classes, ids, part=part, network=EXPORTED)
+    return measured(task.name, task.targets(catalog)[rows], scores, classes, ids, part=part, network=EXPORTED)
