@@ -96,6 +96,7 @@ class _Totals:
         self._shares: list[np.ndarray] = []
 
     def add(self, image_id: str, finding: _Finding) -> None:
+        """Count what was found of one image."""
         if finding.problem:
             self.unreadable[image_id] = finding.problem
         if finding.size:
