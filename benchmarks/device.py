@@ -1,13 +1,15 @@
 """All checks that need a GPU, in one run of at most ten minutes; benchmarks/device.sh packs and starts it.
 
-    python -m benchmarks.device --json FILE [--minutes 9.5] [--data HAM10000] [--weights FOLDER] [--dry-run]
+    python -m benchmarks.device --json FILE [--minutes 9.5] [--parts PART …] [--data HAM10000] [--weights FOLDER]
 
-1. the engine's tests, whose runs take the GPU;
-2. value and gradient of every registered loss in float32 on the GPU against float64 on the CPU;
-3. steps of ``crckd`` (DenseNet121, 112 and 224 px), ``ssd_kd`` (ResNet50 → MobileNetV2) and ``kd_ml_v3`` (U-Nets) in
-   float32, bf16 and compiled, beside the steps of the released code: images a second, share of the time in which the
-   GPU computes, peak memory;
-4. with the rest of the time, epochs of HAM10000. Compiled steps are left out where little time is left.
+exactness: value and gradient of every registered loss in float32 on the GPU against float64 on the CPU;
+networks: bare backbones by memory format, number format, and with their kernels launched as one graph;
+steps: of ``crckd`` (DenseNet121, 112 and 224 px), ``ssd_kd`` and ``kd`` (ResNet50 → MobileNetV2) and ``kd_ml_v3``
+    (U-Nets) in float32 and bf16, beside those of the released code or of a plain loop, and beside the bare networks:
+    images a second, share of the time in which the GPU computes, peak memory;
+tests: the engine's, whose runs take the GPU;
+compiled: the steps again, compiled, where enough time is left;
+epochs: with the rest of the time, epochs of HAM10000.
 
 Each part stands by itself: what fails is in the JSON as its error, and the rest runs. The file is written again after
 every part, so that a run cut short leaves what it measured. ``--dry-run`` does all of it small, on a CPU too.
@@ -31,13 +33,15 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.device_exactness import exactness
-from benchmarks.literal_steps import LiteralCRCKD, LiteralSSDKD, Size
-from benchmarks.step import engine_step, prepared_training
+from benchmarks.device_networks import networks
+from benchmarks.literal_steps import LiteralCRCKD, LiteralSSDKD, PlainLoop, Size
+from benchmarks.step import engine_step, floor_step, prepared_training
 from preceptor.recipes.resolve import resolve
 
 TESTS = ("tests/training", "tests/runs/test_whole_runs.py", "tests/runs/test_resume.py", "tests/runs/test_precision.py")
 DRY_TESTS = ("tests/training/test_mixup.py",)
 EAGER, COMPILED = ("float32", "bf16"), "bf16+compiled"
+PARTS = ("exactness", "networks", "steps", "tests", "compiled", "epochs")
 IMAGES = 300  # of the phantom that steps are timed on
 
 
@@ -68,6 +72,7 @@ def cases(dry: bool) -> list[Case]:
     return [
         *(Case(f"crckd {side} px", "crckd", crckd, side, batches[0], LiteralCRCKD, (dense, dense)) for side in sides),
         Case(f"ssd_kd {sides[-1]} px", "ssd_kd", ssd, sides[-1], batches[1], LiteralSSDKD, (mobile, large)),
+        Case(f"kd {sides[-1]} px", "kd", ssd, sides[-1], batches[0], PlainLoop, (mobile, large)),
         Case(f"kd_ml_v3 U-Nets {sides[-1]} px", "kd_ml_v3", {**unets, "task": "segmentation"}, sides[-1], batches[1]),
     ]
 
@@ -86,14 +91,14 @@ def machine() -> dict[str, Any]:
 
 def engine_tests(dry: bool, seconds: float) -> dict[str, Any]:
     """Run the engine's tests in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(DRY_TESTS if dry else TESTS)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(DRY_TESTS if dry else (*TESTS, "-n8"))]
     began = time.perf_counter()
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         code, output = result.returncode, result.stdout
     except subprocess.TimeoutExpired as cut:
         code, output = None, (cut.stdout or b"").decode(errors="replace")
-    return {"exit": code, "seconds": time.perf_counter() - began, "end": output[-1500:]}
+    return {"exit": code, "seconds": time.perf_counter() - began, "end": output[-6000:]}
 
 
 def time_step(step: Callable[[], object], images: int, repeats: int) -> dict[str, float]:
@@ -143,7 +148,8 @@ def covered(spans: list[tuple[int, int]]) -> int:
 
 
 def time_case(case: Case, mode: str, repeats: int, shared: Path) -> dict[str, float]:
-    """The engine's step in one mode for all networks; learning ones cannot be folded.
+    """The engine's step in one mode for all networks, and beside it (``networks_…``) the bare networks on ready images;
+    learning ones cannot be folded.
 
     Args:
         shared: folder of the phantoms, one for each side.
@@ -153,11 +159,13 @@ def time_case(case: Case, mode: str, repeats: int, shared: Path) -> dict[str, fl
     recipe = resolve(case.recipe, {**settings, "precision": dict.fromkeys(recipe.networks, mode)})
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), IMAGES, shared)
-        return time_step(engine_step(training), case.batch, repeats)
+        figures = time_step(engine_step(training), case.batch, repeats)
+        floor = time_step(floor_step(training), case.batch, repeats)
+        return {**figures, **{f"networks_{name}": value for name, value in floor.items()}}
 
 
 def time_literal(case: Case, repeats: int) -> dict[str, float]:
-    """The released step on the same device, in float32."""
+    """The released step, or the plain loop's, on the same device in float32."""
     assert case.literal is not None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = Size(case.batch, case.side, 8000, *case.networks, device)
@@ -236,25 +244,30 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.5)
     parser.add_argument("--data", type=Path, help="folder of HAM10000")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
     dry, repeats = options.dry_run, 2 if options.dry_run else 20
     report = Report(options.json, 60 * options.minutes)
-    report.add("exactness", lambda: exactness(dry))
+    if "exactness" in options.parts:
+        report.add("exactness", lambda: exactness(dry))
+    if "networks" in options.parts:
+        report.add("networks", lambda: networks(dry))
     with tempfile.TemporaryDirectory() as folder:
 
         def steps(case: Case, mode: str, least: float = 10.0) -> None:
             report.add(f"{case.name}, {mode}", lambda: time_case(case, mode, repeats, Path(folder)), least)
 
-        for case in cases(dry):
+        for case in cases(dry) if "steps" in options.parts else ():
             for mode in EAGER:
                 steps(case, mode)
             if case.literal is not None:
                 report.add(f"{case.name}, released step", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]
-        report.add("engine tests", lambda: engine_tests(dry, min(120.0, report.left)), least=30)
-        for case in () if dry else cases(dry):
-            steps(case, COMPILED, least=270)
-    if options.data is not None:
+        if "tests" in options.parts:
+            report.add("engine tests", lambda: engine_tests(dry, min(120.0, report.left)), least=30)
+        for case in cases(dry) if "compiled" in options.parts and not dry else ():
+            steps(case, COMPILED, least=60)
+    if options.data is not None and "epochs" in options.parts:
         report.add("epochs", lambda: epochs(options.data, options.weights, report.left - 10, dry), least=40)
 
 

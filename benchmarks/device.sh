@@ -2,14 +2,16 @@
 # Checks that need a GPU, on a machine that has one, PyTorch and no network (benchmarks/device.py says what they are).
 #
 #   benchmarks/device.sh pack [HAM10000.zip] [WEIGHTS.safetensors …]   here: wheels, data and weights into .device/
-#   benchmarks/device.sh run [OUT]          there: installs the wheels, writes OUT/device.json (OUT is $OUT if unset)
-#   benchmarks/device.sh dry-run [OUT]      anywhere: the same, small, with what is installed
+#   benchmarks/device.sh run [OUT] [OPTION …]    there: installs the wheels, writes OUT/device.json (OUT is $OUT if unset)
+#   benchmarks/device.sh study PLAN SECONDS WORKERS [KEY=VALUE …]     there: cells of a study ($ROOT: of other data), archived in $OUT
+#   benchmarks/device.sh dry-run [OUT]           anywhere: the same as run, small, with what is installed
 #
 # .device/ is ignored by git and must be carried there beside the working tree; both together stay below 64 MiB.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 LIMIT_MIB=64
 PYTHON=${PYTHON:-python3}
+SITE=${SITE:-/tmp/preceptor-site}
 # What the package needs and the machine's image lacks, or has in another version than constraints.txt pins.
 WHEELS="pydantic pydantic_core typing-inspection annotated-types platformdirs segmentation_models_pytorch timm
 safetensors lightning-fabric torchdistill"
@@ -33,24 +35,41 @@ pack() {
     [ "$mib" -lt "$LIMIT_MIB" ] || { echo "too large to be carried: leave weights or data out" >&2; exit 1; }
 }
 
-run() {
-    local out=${1:-${OUT:?name a folder for device.json}} site data=()
-    site=$(mktemp -d)
-    "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$site" .device/wheels/*.whl
-    if [ -f .device/HAM10000.zip ]; then
-        "$PYTHON" -m zipfile -e .device/HAM10000.zip "$site/HAM10000"
-        data=(--data "$site/HAM10000" --weights .device/weights)
+install() { # what was packed, once on a machine
+    if [ ! -d "$SITE" ]; then
+        "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$SITE" .device/wheels/*.whl
     fi
-    PYTHONUNBUFFERED=1 PYTHONPATH="$site:src" "$PYTHON" -m benchmarks.device --json "$out/device.json" "${data[@]}"
+    if [ -f .device/HAM10000.zip ] && [ ! -d "$SITE/HAM10000" ]; then
+        "$PYTHON" -m zipfile -e .device/HAM10000.zip "$SITE/HAM10000"
+    fi
+    export PYTHONUNBUFFERED=1 PYTHONPATH="$SITE:$PWD/src:$PWD"
+}
+
+run() {
+    local out=${OUT:-} data=()
+    if [ $# -ge 1 ] && [ "${1#-}" = "$1" ]; then out=$1 && shift; fi
+    install
+    [ -d "$SITE/HAM10000" ] && data=(--data "$SITE/HAM10000" --weights .device/weights)
+    "$PYTHON" -m benchmarks.device --json "${out:?name a folder for device.json}/device.json" "${data[@]}" "$@"
+}
+
+study() { # in the folder of the weights, which plans name without one
+    local plan=$PWD/$1 name
+    name=$(basename "$1" .yaml)
+    install
+    cd .device/weights
+    OMP_NUM_THREADS=1 "$PYTHON" -m benchmarks.device_study "$plan" --root "${ROOT:-$SITE/HAM10000}" --cache /tmp/preceptor-cache \
+        --out "/tmp/preceptor-studies/$name" --archives "$OUT" --seconds "$2" --workers "$3" "${@:4}"
 }
 
 case "${1:-}" in
 pack) pack "${@:2}" ;;
 run) run "${@:2}" ;;
+study) study "${@:2}" ;;
 dry-run)
     out=${2:-$(mktemp -d)}
     PYTHONPATH=src "$PYTHON" -m benchmarks.device --dry-run --minutes 5 --json "$out/device.json" --data "$out/phantom"
     echo "$out/device.json"
     ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

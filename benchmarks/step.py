@@ -72,7 +72,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), images=max(batch * 8, 600))
         engine = engine_step(training)
-        works = engine, _floor_step(training), _objectives_alone(training, engine), _views_alone(training)
+        works = engine, floor_step(training), _objectives_alone(training, engine), _views_alone(training)
         times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
             for work, taken in zip(works, times, strict=True):
@@ -160,7 +160,8 @@ def engine_step(training: Training) -> Callable[[], None]:
     return step
 
 
-def _floor_step(training: Training) -> Callable[[], None]:
+def floor_step(training: Training) -> Callable[[], None]:
+    """The bare networks of a run on ready images: forward of each, backward and the optimiser's step."""
     recipe, fabric = training.recipe, training.fabric
     size = recipe.image_size
     images = {

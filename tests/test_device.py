@@ -48,6 +48,7 @@ def test_every_case_fits_its_recipe() -> None:
         "crckd 112 px",
         "crckd 224 px",
         "ssd_kd 224 px",
+        "kd 224 px",
         "kd_ml_v3 U-Nets 224 px",
     ]
     for case in cases(dry=False):
