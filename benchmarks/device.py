@@ -91,7 +91,7 @@ def machine() -> dict[str, Any]:
 
 def engine_tests(dry: bool, seconds: float) -> dict[str, Any]:
     """Run the engine's tests in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(DRY_TESTS if dry else (*TESTS, "-n8"))]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(DRY_TESTS if dry else (*TESTS, "-n3"))]
     began = time.perf_counter()
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
-    dry, repeats = options.dry_run, 2 if options.dry_run else 20
+    dry, repeats = options.dry_run, 2 if options.dry_run else 10
     report = Report(options.json, 60 * options.minutes)
     if "exactness" in options.parts:
         report.add("exactness", lambda: exactness(dry))
@@ -264,7 +264,7 @@ def main() -> None:
             if case.literal is not None:
                 report.add(f"{case.name}, released step", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]
         if "tests" in options.parts:
-            report.add("engine tests", lambda: engine_tests(dry, min(120.0, report.left)), least=30)
+            report.add("engine tests", lambda: engine_tests(dry, report.left), least=30)
         for case in cases(dry) if "compiled" in options.parts and not dry else ():
             steps(case, COMPILED, least=60)
     if options.data is not None and "epochs" in options.parts:

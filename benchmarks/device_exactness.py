@@ -27,16 +27,20 @@ def exactness(dry: bool = False) -> dict[str, Any]:
             errors[name] = "draws on the device"
             continue
         value, gradient = _value_and_gradient(spec, torch.device("cpu"), torch.float64)
-        on_device = _value_and_gradient(spec, device, torch.float32)
+        on_device = _value_and_gradient(spec, device)
         errors[name] = {"value": _error(on_device[0], value), "gradient": _error(on_device[1], gradient)}
     known = [max(pair.values()) for pair in errors.values() if isinstance(pair, dict)]
     return {"device": str(device), "largest": max(known), "losses": errors}
 
 
-def _value_and_gradient(spec: LossSpec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(
+    spec: LossSpec, device: torch.device, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Of the loss's own example, which is float32 but for the sums of memory banks, or all of it in another type."""
     built = trial(spec)
     built.module.to(device, dtype)
-    built.inputs = {name: _on(device, cast(value, dtype)) for name, value in built.inputs.items()}
+    cast_all = {name: value if dtype is None else cast(value, dtype) for name, value in built.inputs.items()}
+    built.inputs = {name: _on(device, value) for name, value in cast_all.items()}
     trained = [tensor for _, tensor in let_train(spec, built.inputs)]
     value = built.value()
     gradients = torch.autograd.grad(value, trained, allow_unused=True)

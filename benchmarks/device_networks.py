@@ -24,7 +24,7 @@ CASES = (
 DRY_CASES = (("test_resnet", 32, 8),)
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 NUMBERS = {"float32": None, "bf16": torch.bfloat16}
-REPEATS = 20
+REPEATS = 10
 
 
 def networks(dry: bool = False) -> dict[str, Any]:

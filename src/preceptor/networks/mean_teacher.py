@@ -7,8 +7,9 @@ A. Tarvainen and H. Valpola, "Mean teachers are better role models", NeurIPS 201
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ class MeanTeacher(nn.Module):
         if self.network.projection is not None:
             self.network.projection.reset_parameters()
         self.decay, self.batch_norm = decay, batch_norm
+        self._pairs: _Pairs | None = None
 
     @property
     def architecture(self) -> AnyArchitecture:
@@ -82,10 +84,33 @@ class MeanTeacher(nn.Module):
     def update(self, student: Network, step: int) -> None:
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
-        mine, theirs = _averaged(self.network), _averaged(student)
-        if self.batch_norm == "averaged":
-            mine, theirs = mine + _statistics(self.network), theirs + _statistics(student)
-        torch._foreach_lerp_(mine, theirs, 1 - alpha)
+        if self._pairs is None or self._pairs.student is not student:
+            mine, theirs = _averaged(self.network), _averaged(student)
+            if self.batch_norm == "averaged":
+                mine, theirs = mine + _statistics(self.network), theirs + _statistics(student)
+            self._pairs = _Pairs(student, mine, theirs)
+        torch._foreach_lerp_(self._pairs.mine, self._pairs.theirs, 1 - alpha)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MeanTeacher:
+        self._pairs = None  # moved to another device or type, which gives it other buffers
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pairs": None}
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What the average moves and what it follows, looked up once: by name it takes longer than averaging.
+
+    Attributes:
+        student: whose parameters ``theirs`` are.
+        mine, theirs: as many tensors of the same shapes.
+    """
+
+    student: Network
+    mine: list[Tensor]
+    theirs: list[Tensor]
 
 
 def _averaged(network: nn.Module) -> list[Tensor]:
