@@ -50,7 +50,7 @@ def archive(folder: Path, archives: Path) -> list[Path]:
     """All that is worth carrying home, in a few archives."""
     archives.mkdir(parents=True, exist_ok=True)
     groups: list[list[Path]] = [[] for _ in range(ARCHIVES)]
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(folder.rglob("*"), key=lambda file: (file.name, file)):  # what is alike side by side
         place = file.relative_to(folder)
         if file.is_file() and file.suffix not in LEFT_OUT and not FOLDERS_LEFT_OUT & set(place.parts):
             fold = FOLD.search(place.as_posix())
@@ -61,7 +61,7 @@ def archive(folder: Path, archives: Path) -> list[Path]:
 
 
 def _pack(places: list[Path], folder: Path, target: Path) -> Path:
-    with tarfile.open(target, "w:xz", preset=4) as packed:
+    with tarfile.open(target, "w:xz", preset=1) as packed:
         for place in places:
             packed.add(folder / place, arcname=Path(folder.name) / place)
     return target

@@ -25,7 +25,7 @@ from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
-from preceptor.training.distributed import _in_process, launch
+from preceptor.training.distributed import _in_process, launch, repeatable
 from preceptor.utils.errors import PreceptorError
 from waiting import wait_for
 
@@ -52,6 +52,11 @@ def run(root: Path, out: Path, devices: int, **more: object) -> Run:
     return train("crckd", data="phantom", root=root, out=out, devices=devices, overrides={**SETTINGS, **more})
 
 
+#: One GPU bears one process.
+needs_two_devices = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="this machine has one GPU")
+
+
+@needs_two_devices
 @pytest.mark.usefixtures("no_reports")
 def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     """CRCKD with odd batches, which make unequal shards: the weighted mean of CE, the sample and Z of the contrast
@@ -116,6 +121,7 @@ def shared(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return states
 
 
+@needs_two_devices
 def test_two_processes_with_batch_norm_equal_one_when_it_is_synchronised(shared: dict[str, list[Any]]) -> None:
     states = shared["batch norm"]
     losses = [state["progress"]["history"][0]["loss"] for state in states]
@@ -123,6 +129,7 @@ def test_two_processes_with_batch_norm_equal_one_when_it_is_synchronised(shared:
     torch.testing.assert_close(flat(states[1]["model"]), flat(states[0]["model"]), rtol=1e-3, atol=1e-4)
 
 
+@needs_two_devices
 def test_several_views_are_shared_too(shared: dict[str, list[Any]]) -> None:
     """SSD-KD: relations and rankings over all four views of a batch whose images lie with two processes."""
     states = shared["several views"]
@@ -134,6 +141,17 @@ def test_several_views_are_shared_too(shared: dict[str, list[Any]]) -> None:
     assert set(losses[0]) >= {"loss/drkd", "loss/crkd", "loss/sskd_similarity", "loss/sskd_logits"}
     weights = [flat(state["model"]) for state in states]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_gpu_repeats_itself_and_leaves_the_process_as_it_was() -> None:
+    with repeatable(gpus=0):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with repeatable(gpus=1):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.utils.deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory is True  # type: ignore[attr-defined]
 
 
 def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:

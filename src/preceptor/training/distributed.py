@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -34,6 +35,28 @@ def warm_up() -> None:
     torch.set_num_threads(threads)
 
 
+@contextmanager
+def repeatable(gpus: int) -> Iterator[None]:
+    """On a GPU, algorithms that give the same bits each time, where torch has such; on a CPU nothing changes.
+
+    torch warns of an operation that has none, and goes on: such a run repeats itself to rounding only.
+    """
+    if not gpus:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is loaded
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills: Any = torch.utils.deterministic
+    filled = fills.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    fills.fill_uninitialized_memory = False  # a kernel for each tensor that is written anyway
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        fills.fill_uninitialized_memory = filled
+
+
 def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     """Runs ``function(fabric, *arguments)`` in ``devices`` processes and returns what rank 0 returns.
 
@@ -58,8 +81,9 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
         entry: Callable[..., Any] = _in_process
         return fabric.launch(entry, function, _threads_each(devices), *arguments)
     warm_up()
-    fabric.launch()
-    return function(fabric, *arguments)
+    with repeatable(gpus):
+        fabric.launch()
+        return function(fabric, *arguments)
 
 
 def _strategy(launched: bool) -> DDPStrategy:
@@ -78,7 +102,8 @@ def _in_process(fabric: Fabric, function: Callable[..., Any], threads: int, *arg
     end_with_parent()
     torch.set_num_threads(threads)
     warm_up()
-    return function(fabric, *arguments)
+    with repeatable(torch.cuda.device_count()):
+        return function(fabric, *arguments)
 
 
 def end_with_parent() -> None:
