@@ -24,9 +24,8 @@ def warnings(comparison: Comparison) -> list[tuple[str, str]]:
     states = {"failed": len(study.of("failed")), "not been run": len(study.of("pending"))}
     missing = [f"{number} {'have' if number > 1 else 'has'} {state}" for state, number in states.items() if number]
     if missing:
-        sentence = (
-            f"{capitalised(listed(missing))}; errors are at the end. Rows are compared on the cells that both have."
-        )
+        errors = "; errors are at the end" if states["failed"] else ""
+        sentence = f"{capitalised(listed(missing))}{errors}. Rows are compared on the cells that both have."
         result.append((f"{len(study.of('done'))} of {len(study.cells)} cells are finished", sentence))
     if any(run.paper_protocol for run in study.runs):
         result.append(("Optimistic results: protocol “paper”", PAPER_PROTOCOL.format("this study")))
