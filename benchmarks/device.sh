@@ -36,11 +36,10 @@ pack() {
 }
 
 install() { # what was packed, once on a machine
-    if [ ! -d "$SITE" ]; then
+    if [ ! -e "$SITE/installed" ]; then
         "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$SITE" .device/wheels/*.whl
-    fi
-    if [ -f .device/HAM10000.zip ] && [ ! -d "$SITE/HAM10000" ]; then
-        "$PYTHON" -m zipfile -e .device/HAM10000.zip "$SITE/HAM10000"
+        if [ -f .device/HAM10000.zip ]; then "$PYTHON" -m zipfile -e .device/HAM10000.zip "$SITE/HAM10000"; fi
+        touch "$SITE/installed"
     fi
     export PYTHONUNBUFFERED=1 PYTHONPATH="$SITE:$PWD/src:$PWD"
 }
@@ -54,12 +53,13 @@ run() {
 }
 
 study() { # in the folder of the weights, which plans name without one
-    local plan=$PWD/$1 name
-    name=$(basename "$1" .yaml)
+    local plan name out root
+    plan=$(realpath "$1") name=$(basename "$1" .yaml)
+    out=$(realpath -m "${OUT:?name a folder for the archives}") root=$(realpath -m "${ROOT:-$SITE/HAM10000}")
     install
     cd .device/weights
-    OMP_NUM_THREADS=1 "$PYTHON" -m benchmarks.device_study "$plan" --root "${ROOT:-$SITE/HAM10000}" --cache /tmp/preceptor-cache \
-        --out "/tmp/preceptor-studies/$name" --archives "$OUT" --seconds "$2" --workers "$3" "${@:4}"
+    OMP_NUM_THREADS=1 "$PYTHON" -m benchmarks.device_study "$plan" --root "$root" --cache /tmp/preceptor-cache \
+        --out "/tmp/preceptor-studies/$name" --archives "$out" --seconds "$2" --workers "$3" "${@:4}"
 }
 
 case "${1:-}" in

@@ -60,6 +60,25 @@ def test_after_the_first_step_the_teacher_is_the_student() -> None:
     assert same_state(teacher.network.backbone, student.backbone)
 
 
+@pytest.mark.parametrize("change", ["moved", "copied", "another student", "loaded"])
+def test_a_teacher_follows_whatever_becomes_of_both(change: str) -> None:
+    """It looks its tensors up once, and must not go on with those of before."""
+    student, teacher, _, _ = followed("averaged", steps=2)
+    pair = nn.ModuleDict({"student": student, "teacher": teacher})
+    if change == "moved":
+        pair.double()  # gives new buffers, as another device does
+    elif change == "copied":
+        pair = copy.deepcopy(pair)
+    elif change == "another student":
+        pair["student"] = classifier(projection=4)
+    else:
+        pair.load_state_dict({key: value.clone() for key, value in pair.state_dict().items()}, assign=True)
+    student, teacher = pair["student"], pair["teacher"]  # type: ignore[assignment]
+    move(student, 5)
+    teacher.update(student, 0)  # with α = 0 the teacher is the student
+    assert same_state(teacher.network.backbone, student.backbone)
+
+
 def test_the_projection_head_is_the_teachers_own() -> None:
     student = classifier(projection=4)
     torch.manual_seed(1)

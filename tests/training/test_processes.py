@@ -143,7 +143,8 @@ def test_several_views_are_shared_too(shared: dict[str, list[Any]]) -> None:
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
-def test_a_gpu_repeats_itself_and_leaves_the_process_as_it_was() -> None:
+def test_a_gpu_repeats_itself_and_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # which is the user's, and gone after the test
     with repeatable(gpus=0):
         assert not torch.are_deterministic_algorithms_enabled()
     with repeatable(gpus=1):

@@ -84,11 +84,11 @@ class MeanTeacher(nn.Module):
     def update(self, student: Network, step: int) -> None:
         """One step of the average, after the optimiser's step number ``step`` (from 0, where θ' becomes θ)."""
         alpha = min(1 - 1 / (step + 1), self.decay)
-        if self._pairs is None or self._pairs.student is not student:
+        if self._pairs is None or not self._pairs.are_of(self.network, student):
             mine, theirs = _averaged(self.network), _averaged(student)
             if self.batch_norm == "averaged":
                 mine, theirs = mine + _statistics(self.network), theirs + _statistics(student)
-            self._pairs = _Pairs(student, mine, theirs)
+            self._pairs = _Pairs(mine, theirs)
         torch._foreach_lerp_(self._pairs.mine, self._pairs.theirs, 1 - alpha)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MeanTeacher:
@@ -103,14 +103,19 @@ class MeanTeacher(nn.Module):
 class _Pairs:
     """What the average moves and what it follows, looked up once: by name it takes longer than averaging.
 
+    They are looked up again after the mean teacher has moved; a student is moved with it, or not at all.
+
     Attributes:
-        student: whose parameters ``theirs`` are.
         mine, theirs: as many tensors of the same shapes.
     """
 
-    student: Network
     mine: list[Tensor]
     theirs: list[Tensor]
+
+    def are_of(self, network: nn.Module, student: nn.Module) -> bool:
+        """Whether these are still the tensors of two networks, by the first parameter of each."""
+        pairs = ((self.mine, network), (self.theirs, student))
+        return all(tensors[0] is next(owner.parameters()) for tensors, owner in pairs)
 
 
 def _averaged(network: nn.Module) -> list[Tensor]:
