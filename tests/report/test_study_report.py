@@ -175,8 +175,8 @@ def test_a_missing_figure_is_told_from_a_missing_cell(tmp_path: Path) -> None:
         "ResNet50 and Student alone without this metric",
         "no cell in common",
     ]
-    told = dict(warnings(result))["4 of 6 cells are finished"]  # nothing failed, and there are no errors to look up
-    assert told == "2 have not been run. Rows are compared on the cells that both have."
+    warning = dict(warnings(result))["4 of 6 cells are finished"]  # nothing failed, and there are no errors to look up
+    assert warning == "2 have not been run. Rows are compared on the cells that both have."
 
 
 def test_one_cell_is_not_testable(tmp_path: Path) -> None:
