@@ -53,6 +53,7 @@ run() {
 }
 
 study() { # in the folder of the weights, which plans name without one
+    [ $# -ge 3 ] || { echo "device.sh study: expected PLAN SECONDS WORKERS [KEY=VALUE …]" >&2; exit 2; }
     local plan name out root
     plan=$(realpath "$1") name=$(basename "$1" .yaml)
     out=$(realpath -m "${OUT:?name a folder for the archives}") root=$(realpath -m "${ROOT:-$SITE/HAM10000}")
