@@ -4,7 +4,8 @@
 [--metric balanced_accuracy] [--part test]``
 
 The runs of each side are one method on several folds: their images are pooled, and a 95 % interval is made of 2,000
-resamplings of whole groups, the same for both sides. It holds neither the choice of seed nor of fold.
+resamplings of whole groups, the same for both sides. It holds neither the choice of seed nor of fold. Of the test part
+of several folds the corrected resampled t-test follows, with the difference of each fold.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.metrics.registry import metric_of
 from preceptor.evaluation.resampling import Resampling, interval, resample
+from preceptor.evaluation.statistics import corrected_t_test
 from preceptor.report.entries import LabelledRun, load_runs
 from preceptor.tasks import TASKS
 
@@ -48,6 +51,27 @@ def main() -> None:
         f"{asked.metric} ({asked.part}, {len(one)} images of {len(resampling.names)} groups): {value.value:.3f} less "
         f"{base.value:.3f}: {value.value - base.value:+.3f} [{bounds.low:+.3f}, {bounds.high:+.3f}]"
     )
+    if asked.part == "test" and len(of) > 1:
+        print(over_folds(of, less, asked.network, asked.less_network or asked.network, asked.metric))
+
+
+def over_folds(
+    of: Sequence[LabelledRun], less: Sequence[LabelledRun], network: str, less_network: str, metric: str
+) -> str:
+    """The mean difference over folds, each run beside the other side's of its fold, and its test."""
+    others = {run.split_hash: run for run in less}
+    pairs = sorted(((run, others[run.split_hash]) for run in of), key=lambda pair: pair[0].environment.data.fold)
+    gaps = [_value(run, network, metric) - _value(other, less_network, metric) for run, other in pairs]
+    counts = [run.split["part"].value_counts() for run, _ in pairs]
+    test = corrected_t_test(gaps, float(np.mean([count["test"] / count["train"] for count in counts])))
+    each = ", ".join(f"{gap:+.3f}" for gap in gaps)
+    return f"over {len(gaps)} folds: {np.mean(gaps):+.3f} [{test.low:+.3f}, {test.high:+.3f}], p {test.p:.3f}: {each}"
+
+
+def _value(run: LabelledRun, network: str, metric: str) -> float:
+    value = run.metrics.networks[network].test[metric]
+    assert isinstance(value, float)
+    return value
 
 
 def pooled(runs: Sequence[LabelledRun], network: str, part: str) -> pd.DataFrame:
