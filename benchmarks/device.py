@@ -35,8 +35,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.device_exactness import exactness
 from benchmarks.device_networks import networks
 from benchmarks.literal_steps import LiteralCRCKD, LiteralSSDKD, PlainLoop, Size
+from benchmarks.measure import seconds_in_a_row
 from benchmarks.step import engine_step, floor_step, prepared_training
 from preceptor.recipes.resolve import resolve
+from preceptor.training.distributed import repeatable
 
 TESTS = ("tests/training", "tests/runs/test_whole_runs.py", "tests/runs/test_resume.py", "tests/runs/test_precision.py")
 DRY_TESTS = ("tests/training/test_mixup.py",)
@@ -47,7 +49,8 @@ IMAGES = 300  # of the phantom that steps are timed on
 
 @dataclass(frozen=True)
 class Case:
-    """One recipe at one size, and the released step to compare with, where there is one to port."""
+    """One recipe at one size, and the step to compare with: the released one, where there is one to port, or a plain
+    loop's."""
 
     name: str
     recipe: str
@@ -107,14 +110,8 @@ def time_step(step: Callable[[], object], images: int, repeats: int) -> dict[str
         step()
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    if cuda:
-        torch.cuda.synchronize()
-    seconds = (time.perf_counter() - began) / repeats
+    seconds = seconds_in_a_row(step, repeats)
     figures = {"seconds": seconds, "images_per_second": images / seconds}
     if cuda:
         figures |= {"peak_GiB": torch.cuda.max_memory_allocated() / 2**30, "busy": busy_share(step, repeats)}
@@ -159,8 +156,9 @@ def time_case(case: Case, mode: str, repeats: int, shared: Path) -> dict[str, fl
     recipe = resolve(case.recipe, {**settings, "precision": dict.fromkeys(recipe.networks, mode)})
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), IMAGES, shared)
-        figures = time_step(engine_step(training), case.batch, repeats)
-        floor = time_step(floor_step(training), case.batch, repeats)
+        with repeatable(torch.cuda.device_count()):  # as a run is trained
+            figures = time_step(engine_step(training), case.batch, repeats)
+            floor = time_step(floor_step(training), case.batch, repeats)
         return {**figures, **{f"networks_{name}": value for name, value in floor.items()}}
 
 
@@ -262,7 +260,8 @@ def main() -> None:
             for mode in EAGER:
                 steps(case, mode)
             if case.literal is not None:
-                report.add(f"{case.name}, released step", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]
+                other = "plain loop" if case.literal is PlainLoop else "released step"
+                report.add(f"{case.name}, {other}", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]
         if "tests" in options.parts:
             report.add("engine tests", lambda: engine_tests(dry, report.left), least=30)
         for case in cases(dry) if "compiled" in options.parts and not dry else ():

@@ -7,13 +7,14 @@ instead of hundreds; where it is much faster than the pass beside it, the host a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+
+from benchmarks.measure import seconds_in_a_row
 
 CASES = (
     ("mobilenetv2_100", 64, 64),
@@ -36,7 +37,7 @@ def networks(dry: bool = False) -> dict[str, Any]:
         for layout in FORMATS:
             for number in NUMBERS:
                 work = _work(name, side, batch, layout, number, device)
-                times[f"{layout}, {number}"] = _seconds(work, device)
+                times[f"{layout}, {number}"] = _seconds(work)
         if device.type == "cuda":
             for number in NUMBERS:
                 times[f"channels_last, {number}, graph"] = _graph(name, side, batch, number, device)
@@ -68,22 +69,12 @@ def _work(
 
 def _graph(name: str, side: int, batch: int, number: str, device: torch.device) -> float | str:
     try:
-        return _seconds(_work(name, side, batch, "channels_last", number, device, graph=True), device)
+        return _seconds(_work(name, side, batch, "channels_last", number, device, graph=True))
     except RuntimeError as error:  # what cannot be recorded is a finding, and the others are worth their time
         return repr(error)[:200]
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     for _ in range(3):
         work()
-    _wait(device)
-    began = time.perf_counter()
-    for _ in range(REPEATS):
-        work()
-    _wait(device)
-    return (time.perf_counter() - began) / REPEATS
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    return seconds_in_a_row(work, REPEATS)

@@ -25,6 +25,16 @@ def seconds(*functions: Callable[[], object], repeats: int = 7) -> list[float]:
     return [min(taken) for taken in times]
 
 
+def seconds_in_a_row(step: Callable[[], object], repeats: int) -> float:
+    """The mean wall time of steps that follow each other as in training: on a GPU the host may run ahead of it."""
+    _wait()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    _wait()
+    return (time.perf_counter() - began) / repeats
+
+
 def step_seconds(*steps: Callable[[], object], repeats: int = 9, warm_up: int = 2) -> list[float]:
     """The median time of each step, taken in turns: CPU time of the process, or on a GPU the time that passes.
 
