@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Checks that need a GPU, on a machine that has one, PyTorch and no network (benchmarks/device.py says what they are).
 #
-#   benchmarks/device.sh pack [HAM10000.zip] [WEIGHTS.safetensors …]   here: wheels, data and weights into .device/
-#   benchmarks/device.sh run [OUT] [OPTION …]    there: installs the wheels, writes OUT/device.json (OUT is $OUT if unset)
-#   benchmarks/device.sh study PLAN SECONDS WORKERS [KEY=VALUE …]     there: cells of a study ($ROOT: of other data), archived in $OUT
-#   benchmarks/device.sh dry-run [OUT]           anywhere: the same as run, small, with what is installed
+#   device.sh pack [HAM10000.zip] [WEIGHTS.safetensors …]     here: wheels, data and weights into .device/
+#   device.sh run [OUT] [OPTION …]     there: installs the wheels, writes OUT/device.json (OUT is $OUT if unset)
+#   device.sh study PLAN SECONDS WORKERS [KEY=VALUE …]     there: cells of a study, archived in $OUT; then packing takes
+#                                      a minute more. $ROOT is the folder of other data than what was packed
+#   device.sh dry-run [OUT]            anywhere: the same as run, small, with what is installed
 #
 # .device/ is ignored by git and must be carried there beside the working tree; both together stay below 64 MiB.
 set -euo pipefail
@@ -72,5 +73,5 @@ dry-run)
     PYTHONPATH=src "$PYTHON" -m benchmarks.device --dry-run --minutes 5 --json "$out/device.json" --data "$out/phantom"
     echo "$out/device.json"
     ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -20,7 +20,7 @@ from preceptor.study.engines import Engine
 from preceptor.study.scheduler import Study, run_jobs
 from preceptor.study.worker import Outcome
 
-LEFT_OUT = (".pt", ".safetensors", ".lock")
+LEFT_OUT = (".pt", ".safetensors", ".lock")  # how names end
 FOLDERS_LEFT_OUT = {"tensorboard", "checkpoints"}
 FOLD = re.compile(r"-fold(\d+)-")
 ARCHIVES = 3  # compressed side by side; the files of a fold, much alike, lie in the same one
@@ -52,7 +52,7 @@ def archive(folder: Path, archives: Path) -> list[Path]:
     groups: list[list[Path]] = [[] for _ in range(ARCHIVES)]
     for file in sorted(folder.rglob("*"), key=lambda file: (file.name, file)):  # what is alike side by side
         place = file.relative_to(folder)
-        if file.is_file() and file.suffix not in LEFT_OUT and not FOLDERS_LEFT_OUT & set(place.parts):
+        if file.is_file() and not file.name.endswith(LEFT_OUT) and not FOLDERS_LEFT_OUT & set(place.parts):
             fold = FOLD.search(place.as_posix())
             groups[int(fold.group(1)) % ARCHIVES if fold else 0].append(place)
     targets = [archives / f"{folder.name}-{number}.tar.xz" for number in range(ARCHIVES)]

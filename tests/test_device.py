@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import device
 from benchmarks.device import Report, cases, covered, time_case, time_literal
 from benchmarks.device_exactness import exactness
+from benchmarks.device_study import archive
 
 
 def test_losses_on_the_device_are_those_in_double_precision() -> None:
@@ -53,6 +55,21 @@ def test_every_case_fits_its_recipe() -> None:
     ]
     for case in cases(dry=False):
         device.resolve(case.recipe, {"image_size": case.side, "batch_size": case.batch, **case.changes})
+
+
+def test_a_study_comes_home_without_its_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    kept = ["cells.json", *(f"cells/kd-fold{fold}-seed0-ab/metrics.json" for fold in range(5))]
+    left = ["cells/kd-fold0-seed0-ab/student.safetensors", "cells/kd-fold0-seed0-ab/checkpoints/notes.txt", ".lock"]
+    for name in (*kept, *left):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    for packed in archive(folder, tmp_path / "archives"):
+        with tarfile.open(packed) as file:
+            file.extractall(tmp_path / "home", filter="data")
+    home = tmp_path / "home" / "study"
+    files = {path.relative_to(home).as_posix(): path.read_text() for path in home.rglob("*") if path.is_file()}
+    assert files == {name: name for name in kept}
 
 
 def test_a_part_that_fails_leaves_the_others(tmp_path: Path) -> None:
