@@ -143,7 +143,7 @@ def test_several_views_are_shared_too(shared: dict[str, list[Any]]) -> None:
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
-def test_a_gpu_repeats_itself_and_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_asked_to_repeat_itself_and_the_process_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # which is the user's, and gone after the test
     with repeatable(gpus=0):
         assert not torch.are_deterministic_algorithms_enabled()
@@ -151,6 +151,7 @@ def test_a_gpu_repeats_itself_and_leaves_the_process_as_it_was(monkeypatch: pyte
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
         assert torch.utils.deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory is True  # type: ignore[attr-defined]
 

@@ -47,7 +47,7 @@ def _of_critic(key: str) -> bool:
 
 
 def _optimiser(config: Adam | AdamW | SGD, trained: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """One kernel (``fused``) steps all parameters: on a CPU in a quarter of the time of one after the other."""
+    """One kernel (``fused``) steps all parameters, which is faster than one after the other, on a CPU too."""
     if isinstance(config, Adam | AdamW):
         kind = torch.optim.AdamW if isinstance(config, AdamW) else torch.optim.Adam
         betas = (config.betas[0], config.betas[1])
