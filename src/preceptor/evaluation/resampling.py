@@ -20,7 +20,7 @@ from preceptor.evaluation.pixel_counts import PixelCounts
 SAMPLES = 2000
 SEED = 20_230_517  # fixed, so that the same runs give the same page
 LEVEL = 0.95
-_MOST_HELD = 2**24  # draws of groups; 128 MiB once they are numbers that can be multiplied
+_MOST_HELD = 2**24  # draws of groups; 64 MiB once they are numbers that can be multiplied
 _BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
 Cases = tuple[Any, ...]  # what the metrics of a task are called with
 J = TypeVar("J", bound=Hashable)
@@ -77,7 +77,7 @@ class Resampling:
 
     def blocks(self) -> Iterator[Floats]:
         """Yield how often each group is drawn, (some, G): once each first, which gives the figures themselves."""
-        yield np.ones((1, len(self.names)))
+        yield np.ones((1, len(self.names)), dtype=np.float32)
         yield from self._held if self.times.size <= _MOST_HELD else self._converted()
 
     @cached_property
@@ -87,8 +87,8 @@ class Resampling:
 
     def _converted(self) -> Iterator[Floats]:
         for start in range(0, len(self.times), _BLOCK):
-            # Column by column, since most metrics multiply the transpose.
-            yield self.times[start : start + _BLOCK].astype(np.float64, order="F")
+            # Column by column, since curves multiply the transpose; counts are exact, and half as large as in float64.
+            yield self.times[start : start + _BLOCK].astype(np.float32, order="F")
 
 
 @lru_cache(maxsize=2)
@@ -189,7 +189,7 @@ def _prepare(
 
     def values(times: Floats) -> dict[J, Floats]:
         result = {key: each(times) for key, each in others.items()}
-        product = times @ stacked if width else None
+        product = times.astype(np.float64) @ stacked if width else None
         for key, place in of_job.items():
             additive = jobs[key][0].additive
             assert additive is not None
