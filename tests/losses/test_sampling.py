@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from preceptor.losses import sampling
-from preceptor.losses.sampling import ClassSampler, draw_ranks
+from preceptor.losses.sampling import ClassSampler, draw_ranks, smallest
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
 
@@ -112,3 +112,15 @@ def test_labels_may_skip_classes() -> None:
 def test_one_class_has_no_negatives() -> None:
     with pytest.raises(PreceptorError, match="one class"):
         ClassSampler(torch.zeros(9, dtype=torch.long))
+
+
+class OfAnotherDevice(Tensor):
+    """A tensor that numpy does not take, as one on a GPU."""
+
+
+@pytest.mark.parametrize("number", [1, 40, 99, 100])
+def test_the_same_keys_are_the_smallest_everywhere(number: int) -> None:
+    keys = torch.rand(7, 100, generator=generator("keys"))
+    expected = keys.argsort(dim=1)[:, :number].sort().values.tolist()
+    for of in (keys, keys.as_subclass(OfAnotherDevice)):
+        assert smallest(of, number).sort().values.tolist() == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from math import ceil, log, log1p, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +52,7 @@ class ClassSampler(nn.Module):
         for name, buffer in buffers.items():  # all follow from the labels, so that no checkpoint needs them
             self.register_buffer(name, buffer, persistent=False)
         self._sizes = {int(size) for size in counts if size}
+        self._in_order = bool((labels[1:] >= labels[:-1]).all())  # then a place is a row
 
     def positives(self, rows: Tensor, number: int, generator: torch.Generator) -> Tensor:
         """(B, number) rows of the class of each of ``rows`` (B,), itself first.
@@ -69,7 +71,8 @@ class ClassSampler(nn.Module):
         total = len(self.order)
         start, count = self.start[rows, None], self.count[rows, None]
         rank = draw_ranks(total - count[:, 0], {total - size for size in self._sizes}, number, generator)
-        return self.order[rank + count * (rank >= start)]
+        place = rank + torch.where(rank >= start, count, 0)
+        return place if self._in_order else self.order[place]
 
 
 def draw_ranks(pool: Tensor, sizes: Collection[int], number: int, generator: torch.Generator) -> Tensor:
@@ -89,7 +92,7 @@ def draw_ranks(pool: Tensor, sizes: Collection[int], number: int, generator: tor
     sparse = [size for size in sizes if size > _DENSE_UNTIL * number]
     ranks = None
     if number and dense:
-        ranks = _smallest_keys(pool, max(dense), number, generator)
+        ranks = _smallest_keys(pool, dense, number, generator)
     if number and sparse:
         first = _first_distinct(pool, min(sparse), number, generator)
         ranks = first if ranks is None else torch.where((pool > _DENSE_UNTIL * number)[:, None], first, ranks)
@@ -105,11 +108,22 @@ def _uniform(pool: Tensor, number: int, generator: torch.Generator) -> Tensor:
     return draws.mul_(pool[:, None]).long().minimum(pool[:, None] - 1)
 
 
-def _smallest_keys(pool: Tensor, widest: int, number: int, generator: torch.Generator) -> Tensor:
-    """A random key for each rank; the ranks with the smallest keys. Right where number ≤ pool ≤ widest."""
+def _smallest_keys(pool: Tensor, dense: list[int], number: int, generator: torch.Generator) -> Tensor:
+    """A random key for each rank; the ranks with the smallest keys. Right where ``pool`` is one of ``dense``."""
+    narrowest, widest = min(dense), max(dense)
     keys = torch.rand(len(pool), widest, device=pool.device, generator=generator)
-    keys.masked_fill_(torch.arange(widest, device=pool.device) >= pool[:, None], 2)
-    return keys.topk(number, dim=1, largest=False, sorted=False).indices
+    if narrowest < widest:
+        tail = torch.arange(narrowest, widest, device=pool.device)
+        keys[:, narrowest:].masked_fill_(tail >= pool[:, None], 2)
+    return smallest(keys, number)
+
+
+def smallest(keys: Tensor, number: int) -> Tensor:
+    """Return the places of the ``number`` smallest of each row of (B, N) keys, (B, number), in no particular order."""
+    if keys.device.type != "cpu" or type(keys) is not Tensor:  # numpy knows neither GPUs nor subclasses
+        return keys.topk(number, dim=1, largest=False, sorted=False).indices
+    # its selection is vectorised: five times as fast as topk with AVX-512
+    return torch.from_numpy(np.argpartition(keys.numpy(), number - 1, axis=1)[:, :number])
 
 
 def _first_distinct(pool: Tensor, smallest: int, number: int, generator: torch.Generator) -> Tensor:
