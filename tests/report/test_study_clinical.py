@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from preceptor.evaluation.operating_points import threshold_at_specificity
 from preceptor.evaluation.resampling import Resampling
 from preceptor.report.study_clinical import clinical_sections, study_class_groups
 from preceptor.report.study_report import write_study_report
-from preceptor.report.study_results import StudyResults, read_study
+from preceptor.report.study_results import HELD, StudyResults, read_study
+from preceptor.runs.directory import Run
 
 ROWS = ("ResNet50", "Student alone", "KD")
 CLASSES = ("bkl", "mel", "nv")
@@ -55,6 +59,30 @@ def rows_of(study: StudyResults, row: str) -> list[tuple[pd.DataFrame, pd.DataFr
     line = next(line for line in study.lines if line.label == row)
     tables = [run.predictions[run.predictions["network"] == line.network] for run in line.runs.values()]
     return [(table[table["part"] == "validation"], table[table["part"] == "test"]) for table in tables]
+
+
+def test_predictions_of_a_few_runs_are_in_memory_at_a_time(folder: Path) -> None:
+    study = read_study(folder)
+    tables = [weakref.ref(run.predictions) for run in study.runs]
+    gc.collect()
+    alive = [table() is not None for table in tables]
+    assert len(alive) > HELD
+    assert sum(alive) == HELD
+    assert alive[-1]
+    assert study.runs[0].predictions.equals(Run(study.runs[0].path).predictions)
+
+
+def test_a_group_may_have_the_name_of_a_class(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "study")
+    plan = yaml.safe_load((folder / "study.yaml").read_text())
+    plan["rows"][0]["set"] = {"class_groups": {"melanoma": ["bkl", "mel"]}}
+    (tmp_path / "study" / "study.yaml").write_text(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True))
+    study = read_study(tmp_path / "study")
+    groups = np.concatenate([run.tested_groups for run in study.runs])
+    group, *_, melanoma, _ = clinical_sections(study, Resampling(groups, samples=2))["positives"]
+    assert group.name == melanoma.name == "melanoma"
+    assert len(group.members) == 2
+    assert group.test[0] > melanoma.test[0]
 
 
 def test_each_cells_threshold_is_applied_to_its_own_test_part(study: StudyResults, sections: dict) -> None:

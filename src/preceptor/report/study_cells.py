@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics import Metric
-from preceptor.evaluation.metrics.registry import ONE_CLASS
 from preceptor.evaluation.resampling import Resampling, resample
-from preceptor.report.entries import Entry, LabelledRun
+from preceptor.report.entries import Entry
 from preceptor.report.label_predictions import label_network
 from preceptor.report.network_predictions import (
     Estimate,
@@ -20,7 +19,7 @@ from preceptor.report.network_predictions import (
     estimate_of,
     predictions_on,
 )
-from preceptor.report.study_results import Key, Line, StudyResults
+from preceptor.report.study_results import CellRun, Key, Line
 
 #: What a metric is called with, from the predictions of one cell: arrays with one row an image.
 CasesOf = Callable[[NetworkPredictions], tuple[NDArray[Any], ...]]
@@ -31,12 +30,10 @@ class LineCells:
     """One network in the cells of a line.
 
     Attributes:
-        entry: the line, whose name and colour tables show.
         cells: its predictions in each cell, fold and seed.
         resampling: of the patients or lesions of the whole study.
     """
 
-    entry: Line
     cells: Mapping[Key, NetworkPredictions]
     resampling: Resampling
 
@@ -62,49 +59,31 @@ def joined(cells: Sequence[NetworkPredictions], cases: CasesOf) -> tuple[tuple[N
     return columns, np.concatenate([cell.test.groups for cell in cells])
 
 
-def line_cells(study: StudyResults, resampling: Resampling) -> list[LineCells]:
-    """Return the lines of a study whose networks predict one class an image; none of another task."""
-    if study.task not in ONE_CLASS:
-        return []
-    return [_cells(line, line.network, resampling) for line in study.lines]
-
-
-def label_cells(study: StudyResults, label: str, resampling: Resampling) -> list[LineCells]:
-    """Return the lines of a study as networks that predict a single label; none without validation parts."""
-    result = []
-    for line in study.lines:
-        entries = {
-            key: Entry(LabelledRun.of(run, line.label), line.network, line.label, line.index)
-            for key, run in line.runs.items()
-        }
-        cells = {key: label_network(entry, label, resampling) for key, entry in entries.items()}
-        validated = {key: cell for key, cell in cells.items() if cell is not None}
-        if len(validated) == len(cells):
-            result.append(LineCells(line, validated, resampling))
-    return result
-
-
-def teacher_cells(lines: Sequence[LineCells]) -> dict[int, LineCells]:
-    """Return the teacher of each line that has one in all of its cells, by the line's index."""
-    teachers = {}
-    for cells in lines:
-        line = cells.entry
-        names = {run.recipe.reference for run in line.runs.values()}
-        name = names.pop() if len(names) == 1 else None
-        if (
-            name is not None
-            and name != line.network
-            and all(name in run.metrics.networks for run in line.runs.values())
-        ):
-            teachers[line.index] = _cells(line, name, cells.resampling)
-    return teachers
-
-
-def _cells(line: Line, network: str, resampling: Resampling) -> LineCells:
+def class_cells(line: Line, network: str, resampling: Resampling) -> LineCells:
+    """Return a network of a line's runs that predicts one class an image."""
     cells = {}
-    for key, run in line.runs.items():
-        entry = Entry(LabelledRun.of(run, line.label), network, line.label, line.index)
+    for key, entry in _entries(line, network).items():
         test = predictions_on(entry, "test")
         assert test is not None  # a study's runs have been tested
         cells[key] = NetworkPredictions(entry, predictions_on(entry, "validation"), test, resampling)
-    return LineCells(line, cells, resampling)
+    return LineCells(cells, resampling)
+
+
+def label_cells(line: Line, label: str, resampling: Resampling) -> LineCells | None:
+    """Return a line's network as one that predicts a single label; None without validation parts."""
+    cells = {key: label_network(entry, label, resampling) for key, entry in _entries(line, line.network).items()}
+    validated = {key: cell for key, cell in cells.items() if cell is not None}
+    return LineCells(validated, resampling) if len(validated) == len(cells) else None
+
+
+def teacher_of(line: Line) -> str | None:
+    """Return the name of the teacher that a line's network has in all of its cells; None without one."""
+    names = {run.recipe.reference for run in line.runs.values()}
+    name = names.pop() if len(names) == 1 else None
+    if name is None or name == line.network:
+        return None
+    return name if all(name in run.metrics.networks for run in line.runs.values()) else None
+
+
+def _entries(line: Line, network: str) -> dict[Key, Entry]:
+    return {key: Entry(CellRun.of(run, line.label), network, line.label, line.index) for key, run in line.runs.items()}

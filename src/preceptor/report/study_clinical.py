@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.detection import ranking_metrics
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric
@@ -21,19 +19,25 @@ from preceptor.evaluation.operating_points import positive_score
 from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Resampling
 from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
-from preceptor.evaluation.statistics import ALPHA
-from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.calibration import brier_score
 from preceptor.report.clinical import class_groups
 from preceptor.report.label_predictions import YES
 from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, Predictions, class_words
-from preceptor.report.operating_points import POINTS, Point, PositiveClass, chosen_threshold
+from preceptor.report.operating_points import POINTS, Point, PositiveClass, Row, chosen_threshold
 from preceptor.report.publication import HEAD, section_rows
-from preceptor.report.study_cells import LineCells, joined, label_cells, line_cells, teacher_cells
-from preceptor.report.study_results import StudyResults
-from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
+from preceptor.report.study_cells import LineCells, class_cells, joined, label_cells, teacher_of
+from preceptor.report.study_results import Key, Line, StudyResults
+from preceptor.report.study_subgroups import AttributeOfImages, attributes_of_images
+from preceptor.report.subgroups import NetworkInSubgroup
 from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, Sets, SetsRow, adaptive, least_ambiguous
 from preceptor.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of a study as rows of sections name it, without its predictions."""
+
+    entry: Line
 
 
 @dataclass(frozen=True)
@@ -45,26 +49,74 @@ class CalibrationChange:
         before, after: calibration error, negative log-likelihood and Brier score.
     """
 
-    network: LineCells
+    network: Method
     temperatures: tuple[float, float]
     before: list[Estimate]
     after: list[Estimate]
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Classes that count as positive together, one class or one label.
+
+    Attributes:
+        name, members: in full words.
+        index: of the classes.
+        label: which label; None for classes.
+    """
+
+    name: str
+    members: list[str]
+    index: Sequence[int]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class _Points:
+    """One method's row in the table of a group, and its positive images of the validation and test part by cell."""
+
+    row: Row
+    positives: dict[Key, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class _OfLine:
+    """What all sections say of one method; empty where its cells have no validation part to choose by."""
+
+    points: list[_Points | None]  # of each group
+    judged: tuple[CalibrationChange, SetsRow, SetsRow] | None = None
+    selective: SelectiveRow | None = None
+    subgroups: list[dict[str, NetworkInSubgroup]] = field(default_factory=list)  # of each attribute
+
+
 def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, Any]:
-    """Return what ``study.html.j2`` shows of methods beside their metrics; empty where the task has no such section."""
-    lines = line_cells(study, resampling)
-    judged = [line for line in lines if line.has_validation]
+    """Return what ``study.html.j2`` shows of methods beside their metrics; empty where the task has no such section.
+
+    Line by line, so that the predictions of one are in memory at a time.
+    """
+    one_class = study.task in ONE_CLASS
+    groups, attributes = _groups(study), attributes_of_images(study) if one_class else []
+    of_line = partial(_of_classes, attributes=attributes) if one_class else _of_labels
+    methods = [Method(line) for line in study.lines]
+    lines = [of_line(method, groups, resampling) for method in methods]
+    judged = [line.judged for line in lines if line.judged is not None]
     return {
-        "positives": _positives(study, judged, resampling),
+        "positives": [
+            _positive(group, rows)
+            for place, group in enumerate(groups)
+            if (rows := [points for line in lines if line.points and (points := line.points[place]) is not None])
+        ],
         "points": POINTS,
-        "calibrations": [_calibration(line) for line in judged],
-        "sets": [_sets(line, study, least_ambiguous) for line in judged],
-        "adaptive_sets": [_sets(line, study, adaptive) for line in judged],
+        "calibrations": [calibration for calibration, _, _ in judged],
+        "sets": [sets for _, sets, _ in judged],
+        "adaptive_sets": [sets for _, _, sets in judged],
         "coverage_wanted": 1 - ERROR,
-        "selective": [_selective(line) for line in lines],
+        "selective": [line.selective for line in lines if line.selective is not None],
         "answered": ANSWERED,
-        "attributes": attribute_sections(study, lines),
+        "attributes": [
+            attribute.section(methods, [line.subgroups[place] for line in lines])
+            for place, attribute in enumerate(attributes)
+        ],
     }
 
 
@@ -94,39 +146,63 @@ def study_class_groups(study: StudyResults) -> dict[str, list[str]]:
     return groups
 
 
-def _positives(study: StudyResults, judged: Sequence[LineCells], resampling: Resampling) -> list[PositiveClass]:
-    """Return the operating points of each group of classes and each class, or of each label."""
+def _groups(study: StudyResults) -> list[_Group]:
+    """Return the groups of classes and then each class, or each label; none for masks."""
+    words = class_words(study.some_run)
     if TASKS[study.task].target == "labels":
-        words = class_words(study.some_run)
-        of_labels = {name: label_cells(study, name, resampling) for name in study.classes}
-        return [_positive(lines, words[name], [], [YES]) for name, lines in of_labels.items() if lines]
-    if not judged:
+        return [_Group(words[name], [], [YES], name) for name in study.classes]
+    if study.task not in ONE_CLASS:
         return []
     place = {code: index for index, code in enumerate(study.classes)}
-    return [
-        _positive(judged, name, members, [place[code] for code in codes]) for name, codes, members in _groups(study)
+    named = [
+        _Group(name, [words[code] for code in members], [place[code] for code in members])
+        for name, members in study_class_groups(study).items()
     ]
+    return [*named, *(_Group(words[code], [], [place[code]]) for code in study.classes)]
 
 
-def _groups(study: StudyResults) -> list[tuple[str, list[str], list[str]]]:
-    """Return name, codes and full names of each group of classes, then of each class."""
-    words = class_words(study.some_run)
-    named = [(name, members, [words[code] for code in members]) for name, members in study_class_groups(study).items()]
-    return [*named, *((words[code], [code], []) for code in study.classes)]
+def _of_classes(
+    method: Method, groups: Sequence[_Group], resampling: Resampling, attributes: Sequence[AttributeOfImages]
+) -> _OfLine:
+    cells = class_cells(method.entry, method.entry.network, resampling)
+    name = teacher_of(method.entry) if attributes else None
+    teacher = None if name is None else class_cells(method.entry, name, resampling)
+    points: list[_Points | None] = []
+    judged = None
+    if cells.has_validation:
+        points = [_points(method, cells, group) for group in groups]
+        judged = _calibration(method, cells), _sets(method, cells, least_ambiguous), _sets(method, cells, adaptive)
+    by_attribute = [attribute.rows(method, cells, teacher) for attribute in attributes]
+    return _OfLine(points, judged, _selective(method, cells), by_attribute)
 
 
-def _positive(lines: Sequence[LineCells], name: str, members: list[str], index: Sequence[int]) -> PositiveClass:
-    cells = {key: cell for line in lines for key, cell in line.cells.items()}
-    first = {fold: cell for (fold, _), cell in sorted(cells.items(), reverse=True)}  # of the first seed
-    counts = {
-        part: [sum(int(np.isin(getattr(cell, part).targets, index).sum()) for cell in first.values())]
-        for part in ("validation", "test")
-    }
-    rows = [_point_row(line, index) for line in lines]
-    return PositiveClass(name=name, members=members, rows=rows, curve=None, **counts)
+def _of_labels(method: Method, groups: Sequence[_Group], resampling: Resampling) -> _OfLine:
+    points: list[_Points | None] = []
+    for group in groups:
+        assert group.label is not None
+        cells = label_cells(method.entry, group.label, resampling)
+        points.append(None if cells is None else _points(method, cells, group))
+    return _OfLine(points)
 
 
-def _point_row(line: LineCells, index: Sequence[int]) -> tuple[LineCells, Estimate, Estimate, list[Point]]:
+def _positive(group: _Group, of_lines: Sequence[_Points]) -> PositiveClass:
+    cells = {key: sizes for points in of_lines for key, sizes in points.positives.items()}
+    first = {fold: sizes for (fold, _), sizes in sorted(cells.items(), reverse=True)}  # of the first seed
+    validation, test = ([sum(sizes[part] for sizes in first.values())] for part in range(2))
+    rows = [points.row for points in of_lines]
+    return PositiveClass(group.name, group.members, validation, test, rows, curve=None)
+
+
+def _points(method: Method, line: LineCells, group: _Group) -> _Points:
+    sizes = {}
+    for key, cell in line.cells.items():
+        assert cell.validation is not None
+        validation, test = (int(np.isin(part.targets, group.index).sum()) for part in (cell.validation, cell.test))
+        sizes[key] = (validation, test)
+    return _Points(_point_row(method, line, group.index), sizes)
+
+
+def _point_row(method: Method, line: LineCells, index: Sequence[int]) -> Row:
     areas = line.estimates(ranking_metrics(index), lambda cell: (cell.test.targets, cell.test.probabilities))
     thresholds = {
         key: [chosen_threshold(cell, index, rate, target) for rate, target, _ in POINTS]
@@ -150,7 +226,7 @@ def _point_row(line: LineCells, index: Sequence[int]) -> tuple[LineCells, Estima
         Point(None, estimates.get(f"{other} {place}", NOTHING), estimates.get(f"{rate} {place}", NOTHING))
         for place, (rate, _, other) in enumerate(POINTS)
     ]
-    return line, areas["auc"], areas["partial_auc"], points
+    return method, areas["auc"], areas["partial_auc"], points
 
 
 def _rate(key: str, rate: str, column: int) -> Metric:
@@ -171,16 +247,16 @@ def _share(rate: str, column: int, sums: Floats) -> Floats:
         return sums[..., place] / sums[..., 1 if rate == "specificity" else 0]
 
 
-def _calibration(line: LineCells) -> CalibrationChange:
+def _calibration(method: Method, line: LineCells) -> CalibrationChange:
     metrics = {"calibration_error": METRICS["calibration_error"], "nll": METRICS["nll"], "brier": brier_score()}
     before = line.estimates(metrics, lambda cell: (cell.test.targets, cell.test.probabilities))
     after = line.estimates(metrics, lambda cell: (cell.test.targets, cell.calibrated))
     temperatures = [cell.temperature for cell in line.cells.values() if cell.temperature is not None]
     each = (min(temperatures), max(temperatures))
-    return CalibrationChange(line, each, [before[key] for key in metrics], [after[key] for key in metrics])
+    return CalibrationChange(method, each, [before[key] for key in metrics], [after[key] for key in metrics])
 
 
-def _sets(line: LineCells, study: StudyResults, rule: Callable[[Predictions], Sets]) -> SetsRow:
+def _sets(method: Method, line: LineCells, rule: Callable[[Predictions], Sets]) -> SetsRow:
     def sets(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
         assert cell.validation is not None
         return cell.test.targets, rule(cell.validation)(cell.test.probabilities)
@@ -192,9 +268,9 @@ def _sets(line: LineCells, study: StudyResults, rule: Callable[[Predictions], Se
     (targets, held), _ = joined(list(line.cells.values()), sets)
     own = held[np.arange(len(targets)), targets]
     by_class = [
-        float(own[targets == index].mean()) if (targets == index).any() else None for index in range(len(study.classes))
+        float(own[targets == index].mean()) if (targets == index).any() else None for index in range(held.shape[1])
     ]
-    return SetsRow(line, estimates["coverage"], estimates["size"], estimates["single"], by_class)
+    return SetsRow(method, estimates["coverage"], estimates["size"], estimates["single"], by_class)
 
 
 def _of_sets(targets: NDArray[np.integer], sets: NDArray[np.bool_]) -> Floats:
@@ -206,7 +282,7 @@ def _mean(place: int, sums: Floats) -> Floats:
     return sums[..., place] / sums[..., 0]
 
 
-def _selective(line: LineCells) -> SelectiveRow:
+def _selective(method: Method, line: LineCells) -> SelectiveRow:
     def answers(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
         scores = cell.test.probabilities
         return scores.argmax(axis=1) == cell.test.targets, scores.max(axis=1)
@@ -221,67 +297,4 @@ def _selective(line: LineCells) -> SelectiveRow:
     )
     curves = [risk_coverage(*joined(cells, answers)[0]) for cells in line.by_seed()]
     risks = [float(np.mean([risk_at_coverage(curve, share) for curve in curves])) for share in ANSWERED]
-    return SelectiveRow(line, risks, line.estimates({"aurc": area}, answers)["aurc"])
-
-
-def attribute_sections(study: StudyResults, lines: Sequence[LineCells]) -> list[Attribute]:
-    """Return results by every attribute of the runs' splits with two values or more, each student beside its teacher.
-
-    Intervals of what a student's gap has on its teacher's are corrected by Bonferroni for the number of students.
-    """
-    if not lines:
-        return []
-    teachers = teacher_cells(lines)
-    tested = pd.concat([run.split[run.split["part"] == "test"] for run in study.runs]).drop_duplicates("id")
-    level = 1 - ALPHA / max(1, len(teachers))
-    sections = []
-    for name in attributes_of(study.some_run):
-        if name not in tested:
-            continue
-        words, names = banded(tested[name])
-        if 2 <= len(names) <= MOST:
-            by_id = dict(zip(tested["id"], words, strict=True))
-            results = {line.entry.index: _by_value(line, by_id) for line in lines}
-            of_teachers = {index: _by_value(cells, by_id) for index, cells in teachers.items()}
-            values = [
-                Value(value, int((words == value).sum()), int(tested["group"][words == value].nunique()), rows)
-                for value in names
-                for rows in [
-                    [
-                        _row(line, results[line.entry.index], of_teachers.get(line.entry.index), value, level)
-                        for line in lines
-                    ]
-                    if (words == value).sum() >= FEW
-                    else []
-                ]
-            ]
-            sections.append(Attribute(name.replace("_", " "), list(lines), values, int((words == "").sum())))
-    return sections
-
-
-Results = list[dict[str, Subgroup]]  # of each metric, by value
-
-
-def _by_value(line: LineCells, words: Mapping[str, str]) -> Results:
-    """Return metrics by value, of the test parts of all folds and seeds together."""
-    cases, groups = joined(
-        list(line.cells.values()), lambda cell: (cell.test.targets, cell.test.probabilities, cell.test.ids)
-    )
-    targets, probabilities, ids = cases
-    attribute = np.array([words[name] for name in ids])
-    return [
-        subgroups(METRICS[key], (targets, probabilities), groups, attribute, line.resampling) for key in METRIC_KEYS
-    ]
-
-
-def _row(line: LineCells, results: Results, teacher: Results | None, value: str, level: float) -> NetworkInSubgroup:
-    values = [result.get(value) for result in results]
-    changes: list[Any] = [None] * len(METRIC_KEYS)
-    if teacher is not None:
-        changes = [widened(mine, theirs, level).get(value) for mine, theirs in zip(results, teacher, strict=True)]
-    return NetworkInSubgroup(
-        line,
-        [NOTHING if each is None else Estimate(each.value, each.interval) for each in values],
-        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in values],
-        changes,
-    )
+    return SelectiveRow(method, risks, line.estimates({"aurc": area}, answers)["aurc"])

@@ -136,7 +136,7 @@ def compare(study: StudyResults, samples: int | None = None) -> Comparison:
         versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},
         test_share=float(np.mean([run.test_share for run in study.runs])),
         groups=len(draws.resampling.names),
-        images=len(set().union(*(run.tested["id"] for run in study.runs))),
+        images=len(set().union(*(run.tested_images for run in study.runs))),
         resampling=draws.resampling,
     )
 
@@ -188,7 +188,7 @@ class _Draws:
     """Resamplings of the patients or lesions of a study, and the lines' metrics in them; drawn once each."""
 
     def __init__(self, study: StudyResults, samples: int | None) -> None:
-        groups = np.concatenate([run.tested["group"].unique() for run in study.runs])
+        groups = np.concatenate([run.tested_groups for run in study.runs])
         self.study = study
         self.resampling = Resampling(groups) if samples is None else Resampling(groups, samples)
         self._known: dict[tuple[int, tuple[Key, ...]], dict[str, Sampled]] = {}

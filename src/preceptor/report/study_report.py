@@ -19,7 +19,6 @@ from preceptor.evaluation.resampling import Interval
 from preceptor.evaluation.score_columns import score_columns
 from preceptor.evaluation.statistics import Spread, spread
 from preceptor.report import figures, page, study_tables, study_text, tables
-from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, counted, duration
 from preceptor.report.gallery import galleries
@@ -33,7 +32,7 @@ from preceptor.report.study_clinical import clinical_csv, clinical_sections
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_external import external_sections
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
-from preceptor.report.study_results import Key, Line, StudyResults, read_study
+from preceptor.report.study_results import CellRun, Key, Line, StudyResults, read_study
 from preceptor.tasks import TASKS
 
 
@@ -136,11 +135,13 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
 
 
 def _of_classes(study: StudyResults, pooled: list[Entry]) -> dict[str, Any]:
+    of_splits = {run.split_hash: run for run in study.runs}.values()
+    images = pd.concat([run.tested[["id", "target"]] for run in of_splits]).drop_duplicates()
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
         "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
         "roc": [
-            _with_size(study, code, figure)
+            replace(figure, note=f"{count((images['target'] == code).sum())} of {count(len(images))} images")
             for code, figure in zip(study.classes, figures.roc_curves(pooled, class_words(study.some_run)), strict=True)
         ],
         "areas": tables.area_table(pooled, study.classes) if len(pooled) > figures.MOST_AREAS else [],
@@ -164,15 +165,11 @@ def _of_one_cell_each(study: StudyResults, of_masks: bool) -> dict[str, Any]:
     }
 
 
-def _with_size(study: StudyResults, code: str, figure: Figure) -> Figure:
-    """A class's ROC curves with its number of images, each counted once, whatever cells are missing."""
-    images = pd.concat([run.tested[["id", "target"]] for run in study.runs]).drop_duplicates()
-    return replace(figure, note=f"{count((images['target'] == code).sum())} of {count(len(images))} images")
-
-
 def _pooled(study: StudyResults, line: Line) -> Entry:
     """A line's predictions on the test parts of all folds and seeds, as if one run had made them."""
-    table = pd.concat(line.tested().values(), ignore_index=True)
+    # All lines are held at once: without what no figure needs, and with one word for all rows held once.
+    table = pd.concat(line.tested().values(), ignore_index=True).drop(columns=["id", "group"])
+    table = table.astype({"part": "category", "network": "category"})
     test: dict[str, Any] = {}
     if TASKS[study.task].target == "class":
         scores = table[score_columns(study.classes)].to_numpy()
@@ -192,7 +189,7 @@ def _intervals(comparison: Comparison) -> dict[int, Interval]:
 
 
 def _entry(line: Line, key: Key) -> Entry:
-    return Entry(LabelledRun.of(line.runs[key], line.label), line.network, line.label, line.index)
+    return Entry(CellRun.of(line.runs[key], line.label), line.network, line.label, line.index)
 
 
 def _recall(line: Line, name: str) -> Spread | None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from preceptor.report.entries import LabelledRun, load_run
 from preceptor.runs.directory import Run
@@ -20,18 +22,54 @@ from preceptor.utils.errors import PreceptorError
 
 _WORDS = {"id", "group", "part", "network", "target", "predicted"}  # of predictions.csv; all else is numbers
 Key = tuple[int, int]  # fold, seed
+HELD = 16  # tables of predictions in memory at a time, of however many runs
+
+
+class _LastTables:
+    """Predictions of the runs that were last asked for them; those of others are read again."""
+
+    def __init__(self) -> None:
+        self._of_run: dict[Path, pd.DataFrame] = {}
+
+    def of(self, run: Run) -> pd.DataFrame:
+        table = self._of_run.pop(run.path, None)
+        if table is None:
+            again = Run(run.path)
+            again.remember(metrics=run.metrics)
+            table = again.predictions
+        self._of_run[run.path] = table  # the last, since dictionaries are in order
+        if len(self._of_run) > HELD:
+            del self._of_run[next(iter(self._of_run))]
+        return table
 
 
 @dataclass(frozen=True)
 class CellRun(LabelledRun):
-    """The finished run of a cell."""
+    """The finished run of a cell; its predictions are held only while they are asked for.
+
+    Attributes:
+        tables: shared by the runs of a study.
+    """
+
+    tables: _LastTables = field(default_factory=_LastTables, repr=False, compare=False)
+
+    @property
+    def predictions(self) -> pd.DataFrame:  # type: ignore[override]
+        return self.tables.of(self)
+
+    @property
+    def tested_images(self) -> set[str]:
+        """Ids of the test part."""
+        return set(self.split.loc[self.split["part"] == "test", "id"])
+
+    @property
+    def tested_groups(self) -> NDArray[np.str_]:
+        """Groups (patients or lesions) of the test part, each once."""
+        return np.unique(self.split.loc[self.split["part"] == "test", "group"].to_numpy(str))
 
     @property
     def tested(self) -> pd.DataFrame:
-        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image.
-
-        Made at each call, so that a study of many runs holds one of them at a time.
-        """
+        """The test rows of ``predictions.csv`` of all networks, with the ``group`` of each image; made at each call."""
         table = self.predictions[self.predictions["part"] == "test"]
         group = table["id"].map(self.split.set_index("id")["group"])
         if group.isna().any():
@@ -175,10 +213,11 @@ def read_study(folder: Path) -> StudyResults:
     runs: dict[tuple[str, Key], CellRun] = {}
     kept: list[CellRecord] = []
     splits: dict[bytes, pd.DataFrame] = {}
+    tables = _LastTables()
     for cell in read_cells(folder):
         if cell.state == "done":
             try:
-                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""), splits)
+                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""), splits, tables)
             except PreceptorError as error:
                 cell = cell.model_copy(update={"state": "failed", "error": str(error)})
         kept.append(cell)
@@ -194,11 +233,12 @@ def read_study(folder: Path) -> StudyResults:
     return study
 
 
-def _read_run(path: Path, splits: dict[bytes, pd.DataFrame]) -> CellRun:
+def _read_run(path: Path, splits: dict[bytes, pd.DataFrame], tables: _LastTables) -> CellRun:
     """A finished run with all that a report takes from it.
 
     Args:
         splits: tables of ``split.csv`` by the file's bytes. The cells of a fold have the same, which is held once.
+        tables: of predictions.
 
     Raises:
         PreceptorError: it is not there, or one of its files is damaged; with the way out that loses nothing.
@@ -206,7 +246,8 @@ def _read_run(path: Path, splits: dict[bytes, pd.DataFrame]) -> CellRun:
     if not (path / "metrics.json").is_file():
         raise PreceptorError(f"{path} holds no finished run")
     try:
-        run = CellRun.of(load_run(_with_split(Run(path), splits)), path.name)
+        run = CellRun.of(load_run(_with_split(Run(path), splits)), path.name, tables=tables)
+        vars(run).pop("predictions")
         _check_tested(run)
     except PreceptorError as error:
         raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
@@ -234,7 +275,7 @@ def _remedy(path: Path) -> str:
 
 def _check_tested(run: CellRun) -> None:
     """Refuse a run in which some network has no prediction for some test image."""
-    images = set(run.split.loc[run.split["part"] == "test", "id"])
+    images = run.tested_images
     for name, table in run.tested.groupby("network"):
         if len(table) != len(images) or set(table["id"]) != images:
             raise PreceptorError(

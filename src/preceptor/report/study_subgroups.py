@@ -1,0 +1,95 @@
+"""A study's results by attribute (sex, age, site …), each student beside its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preceptor.evaluation.attributes import banded
+from preceptor.evaluation.metrics import METRICS
+from preceptor.evaluation.statistics import ALPHA
+from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
+from preceptor.report.network_predictions import NOTHING, Estimate, Judged
+from preceptor.report.study_cells import LineCells, joined, teacher_of
+from preceptor.report.study_results import StudyResults
+from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
+
+Results = list[dict[str, Subgroup]]  # of each metric, by value
+
+
+@dataclass(frozen=True)
+class AttributeOfImages:
+    """One attribute of the test images of a study.
+
+    Attributes:
+        of_image: id → value, empty where it is not known.
+        sizes: value → test images and their groups.
+        level: of the intervals of what a student's gap has on its teacher's, corrected by Bonferroni for the number of
+            students.
+    """
+
+    name: str
+    of_image: Mapping[str, str]
+    sizes: Mapping[str, tuple[int, int]]
+    level: float
+
+    def rows(self, method: Judged, cells: LineCells, teacher: LineCells | None) -> dict[str, NetworkInSubgroup]:
+        """Return the results of a method at each value that has enough images."""
+        results = self._results(cells)
+        of_teacher = None if teacher is None else self._results(teacher)
+        shown = [value for value, (images, _) in self.sizes.items() if images >= FEW]
+        return {value: _row(method, results, of_teacher, value, self.level) for value in shown}
+
+    def section(self, methods: Sequence[Judged], rows: Sequence[Mapping[str, NetworkInSubgroup]]) -> Attribute:
+        """Return the section on all methods, with the rows of each."""
+        values = [
+            Value(value, images, groups, [each[value] for each in rows if value in each])
+            for value, (images, groups) in self.sizes.items()
+        ]
+        unknown = sum(value == "" for value in self.of_image.values())
+        return Attribute(self.name.replace("_", " "), list(methods), values, unknown)
+
+    def _results(self, cells: LineCells) -> Results:
+        """Return metrics by value, of the test parts of all folds and seeds together."""
+        (targets, probabilities, ids), groups = joined(
+            list(cells.cells.values()), lambda cell: (cell.test.targets, cell.test.probabilities, cell.test.ids)
+        )
+        values = np.array([self.of_image[name] for name in ids])
+        return [
+            subgroups(METRICS[key], (targets, probabilities), groups, values, cells.resampling) for key in METRIC_KEYS
+        ]
+
+
+def attributes_of_images(study: StudyResults) -> list[AttributeOfImages]:
+    """Return every attribute of the runs' splits that has two values or more, and not too many."""
+    splits = {run.split_hash: run.split for run in study.runs}.values()
+    tested = pd.concat([split[split["part"] == "test"] for split in splits]).drop_duplicates("id")
+    students = sum(teacher_of(line) is not None for line in study.lines)
+    result = []
+    for name in (name for name in attributes_of(study.some_run) if name in tested):
+        values, names = banded(tested[name])
+        if 2 <= len(names) <= MOST:
+            sizes = {
+                value: (int((values == value).sum()), int(tested["group"][values == value].nunique()))
+                for value in names
+            }
+            of_image = dict(zip(tested["id"], values, strict=True))
+            result.append(AttributeOfImages(name, of_image, sizes, 1 - ALPHA / max(1, students)))
+    return result
+
+
+def _row(method: Judged, results: Results, teacher: Results | None, value: str, level: float) -> NetworkInSubgroup:
+    values = [result.get(value) for result in results]
+    changes: list[Any] = [None] * len(METRIC_KEYS)
+    if teacher is not None:
+        changes = [widened(mine, theirs, level).get(value) for mine, theirs in zip(results, teacher, strict=True)]
+    return NetworkInSubgroup(
+        method,
+        [NOTHING if each is None else Estimate(each.value, each.interval) for each in values],
+        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in values],
+        changes,
+    )
