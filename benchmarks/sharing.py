@@ -65,8 +65,11 @@ def busy(count: int) -> Iterator[None]:
     try:
         yield
     finally:
+        ended = [program.poll() for program in programs]
         for program in programs:
             program.kill()
+            program.wait()
+    assert ended == [None] * count, "a busy program ended by itself"
 
 
 def step(way: dict[str, str], threads: int) -> float:

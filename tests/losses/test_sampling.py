@@ -91,13 +91,17 @@ def test_small_classes_give_all_they_have() -> None:
     assert ClassSampler(LABELS).positives(alone, 20, generator(0)).tolist() == [[alone.item()] * 20]
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), number=st.sampled_from([1, 5, 66, 67, 100, 406, 470]))
-def test_negatives_are_of_other_classes(seed: int, number: int) -> None:
-    rows = torch.randperm(len(LABELS), generator=generator(seed))[:30]
-    drawn = ClassSampler(LABELS).negatives(rows, number, generator(seed, "negatives"))
-    assert bool((LABELS[drawn] != LABELS[rows][:, None]).all())
-    pools = len(LABELS) - torch.bincount(LABELS)[LABELS[rows]]
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    number=st.sampled_from([1, 5, 66, 67, 100, 406, 470]),
+    labels=st.sampled_from([LABELS, LABELS.sort().values]),
+)
+def test_negatives_are_of_other_classes(seed: int, number: int, labels: Tensor) -> None:
+    rows = torch.randperm(len(labels), generator=generator(seed))[:30]
+    drawn = ClassSampler(labels).negatives(rows, number, generator(seed, "negatives"))
+    assert bool((labels[drawn] != labels[rows][:, None]).all())
+    pools = len(labels) - torch.bincount(labels)[labels[rows]]
     for row, pool in zip(drawn, pools.tolist(), strict=True):
         if pool >= number:
             assert distinct(row) == number

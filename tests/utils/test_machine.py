@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from preceptor.study.worker import THREADS, environment
+
 MAIN = """
 import os, sys
 from preceptor.cli import main
@@ -15,6 +17,16 @@ try:
 except SystemExit:
     print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
 """
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+def test_workers_elsewhere_are_told_how_threads_wait(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    rest = {name: value for name, value in environment(3).items() if name not in THREADS}
+    assert rest == (given or {"GOMP_SPINCOUNT": "10000"})
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,9 @@ def _ranked(
 
 def _once(positive: Sequence[int], area: Prepare, targets: NDArray[Any], probabilities: Floats) -> float:
     images = len(targets)
-    return float(_ranked(positive, area, targets, probabilities, np.arange(images), images)(np.ones((1, images)))[0])
+    return float(
+        _ranked(positive, area, targets, probabilities, np.arange(images), images)(np.ones((1, images), np.float32))[0]
+    )
 
 
 def _sensitivity(sums: Floats) -> Floats:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from preceptor.evaluation.metrics.registry import Floats, Resampled
+from preceptor.evaluation.metrics.registry import Draws, Floats, Resampled
 
 Group = NDArray[np.integer]
 
 
-def _drawn(times: Floats) -> NDArray[np.float32]:
-    """Return draws (S, G) as counts (G, S)."""
+def _drawn(times: Draws) -> NDArray[np.float32]:
+    """Return draws (S, G) as counts (G, S); no copy where they lie column by column."""
     return np.ascontiguousarray(times.T, dtype=np.float32)
 
 
@@ -42,7 +42,7 @@ def resampled_area(scores: Floats, is_case: NDArray[np.bool_], group: Group, gro
     ends = np.searchsorted(places, np.concatenate([below, not_above]))
     of_cases = csr_array((np.full(len(ends), 0.5, np.float32), (ends, np.tile(group[is_case], 2))), shape=shape)
 
-    def areas(times: Floats) -> Floats:
+    def areas(times: Draws) -> Floats:
         drawn = _drawn(times)
         before, cases = of_others @ drawn, of_cases @ drawn
         np.cumsum(before, axis=0, out=before)
@@ -65,7 +65,7 @@ def resampled_precision(scores: Floats, is_case: NDArray[np.bool_], group: Group
     of_all = csr_array((np.ones(called.sum(), np.float32), (place[called], group[called])), shape=shape)
     of_cases = csr_array((np.ones(is_case.sum(), np.float32), (place[is_case], group[is_case])), shape=shape)
 
-    def precisions(times: Floats) -> Floats:
+    def precisions(times: Draws) -> Floats:
         drawn = _drawn(times)
         new = of_cases @ drawn
         hits, called = np.cumsum(new, axis=0), np.cumsum(of_all @ drawn, axis=0)
@@ -91,7 +91,7 @@ def resampled_partial_area(
     of_cases = csr_array((is_case.astype(np.float32), (place, group)), shape=shape)
     of_others = csr_array(((~is_case).astype(np.float32), (place, group)), shape=shape)
 
-    def areas(times: Floats) -> Floats:
+    def areas(times: Draws) -> Floats:
         drawn = _drawn(times)
         width, rise = of_others @ drawn, of_cases @ drawn
         hits, others = np.cumsum(rise, axis=0), width.sum(axis=0)
@@ -116,7 +116,7 @@ def resampled_risk_area(confidence: Floats, is_error: NDArray[np.bool_], group: 
     of_all = csr_array((np.ones(len(confidence), np.float32), (place, group)), shape=shape)
     of_errors = csr_array((is_error.astype(np.float32), (place, group)), shape=shape)
 
-    def areas(times: Floats) -> Floats:
+    def areas(times: Draws) -> Floats:
         drawn = _drawn(times)
         together = of_all @ drawn
         answered, errors = np.cumsum(together, axis=0), np.cumsum(of_errors @ drawn, axis=0)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from preceptor.evaluation.metrics.registry import Floats, Metric, Resampled
+from preceptor.evaluation.metrics.registry import Draws, Floats, Metric, Resampled
 from preceptor.evaluation.pixel_counts import PixelCounts
 
 SAMPLES = 2000
@@ -75,20 +75,22 @@ class Resampling:
         """Return the places of some groups in ``names``."""
         return np.searchsorted(self.names, np.asarray(groups, dtype=str))
 
-    def blocks(self) -> Iterator[Floats]:
+    def blocks(self) -> Iterator[Draws]:
         """Yield how often each group is drawn, (some, G): once each first, which gives the figures themselves."""
         yield np.ones((1, len(self.names)), dtype=np.float32)
         yield from self._held if self.times.size <= _MOST_HELD else self._converted()
 
     @cached_property
-    def _held(self) -> list[Floats]:
+    def _held(self) -> list[Draws]:
         """Blocks that are kept, since every metric of every network asks for them."""
         return list(self._converted())
 
-    def _converted(self) -> Iterator[Floats]:
+    def _converted(self) -> Iterator[Draws]:
         for start in range(0, len(self.times), _BLOCK):
             # Column by column, since curves multiply the transpose; counts are exact, and half as large as in float64.
-            yield self.times[start : start + _BLOCK].astype(np.float32, order="F")
+            block = self.times[start : start + _BLOCK].astype(np.float32, order="F")
+            block.setflags(write=False)  # every metric gets the same
+            yield block
 
 
 @lru_cache(maxsize=2)
@@ -165,7 +167,7 @@ def interval(samples: Floats, level: float = LEVEL) -> Interval:
 
 def _prepare(
     jobs: Mapping[J, tuple[Metric, Cases, ArrayLike]], resampling: Resampling
-) -> Callable[[Floats], dict[J, Floats]]:
+) -> Callable[[Draws], dict[J, Floats]]:
     """Return a function of draws (S, G) that gives the values (S,) of every job; all sums are one matrix product."""
     size = len(resampling.names)
     columns: dict[Any, slice] = {}  # of the product, by what images add and of which cases
@@ -187,7 +189,7 @@ def _prepare(
             others[key] = _case_by_case(metric, cases, group)
     stacked = np.hstack(sums) if sums else np.zeros((size, 0))
 
-    def values(times: Floats) -> dict[J, Floats]:
+    def values(times: Draws) -> dict[J, Floats]:
         result = {key: each(times) for key, each in others.items()}
         product = times.astype(np.float64) @ stacked if width else None
         for key, place in of_job.items():
@@ -209,7 +211,7 @@ def _group_sums(statistics: Floats, group: NDArray[np.intp], size: int) -> Float
 def _case_by_case(metric: Metric, cases: Cases, group: NDArray[np.intp]) -> Resampled:
     """Call the metric on the drawn cases, each as often as its group is drawn."""
 
-    def values(times: Floats) -> Floats:
+    def values(times: Draws) -> Floats:
         drawn = (np.repeat(np.arange(len(group)), row[group].astype(np.int64)) for row in times)
         values = [metric(*(select_cases(each, rows) for each in cases)) if len(rows) else None for rows in drawn]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

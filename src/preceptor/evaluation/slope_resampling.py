@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from preceptor.evaluation.metrics.registry import Floats, Resampled
+from preceptor.evaluation.metrics.registry import Draws, Floats, Resampled
 
 _EDGE = 1e-12  # probabilities are moved so far away from 0 and 1, as in calibration_slope
 
@@ -41,7 +41,7 @@ def resampled_slope(
     sums = np.zeros((groups, 5))
     np.add.at(sums, group, columns)
 
-    def moved(times: Floats) -> tuple[Floats, Floats]:
+    def moved(times: Draws) -> tuple[Floats, Floats]:
         by_slope, by_intercept, steep, both, level = (times @ sums).T
         with np.errstate(invalid="ignore", divide="ignore"):
             area = steep * level - both**2

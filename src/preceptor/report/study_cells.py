@@ -69,11 +69,15 @@ def class_cells(line: Line, network: str, resampling: Resampling) -> LineCells:
     return LineCells(cells, resampling)
 
 
-def label_cells(line: Line, label: str, resampling: Resampling) -> LineCells | None:
-    """Return a line's network as one that predicts a single label; None without validation parts."""
-    cells = {key: label_network(entry, label, resampling) for key, entry in _entries(line, line.network).items()}
-    validated = {key: cell for key, cell in cells.items() if cell is not None}
-    return LineCells(validated, resampling) if len(validated) == len(cells) else None
+def label_cells(line: Line, labels: Sequence[str], resampling: Resampling) -> list[LineCells | None]:
+    """Return a line's network as one that predicts a single label, for each label; None without validation parts."""
+    of_label: list[dict[Key, NetworkPredictions]] = [{} for _ in labels]
+    for key, entry in _entries(line, line.network).items():  # each run is read once for all labels
+        for label, cells in zip(labels, of_label, strict=True):
+            cell = label_network(entry, label, resampling)
+            if cell is not None:
+                cells[key] = cell
+    return [LineCells(cells, resampling) if len(cells) == len(line.runs) else None for cells in of_label]
 
 
 def teacher_of(line: Line) -> str | None:

@@ -177,12 +177,9 @@ def _of_classes(
 
 
 def _of_labels(method: Method, groups: Sequence[_Group], resampling: Resampling) -> _OfLine:
-    points: list[_Points | None] = []
-    for group in groups:
-        assert group.label is not None
-        cells = label_cells(method.entry, group.label, resampling)
-        points.append(None if cells is None else _points(method, cells, group))
-    return _OfLine(points)
+    of_label = label_cells(method.entry, [group.label or "" for group in groups], resampling)
+    pairs = zip(groups, of_label, strict=True)
+    return _OfLine([None if cells is None else _points(method, cells, group) for group, cells in pairs])
 
 
 def _positive(group: _Group, of_lines: Sequence[_Points]) -> PositiveClass:

@@ -37,10 +37,14 @@ class _LastTables:
             again = Run(run.path)
             again.remember(metrics=run.metrics)
             table = again.predictions
-        self._of_run[run.path] = table  # the last, since dictionaries are in order
+        self.keep(run.path, table)
+        return table
+
+    def keep(self, path: Path, table: pd.DataFrame) -> None:
+        """Take a run's table for the last that was asked for."""
+        self._of_run[path] = table  # dictionaries are in order
         if len(self._of_run) > HELD:
             del self._of_run[next(iter(self._of_run))]
-        return table
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ def _read_run(path: Path, splits: dict[bytes, pd.DataFrame], tables: _LastTables
         raise PreceptorError(f"{path} holds no finished run")
     try:
         run = CellRun.of(load_run(_with_split(Run(path), splits)), path.name, tables=tables)
-        vars(run).pop("predictions")
+        tables.keep(run.path, vars(run).pop("predictions"))
         _check_tested(run)
     except PreceptorError as error:
         raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 _CUDA = re.compile(r"^cuda\b.*=\s*'([0-9.]+)'", re.MULTILINE)
-_SPINS = "GOMP_SPINCOUNT"
+#: By which a user says how threads of OpenMP wait for each other.
+_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _CARD_SECONDS = 10  # after which a driver that does not answer is given up
 
 
@@ -24,16 +25,14 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def brief_spinning() -> dict[str, str]:
+def waiting_of_threads() -> dict[str, str]:
     """Return what must stand in the environment before torch is loaded, so that its threads share the cores.
 
     A thread of OpenMP that waits for the others spins for milliseconds, and keeps them from the core if another program
-    has theirs: beside one busy program, a step on two cores takes six times as long as with this
-    (docs/results/speed.md). Empty where the user has said how threads wait.
+    has theirs: beside one busy program, a step on two cores takes five times as long as with this
+    (docs/results/speed.md). Where the user has said how threads wait, what he said.
     """
-    if any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", _SPINS)):
-        return {}
-    return {_SPINS: "10000"}
+    return {name: os.environ[name] for name in _WAITING if os.environ.get(name)} or {"GOMP_SPINCOUNT": "10000"}
 
 
 def memory() -> tuple[int, int] | None:

@@ -16,8 +16,10 @@ from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.registry import Registry
 
 Floats = NDArray[np.float64]
-#: Values of a metric under resamplings: how often each group is drawn (S, G) -> (S,).
-Resampled = Callable[[Floats], Floats]
+#: How often each group is drawn (S, G): whole numbers in float32, read-only.
+Draws = NDArray[np.float32]
+#: Values of a metric under resamplings: draws (S, G) -> (S,). Sums beyond 2²⁴ need float64.
+Resampled = Callable[[Draws], Floats]
 ONE_CLASS = ("classification", "ordinal")  # tasks with one class an image
 
 
