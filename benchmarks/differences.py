@@ -3,9 +3,10 @@
 ``python -m benchmarks.differences --of RUN [RUN …] --less RUN [RUN …] [--network NAME] [--less-network NAME]
 [--metric balanced_accuracy] [--part test]``
 
-The runs of each side are one method on several folds: their images are pooled, and a 95 % interval is made of 2,000
-resamplings of whole groups, the same for both sides. It holds neither the choice of seed nor of fold. Of the test part
-of several folds the corrected resampled t-test follows, with the difference of each fold.
+The runs of each side are one method on several folds and seeds, each paired with the other side's of its fold and seed.
+The images of all folds are pooled, figures are means over seeds, and a 95 % interval is made of 2,000 resamplings of
+whole groups, the same for both sides. It holds neither the choice of seed nor of fold. Of the test part of several
+folds the corrected resampled t-test follows, with the difference of each fold, or of each seed of each fold.
 """
 
 from __future__ import annotations
@@ -36,36 +37,44 @@ def main() -> None:
     of, less = load_runs(asked.of), load_runs(asked.less)
     one = pooled(of, asked.network, asked.part)
     other = pooled(less, asked.less_network or asked.network, asked.part)
-    keys = ["split", "id"]
-    if not one[keys].equals(other[keys]):
-        parser.error("--of and --less are not the same images: give runs on the same folds of one split to both")
+    keys = ["seed", "split", "id"]
+    if one.duplicated(keys).any() or not one[keys].equals(other[keys]):
+        parser.error("--of and --less are not pairs: give each one run for each fold of one split and each seed")
     resampling = Resampling(one["group"])
     task = TASKS[of[0].task]
     metrics = {asked.metric: metric_of(task.name, asked.metric)}
     value, base = (
-        resample(metrics, [(task.metric_cases(rows, of[0].classes), rows["group"])], resampling)[asked.metric]
-        for rows in (one, other)
+        resample(
+            metrics,
+            [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby("seed")],
+            resampling,
+        )[asked.metric]
+        for side in (one, other)
     )
     bounds = interval(value.samples - base.samples)
     print(
-        f"{asked.metric} ({asked.part}, {len(one)} images of {len(resampling.names)} groups): {value.value:.3f} less "
+        f"{asked.metric} ({asked.part}, {one['id'].nunique()} images of {len(resampling.names)} groups, "
+        f"{one['seed'].nunique()} seed(s)): {value.value:.3f} less "
         f"{base.value:.3f}: {value.value - base.value:+.3f} [{bounds.low:+.3f}, {bounds.high:+.3f}]"
     )
-    if asked.part == "test" and len(of) > 1:
+    if asked.part == "test" and one["split"].nunique() > 1:
         print(over_folds(of, less, asked.network, asked.less_network or asked.network, asked.metric))
 
 
 def over_folds(
     of: Sequence[LabelledRun], less: Sequence[LabelledRun], network: str, less_network: str, metric: str
 ) -> str:
-    """The mean difference over folds, each run beside the other side's of its fold, and its test."""
-    others = {run.split_hash: run for run in less}
-    pairs = sorted(((run, others[run.split_hash]) for run in of), key=lambda pair: pair[0].environment.data.fold)
-    gaps = [_value(run, network, metric) - _value(other, less_network, metric) for run, other in pairs]
-    counts = [run.split["part"].value_counts() for run, _ in pairs]
-    test = corrected_t_test(gaps, float(np.mean([count["test"] / count["train"] for count in counts])))
-    each = ", ".join(f"{gap:+.3f}" for gap in gaps)
-    return f"over {len(gaps)} folds: {np.mean(gaps):+.3f} [{test.low:+.3f}, {test.high:+.3f}], p {test.p:.3f}: {each}"
+    """The mean difference over folds, each run beside the other side's of its fold and seed, and its test."""
+    others = {(run.split_hash, run.environment.seed): run for run in less}
+    folds: dict[int, list[float]] = {}
+    for run in sorted(of, key=lambda run: (run.environment.data.fold, run.environment.seed)):
+        other = others[run.split_hash, run.environment.seed]
+        gap = _value(run, network, metric) - _value(other, less_network, metric)
+        folds.setdefault(run.environment.data.fold, []).append(gap)
+    counts = [run.split["part"].value_counts() for run in of]
+    test = corrected_t_test(list(folds.values()), float(np.mean([count["test"] / count["train"] for count in counts])))
+    each = ", ".join(" / ".join(f"{gap:+.3f}" for gap in gaps) for gaps in folds.values())
+    return f"over {len(folds)} folds: {test.mean:+.3f} [{test.low:+.3f}, {test.high:+.3f}], p {test.p:.3f}: {each}"
 
 
 def _value(run: LabelledRun, network: str, metric: str) -> float:
@@ -82,8 +91,8 @@ def pooled(runs: Sequence[LabelledRun], network: str, part: str) -> pd.DataFrame
         if rows.empty:
             raise SystemExit(f"{run.path}: no predictions of {network} on the {part} part")
         groups = run.split.set_index("id")["group"]
-        tables.append(rows.assign(group=rows["id"].map(groups), split=run.split_hash))
-    return pd.concat(tables).sort_values(["split", "id"], ignore_index=True)
+        tables.append(rows.assign(group=rows["id"].map(groups), split=run.split_hash, seed=run.environment.seed))
+    return pd.concat(tables).sort_values(["seed", "split", "id"], ignore_index=True)
 
 
 if __name__ == "__main__":
