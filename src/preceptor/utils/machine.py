@@ -28,9 +28,9 @@ def usable_cores() -> int:
 def waiting_of_threads() -> dict[str, str]:
     """Return what must stand in the environment before torch is loaded, so that its threads share the cores.
 
-    A thread of OpenMP that waits for the others spins for milliseconds, and keeps them from the core if another program
-    has theirs: beside one busy program, a step on two cores takes five times as long as with this
-    (docs/results/speed.md). Where the user has said how threads wait, what he said.
+    A thread of OpenMP that waits for the others spins, and keeps them from the core if another program has theirs:
+    beside one busy program, a step on two cores takes five times as long as with this (docs/results/speed.md). Where
+    the user has set how threads wait, these are the user's settings.
     """
     return {name: os.environ[name] for name in _WAITING if os.environ.get(name)} or {"GOMP_SPINCOUNT": "10000"}
 
