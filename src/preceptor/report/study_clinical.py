@@ -81,7 +81,7 @@ class _Points:
 
 @dataclass(frozen=True)
 class _OfLine:
-    """What all sections say of one method; empty where its cells have no validation part to choose by."""
+    """What all sections say of one method; no ``points`` and not ``judged`` without validation parts to choose by."""
 
     points: list[_Points | None]  # of each group
     judged: tuple[CalibrationChange, SetsRow, SetsRow] | None = None
@@ -177,8 +177,8 @@ def _of_classes(
 
 
 def _of_labels(method: Method, groups: Sequence[_Group], resampling: Resampling) -> _OfLine:
-    of_label = label_cells(method.entry, [group.label or "" for group in groups], resampling)
-    pairs = zip(groups, of_label, strict=True)
+    labels = [group.label for group in groups if group.label is not None]  # which all groups of labels have
+    pairs = zip(groups, label_cells(method.entry, labels, resampling), strict=True)
     return _OfLine([None if cells is None else _points(method, cells, group) for group, cells in pairs])
 
 

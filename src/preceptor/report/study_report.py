@@ -135,8 +135,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
 
 
 def _of_classes(study: StudyResults, pooled: list[Entry]) -> dict[str, Any]:
-    of_splits = {id(run.split): run for run in study.runs}.values()  # equal ones are held once
-    images = pd.concat([run.tested[["id", "target"]] for run in of_splits]).drop_duplicates()
+    images = pd.concat([run.tested[["id", "target"]] for run in study.one_run_a_split]).drop_duplicates()
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
         "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],

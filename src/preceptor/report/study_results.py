@@ -186,6 +186,11 @@ class StudyResults:
         return list({run.path: run for line in self.lines for run in line.runs.values()}.values())
 
     @property
+    def one_run_a_split(self) -> list[CellRun]:
+        """A run of each ``split.csv`` that differs from the others; equal tables are one object in all runs."""
+        return list({id(run.split): run for run in self.runs}.values())
+
+    @property
     def first(self) -> str:
         """The metric that verdicts are about: the task's headline, or the table's first column without it."""
         headline = TASKS[self.task].headline

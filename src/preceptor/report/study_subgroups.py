@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,20 @@ import pandas as pd
 from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.statistics import ALPHA
-from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
-from preceptor.report.network_predictions import NOTHING, Estimate, Judged
+from preceptor.evaluation.subgroups import FEW, subgroups
+from preceptor.report.network_predictions import Judged
 from preceptor.report.study_cells import LineCells, joined, teacher_of
 from preceptor.report.study_results import StudyResults
-from preceptor.report.subgroups import METRIC_KEYS, MOST, Attribute, NetworkInSubgroup, Value, attributes_of
-
-Results = list[dict[str, Subgroup]]  # of each metric, by value
+from preceptor.report.subgroups import (
+    METRIC_KEYS,
+    MOST,
+    Attribute,
+    NetworkInSubgroup,
+    Results,
+    Value,
+    attributes_of,
+    row_of,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class AttributeOfImages:
         results = self._results(cells)
         of_teacher = None if teacher is None else self._results(teacher)
         shown = [value for value, (images, _) in self.sizes.items() if images >= FEW]
-        return {value: _row(method, results, of_teacher, value, self.level) for value in shown}
+        return {value: row_of(method, results, of_teacher, value, self.level) for value in shown}
 
     def section(self, methods: Sequence[Judged], rows: Sequence[Mapping[str, NetworkInSubgroup]]) -> Attribute:
         """Return the section on all methods, with the rows of each."""
@@ -66,7 +72,7 @@ class AttributeOfImages:
 
 def attributes_of_images(study: StudyResults) -> list[AttributeOfImages]:
     """Return every attribute of the runs' splits that has two values or more, and not too many."""
-    splits = {id(run.split): run.split for run in study.runs}.values()  # equal ones are held once
+    splits = [run.split for run in study.one_run_a_split]
     tested = pd.concat([split[split["part"] == "test"] for split in splits]).drop_duplicates("id")
     students = sum(teacher_of(line) is not None for line in study.lines)
     result = []
@@ -80,16 +86,3 @@ def attributes_of_images(study: StudyResults) -> list[AttributeOfImages]:
             of_image = dict(zip(tested["id"], values, strict=True))
             result.append(AttributeOfImages(name, of_image, sizes, 1 - ALPHA / max(1, students)))
     return result
-
-
-def _row(method: Judged, results: Results, teacher: Results | None, value: str, level: float) -> NetworkInSubgroup:
-    values = [result.get(value) for result in results]
-    changes: list[Any] = [None] * len(METRIC_KEYS)
-    if teacher is not None:
-        changes = [widened(mine, theirs, level).get(value) for mine, theirs in zip(results, teacher, strict=True)]
-    return NetworkInSubgroup(
-        method,
-        [NOTHING if each is None else Estimate(each.value, each.interval) for each in values],
-        [NOTHING if each is None or each.gap is None else Estimate(each.gap, each.gap_interval) for each in values],
-        changes,
-    )

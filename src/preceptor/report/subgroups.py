@@ -10,7 +10,7 @@ import numpy as np
 from preceptor.data.split import COLUMNS
 from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.resampling import Interval
+from preceptor.evaluation.resampling import LEVEL, Interval
 from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.entries import LabelledRun
 from preceptor.report.network_predictions import NOTHING, Estimate, Judged, NetworkPredictions
@@ -98,7 +98,9 @@ def _section(name: str, networks: Sequence[NetworkPredictions]) -> Attribute | N
         inside = words == value
         groups = tested["group"][inside].nunique()
         rows = [
-            _row(network, result, teachers.get(network.entry.run.path), value)
+            row_of(
+                network, result, None if network.entry.kind in TEACHING else teachers.get(network.entry.run.path), value
+            )
             for network, result in zip(networks, results, strict=True)
         ]
         values.append(Value(value, int(inside.sum()), int(groups), rows if inside.sum() >= FEW else []))
@@ -115,11 +117,14 @@ def _of_network(network: NetworkPredictions, words: dict[str, str]) -> Results:
     return [subgroups(METRICS[key], cases, test.groups, attribute, network.resampling) for key in METRIC_KEYS]
 
 
-def _row(network: NetworkPredictions, results: Results, teacher: Results | None, value: str) -> NetworkInSubgroup:
+def row_of(
+    network: Judged, results: Results, teacher: Results | None, value: str, level: float = LEVEL
+) -> NetworkInSubgroup:
+    """Return a network's row at one value, beside its teacher's results if given; ``level`` is of the changes."""
     values = [result.get(value) for result in results]
     changes: list[Change | None] = [None] * len(METRIC_KEYS)
-    if teacher is not None and network.entry.kind not in TEACHING:
-        changes = [widened(mine, theirs).get(value) for mine, theirs in zip(results, teacher, strict=True)]
+    if teacher is not None:
+        changes = [widened(mine, theirs, level).get(value) for mine, theirs in zip(results, teacher, strict=True)]
     return NetworkInSubgroup(
         network,
         [NOTHING if each is None else Estimate(each.value, each.interval) for each in values],
