@@ -94,6 +94,21 @@ def test_threads_are_fixed_as_soon_as_a_cell_is_begun(phantom_root: Path, tmp_pa
         threads_before(out, plan(threads=2))
 
 
+def test_a_finished_teacher_without_its_weights_is_refused_before_training(phantom_root: Path, tmp_path: Path) -> None:
+    """As in a study's folder that was copied without ``*.safetensors``: what failed run by run before."""
+    rows = [{"name": "teacher", "teacher": True}, {"name": "KD", "recipe": "kd"}]
+    changes = {"rows": rows, "teacher": {"recipe": "teacher"}, "baseline": "teacher"}
+    out = tmp_path / "study"
+    study = opened(phantom_root, out, **changes)
+    (teacher,) = study.matrix.shared
+    work(next(task for task in stop(study).tasks if task.identity == teacher))
+    assert opened(phantom_root, out, **changes).count("done") == 1
+    (study.matrix.paths[teacher] / "teacher.safetensors").unlink()
+    with pytest.raises(PreceptorError, match=r"KD-fold0-seed0-\w+ begins from teacher: .*holds no finished") as refused:
+        opened(phantom_root, out, **changes)
+    assert "copy them too, or remove this folder" in refused.value.remedy
+
+
 def begun(run: Path) -> None:
     """As a run stands after its first epoch."""
     (run / "checkpoints").mkdir(parents=True)

@@ -250,7 +250,9 @@ def find_network(run: Path, name: str, key: str, *, choose: str | None = None) -
     files = sorted(run.glob("*.safetensors"))
     if not files:
         raise PreceptorError(
-            f"{key}: {run} holds no finished network", remedy=f"finish it first: preceptor resume {run}"
+            f"{key}: {run} holds no finished network (*.safetensors)",
+            remedy=f"finish it first: preceptor resume {run}. Or, where it is finished and was copied without its "
+            "weights, copy them too, or remove this folder and train it again",
         )
     named = [path for path in files if path.stem == name]
     if not named and len(files) > 1:

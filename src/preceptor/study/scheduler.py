@@ -34,7 +34,7 @@ from preceptor.study.state import (
     refuse_other_data,
     refuse_other_study,
 )
-from preceptor.study.validation import check_data
+from preceptor.study.validation import check_data, check_dependencies
 from preceptor.study.worker import Outcome, Task
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
@@ -120,7 +120,8 @@ def open_study(plan: Plan, folder: Path) -> Study:
     """The study of a settled plan in ``folder``, as it stands there; nothing is written.
 
     Raises:
-        PreceptorError: wrong recipes or data, or the folder is a file, holds another study or damaged tables.
+        PreceptorError: wrong recipes or data, or the folder is a file, holds another study or damaged tables, or a run
+            without the weights that others begin from.
     """
     folder = folder.expanduser().resolve()
     refuse_other_study(folder, plan)
@@ -133,6 +134,7 @@ def open_study(plan: Plan, folder: Path) -> Study:
     outcomes = {key: outcome_of(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
     check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
     check_classes(plan, catalog, [job.recipe for job in matrix.jobs.values()])
+    check_dependencies(matrix, {key for key, outcome in outcomes.items() if outcome.state == "done"})
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.data.catalog import Catalog
 from preceptor.evaluation.metrics import METRICS, metrics_of
+from preceptor.networks.build import find_network
 from preceptor.recipe import Recipe
 from preceptor.runs.create import split_of
 from preceptor.study.plan import Layout, Plan
@@ -15,7 +16,7 @@ from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
 
 if TYPE_CHECKING:
     from preceptor.runs.dependencies import PlannedRun
-    from preceptor.study.matrix import Cell
+    from preceptor.study.matrix import Cell, Matrix
 
 
 def default_columns(tasks: set[str]) -> Layout:
@@ -119,6 +120,23 @@ def check_data(catalog: Catalog, runs: Iterable[tuple[Recipe, int]]) -> None:
     for (*_, fold), recipe in distinct.items():
         with prefix_errors(f"fold {fold}"):
             split_of(catalog, recipe, fold)
+
+
+def check_dependencies(matrix: Matrix, done: set[str]) -> None:
+    """Refuse to train what begins from a finished run whose weights are gone, as they are where they were not copied.
+
+    Such a run is not trained again by itself: its figures are there, and might come out otherwise on this machine.
+
+    Args:
+        done: identities of the finished runs.
+
+    Raises:
+        PreceptorError: names both runs.
+    """
+    for key, job in matrix.jobs.items():
+        for name, first in job.dependencies.items():
+            if key not in done and first.identity in done:
+                find_network(matrix.paths[first.identity], name, f"{matrix.paths[key].name} begins from {name}")
 
 
 def one_run(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
