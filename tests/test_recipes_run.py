@@ -26,6 +26,7 @@ from preceptor.runs.worker import build_model, load_parts
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.loop import Parts, Training
+from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
 
 STUDENT, TEACHER, EMBEDDER = "test_efficientnet", "test_resnet", "test_vit"
@@ -90,6 +91,17 @@ def started(recipe: Recipe, data: Data, folder: Path) -> Training:
     return Training(fabric, run.recipe, model, Parts(loaders["train"], loaders[watched], watched, catalog.classes))
 
 
+def test_an_epoch_is_drawn_once(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing it takes time with every image of the training part, which no step may repeat."""
+    training = started(resolve("student", {}), Data("phantom", phantom_root), tmp_path)
+    drawn: list[int] = []
+    batches_of = training.batches_of
+    monkeypatch.setattr(training, "batches_of", lambda epoch: drawn.append(epoch) or batches_of(epoch))
+    training.train_epoch(1, Display("student", quiet=True))
+    assert drawn == [1]
+    assert training.progress.step == training.steps_per_epoch > 1
+
+
 #: Graded forms that are run too; of the others test_grades_are_trained_as_classes says why not.
 GRADED = ("kd", "student")
 
@@ -122,9 +134,9 @@ def test_two_steps(name: str, task: str, phantom_root: Path, labelled: Data, tmp
     before = {n: weights_of(networks[n]) for n in networks}
     weights = training.model.active(EPOCH)
     assert set(weights) == {objective.name for objective in training.recipe.objectives}
-    plan = training.plan(EPOCH)[:2]
+    batches = training.batches_of(EPOCH)[:2]
     training.wrapped.train()
-    for step, (rows, batch) in enumerate(zip(plan, training.parts.train.batches(plan), strict=True)):
+    for step, (rows, batch) in enumerate(zip(batches, training.parts.train.batches(batches), strict=True)):
         losses = training.step(batch, np.asarray(rows), EPOCH, step, weights)
         assert set(losses) == set(weights)
         assert all(torch.isfinite(loss) for loss in losses.values()), losses

@@ -44,3 +44,14 @@ def test_whole_files_are_recognised_without_imagehash(
     monkeypatch.setattr(copies, "COMPARES_PICTURES", False)
     own, other = pair
     assert Contents(other).copies_in(Contents(own)) == [("c.png", "2.png")]
+
+
+def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sets whose files are all of one size, as bitmaps are; it was once for every pair."""
+    own = catalog(tmp_path / "own", {f"{seed}.bmp": scene(seed) for seed in range(4)})
+    other = catalog(tmp_path / "other", {f"{seed}.bmp": scene(seed) for seed in range(3, 8)})
+    monkeypatch.setattr(copies, "COMPARES_PICTURES", False)
+    read: list[Path] = []
+    monkeypatch.setattr(copies, "_digest", lambda path: read.append(path) or path.read_bytes())
+    assert Contents(other).copies_in(Contents(own)) == [("3.bmp", "3.bmp")]
+    assert len(read) == len(set(read)) == 9

@@ -66,7 +66,7 @@ def test_one_pass_steps_both_as_two_would(adversary: None) -> None:
     literal = copy.deepcopy(ours)
 
     losses, critics = outputs(ours)
-    descent.backward(losses["cross_entropy"] + 0.3 * losses["adversary"] + critics["adversary"], 0, 1)
+    descent.backward(losses["cross_entropy"] + 0.3 * losses["adversary"] + critics["adversary"], 0)
 
     def parts() -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         named = [(key, value) for key, value in literal.named_parameters() if value.requires_grad]

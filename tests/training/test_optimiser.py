@@ -119,7 +119,7 @@ def descended(accumulate: int, clip: float | None = None) -> tuple[Small, list[b
     stepped = []
     for batch in range(BATCHES):
         inputs = torch.full((4, 2), float(batch + 1))
-        stepped.append(descent.backward(wrapped(inputs).square().mean(), batch, BATCHES))
+        stepped.append(descent.backward(wrapped(inputs).square().mean(), batch))
     return model, stepped
 
 

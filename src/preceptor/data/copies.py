@@ -48,15 +48,16 @@ class Contents:
         return [(here[row], there[place]) for row, place in dict.fromkeys(pairs)]
 
     def _same_files(self, other: Contents) -> Iterable[tuple[int, int]]:
-        sizes: dict[int, list[int]] = defaultdict(list)
+        ours = {row: (os.stat(path).st_size, path) for row, path in _files(self.catalog)}
+        sizes = {size for size, _ in ours.values()}
+        theirs: dict[tuple[int, bytes], list[int]] = defaultdict(list)  # of files that might be copies, by content
         for place, path in _files(other.catalog):
-            sizes[os.stat(path).st_size].append(place)
-        for row, path in _files(self.catalog):
-            alike = sizes.get(os.stat(path).st_size, [])
-            content = _digest(path) if alike else b""
-            for place in alike:
-                if _digest(other.catalog.path(place)) == content:
-                    yield row, place
+            if (size := os.stat(path).st_size) in sizes:
+                theirs[size, _digest(path)].append(place)
+        sizes = {size for size, _ in theirs}
+        for row, (size, path) in ours.items():
+            if size in sizes:
+                yield from ((row, place) for place in theirs.get((size, _digest(path)), ()))
 
 
 def _files(catalog: Catalog) -> Iterable[tuple[int, Path]]:

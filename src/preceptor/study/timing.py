@@ -115,7 +115,7 @@ def _training(recipe: Recipe, catalog: Catalog, labels: NDArray[np.int64]) -> Tr
 
 def _time_training(training: Training) -> float:
     epoch = training.recipe.epochs // 2  # ramps of weights have begun by then
-    weights, rows = training.model.active(epoch), training.plan(epoch)[0]
+    weights, rows = training.model.active(epoch), training.batches_of(epoch)[0]
     training.wrapped.train()
 
     def steps(rows: NDArray[np.int64]) -> Callable[[], object]:

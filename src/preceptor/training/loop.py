@@ -79,7 +79,9 @@ class Training:
         model.use_modes(self.modes, fabric.world_size)
         if recipe.teacher_cache is not None:
             model.use_teacher_cache(len(parts.train), recipe.teacher_cache, fabric.world_size)
-        self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, len(self.plan(0)), self.critics)
+        #: As many in every epoch, however each is drawn.
+        self.steps_per_epoch = len(self.batches_of(0))
+        self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, self.steps_per_epoch, self.critics)
         self.schedule = self.descent.schedule
         self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
         if self.progress.epoch == 0:  # else the checkpoint has them
@@ -94,15 +96,15 @@ class Training:
             "critic_optimiser": self.critics,
         }
 
-    def plan(self, epoch: int) -> list[np.ndarray]:
-        """The batches of an epoch, over all processes."""
+    def batches_of(self, epoch: int) -> list[np.ndarray]:
+        """Draw the batches of an epoch, each over all processes; the work grows with the training part."""
         recipe = self.recipe
         rows = resampled(self.parts.train.labels, recipe.resample, recipe.seed, epoch)
-        plan = epoch_batches(len(rows), recipe.batch_size, recipe.seed, epoch, self.fabric.world_size)
+        batches = epoch_batches(len(rows), recipe.batch_size, recipe.seed, epoch, self.fabric.world_size)
         if recipe.drop_last:
             size = min(recipe.batch_size, len(rows))
-            plan = [batch[:size] for batch in plan if len(batch) >= size]
-        return [rows[batch] for batch in plan]
+            batches = [batch[:size] for batch in batches if len(batch) >= size]
+        return [rows[batch] for batch in batches]
 
     @property
     def done(self) -> bool:
@@ -115,7 +117,7 @@ class Training:
         Args:
             on_epoch: called by rank 0 after each checkpoint.
         """
-        display.start(self.recipe, self.progress.epoch, len(self.plan(0)))
+        display.start(self.recipe, self.progress.epoch, self.steps_per_epoch)
         while not self.done:
             began = time.perf_counter()
             epoch = self.progress.epoch
@@ -140,12 +142,12 @@ class Training:
                 f"objectives: all weights are 0 in epoch {epoch + 1}", expected="something to learn from"
             )
         sums = dict.fromkeys(weights, torch.zeros((), device=self.fabric.device))
-        plan = self.plan(epoch)
-        shown = sum(map(len, plan))
-        shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in plan]
+        batches = self.batches_of(epoch)
+        shown = sum(map(len, batches))
+        shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in batches]
         for step, batch in enumerate(self.parts.train.batches(shards)):
-            losses = self.step(batch, plan[step], epoch, step, weights)
-            share = len(plan[step]) / shown
+            losses = self.step(batch, batches[step], epoch, step, weights)
+            share = len(batches[step]) / shown
             sums = {name: sums[name] + share * loss.detach() for name, loss in losses.items()}
             display.step()
         means = self._means(sums)
@@ -178,7 +180,7 @@ class Training:
         )
         terms = [weights[name] * loss for name, loss in losses.items()]
         loss = torch.stack([*terms, *critics.values()]).sum()
-        stepped = self.descent.backward(loss, step, len(self.plan(epoch)))
+        stepped = self.descent.backward(loss, step)
         self.model.after_batch(self.progress.step, batch.rows, projections, sizes, stepped)
         self.progress.step += stepped
         return losses

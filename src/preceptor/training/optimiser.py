@@ -94,7 +94,7 @@ class Descent:
 
     Args:
         wrapped: the model as Fabric set it up.
-        batches: of an epoch.
+        batches: how many an epoch has; as many in each.
         critics: the optimiser of adversarial losses' critics. It steps right after the other, on the gradient of the
             same pass: the critic's loss sees outputs without their gradient, and the student's a critic without its.
     """
@@ -109,21 +109,22 @@ class Descent:
         critics: torch.optim.Optimizer | None = None,
     ) -> None:
         self.fabric, self.config, self.wrapped, self.optimiser = fabric, recipe.optimiser, wrapped, optimiser
-        self.critics = critics
+        self.critics, self.batches = critics, batches
         self.schedule = build_schedule(recipe, optimiser, math.ceil(batches / self.config.accumulate))
 
-    def backward(self, loss: Tensor, batch: int, batches: int) -> bool:
+    def backward(self, loss: Tensor, batch: int) -> bool:
         """Add the gradient of a batch, averaged over its group, and step after the last batch of the group.
+
+        The last group of an epoch may be smaller.
 
         Args:
             batch: its place in the epoch, from 0.
-            batches: of the epoch, whose last group may be smaller.
 
         Returns:
             Whether the optimiser stepped.
         """
         place = batch % self.config.accumulate
-        group = min(self.config.accumulate, batches - batch + place)
+        group = min(self.config.accumulate, self.batches - batch + place)
         if place == 0:
             self.optimiser.zero_grad()
             if self.critics is not None:
