@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from preceptor.losses.kl import KLDivergence
+from preceptor.losses import KLDivergence
 
 CLASSES, SIZE, EPOCHS = 4, 16, 30
 

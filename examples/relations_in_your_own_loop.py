@@ -19,10 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.ccd import ClassContrastive, ContrastiveRepresentation
-from preceptor.losses.image_relation import ImageRelation
-from preceptor.losses.kl import KLDivergence
-from preceptor.losses.self_supervision import Pretext, SimilarityTransfer, TransformedLogits
+from preceptor.losses import (
+    ClassContrastive,
+    ContrastiveRepresentation,
+    ImageRelation,
+    KLDivergence,
+    Pretext,
+    SimilarityTransfer,
+    TransformedLogits,
+)
 from preceptor.networks.memory_bank import MemoryBank
 
 COUNT, CLASSES, SIZE, PROJECTION, EPOCHS, BATCH, VIEWS = 256, 4, 16, 16, 4, 32, 4

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from preceptor.recipe import Ramp, Steps
+from preceptor.recipes.resolve import resolve
 from preceptor.training.loss_schedules import weight_at
 
 # --- weights -----
@@ -24,7 +25,13 @@ def test_a_gaussian_ramp_is_its_formula(to: float, start: int) -> None:
 
 def test_a_linear_ramp_is_its_formula() -> None:
     ramp = Ramp(ramp="linear", epochs=4, to=2.0, start=1)
-    assert [weight_at(ramp, epoch) for epoch in range(7)] == [0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
+    assert [weight_at(ramp, epoch) for epoch in range(7)] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
+
+
+def test_the_warm_up_of_dkd_is_that_of_its_released_code() -> None:
+    """mdistiller: min(epoch / warmup, 1), in which the first epoch is number 1."""
+    warm_up = resolve("dkd").objectives[-1].weight
+    assert [weight_at(warm_up, epoch) for epoch in range(21)] == [min((epoch + 1) / 20, 1.0) for epoch in range(21)]
 
 
 def test_steps_hold_from_their_epoch_on_in_any_order() -> None:

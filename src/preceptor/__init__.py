@@ -16,6 +16,7 @@ from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.version import __version__
 
 if TYPE_CHECKING:
+    from preceptor.api.data_sets import check_data
     from preceptor.api.doctor import doctor
     from preceptor.api.evaluation import evaluate
     from preceptor.api.exporting import export
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from preceptor.api.studies import study
     from preceptor.api.training import resume, train
     from preceptor.api.tuning import tune
+    from preceptor.runs.directory import Run
 
 __all__ = [
     "PreceptorError",
     "PreceptorWarning",
+    "Run",
     "__version__",
+    "check_data",
     "doctor",
     "evaluate",
     "explain",
@@ -49,6 +53,7 @@ __all__ = [
 
 #: function → the module of ``preceptor.api`` that it is in
 _FUNCTIONS = {
+    "check_data": "data_sets",
     "doctor": "doctor",
     "evaluate": "evaluation",
     "explain": "reporting",
@@ -100,6 +105,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"preceptor.{name}")
     if name in _FUNCTIONS:
         return _function(name)
+    if name == "Run":
+        return import_module("preceptor.runs.directory").Run
     raise AttributeError(f"module 'preceptor' has no attribute {name!r}")
 
 

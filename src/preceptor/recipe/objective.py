@@ -12,8 +12,9 @@ from preceptor.recipe.section import Positive, Section, without_defaults
 class Ramp(Section):
     """A weight that grows from about 0 to ``to`` over ``epochs`` epochs after ``start`` (0 before it).
 
-    ``gaussian`` is to·exp(-5(1-t/epochs)²), the usual ramp of mean teachers; ``linear`` is to·t/epochs; t counts from
-    ``start``. Before epoch ``on`` the weight is 0, though t counts on: the released code of CRCKD counts from epoch 0
+    ``gaussian`` is to·exp(-5(1-t/epochs)²), the usual ramp of mean teachers, and ``linear`` is to·(t+1)/epochs, the
+    warm-up of DKD and ReviewKD, whose released code numbers the first epoch 1; t is 0 in epoch ``start``, and both stay
+    at ``to`` once they have reached it. Before epoch ``on`` the weight is 0, though t counts on: the released code of CRCKD counts from epoch 0
     and switches its terms on at 20, at .574.
     """
 

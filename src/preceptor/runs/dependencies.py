@@ -22,6 +22,9 @@ _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "protocol", "resampl
 _WITHOUT_EFFECT = ("name", "paper", "teacher_cache", "class_groups")  # on what is trained
 #: What identities call a precision. Under the old names the runs of earlier studies keep theirs.
 _PRECISIONS = {"float32": "auto", "auto": "measured"}
+#: What identities call a linear ramp since its first epoch has a share of the weight and not 0, so that no run of before
+#: passes for one of today.
+_LINEAR = "linear, from 1"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class PlannedRun:
         content = {key: value for key, value in self.recipe.plain().items() if key not in _WITHOUT_EFFECT}
         if isinstance(precision := content["precision"], str):
             content["precision"] = _PRECISIONS.get(precision, precision)
+        content["objectives"] = [_with_ramp_named(term) for term in content["objectives"]]
         networks = {}
         for name, network in self.recipe.networks.items():
             plain: dict[str, Any] = dict(content["networks"][name])
@@ -100,6 +104,13 @@ class PlannedRun:
                 plain["pretrained"] = _hash_of(file.resolve())
             networks[name] = plain
         return content | {"networks": networks}
+
+
+def _with_ramp_named(objective: dict[str, Any]) -> dict[str, Any]:
+    weight = objective.get("weight")
+    if not isinstance(weight, dict) or weight.get("ramp") != "linear":
+        return objective
+    return objective | {"weight": weight | {"ramp": _LINEAR}}
 
 
 def from_runs(recipe: Recipe, paths: Mapping[str, Path]) -> dict[str, NetworkConfig]:

@@ -13,6 +13,8 @@ def weight_at(weight: float | Ramp | Steps, epoch: int) -> float:
     >>> ramp = Ramp(ramp="gaussian", epochs=30, on=20)
     >>> [round(weight_at(ramp, epoch), 3) for epoch in (0, 19, 20, 25, 30)]
     [0.0, 0.0, 0.574, 0.87, 1.0]
+    >>> [weight_at(Ramp(ramp="linear", epochs=4), epoch) for epoch in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
     """
     if isinstance(weight, Steps):
         return weight.steps[max(start for start in weight.steps if start <= epoch)]
@@ -20,5 +22,7 @@ def weight_at(weight: float | Ramp | Steps, epoch: int) -> float:
         return weight
     if epoch < max(weight.start, weight.on):
         return 0.0
-    share = min((epoch - weight.start) / weight.epochs, 1.0)
-    return weight.to * (math.exp(-5 * (1 - share) ** 2) if weight.ramp == "gaussian" else share)
+    begun = epoch - weight.start
+    if weight.ramp == "linear":
+        return weight.to * min((begun + 1) / weight.epochs, 1.0)
+    return weight.to * math.exp(-5 * (1 - min(begun / weight.epochs, 1.0)) ** 2)

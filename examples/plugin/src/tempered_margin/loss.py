@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.precision import full_precision
-from preceptor.losses.registry import register_loss
+from preceptor.losses import full_precision, register_loss
 
 
 def example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
