@@ -308,7 +308,8 @@ def test_a_run_without_the_network_is_named(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()
     with pytest.raises(PreceptorError, match="holds no finished network") as caught:
         find_network(tmp_path / "unfinished", "student", "key")
-    assert "preceptor resume" in caught.value.remedy and "copy them too" in caught.value.remedy
+    assert "preceptor resume" in caught.value.remedy
+    assert "copy them too" in caught.value.remedy
     with pytest.raises(PreceptorError, match="there is no run at"):
         find_network(tmp_path / "nowhere", "student", "key")
 

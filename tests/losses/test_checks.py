@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from preceptor.losses.cross_entropy import CrossEntropy
 from preceptor.losses.fitnet import FitNet
 from preceptor.losses.kl import KLDivergence
 from preceptor.losses.registry import LOSSES, LossSpec
-from preceptor.testing.sample import trial
+from preceptor.testing.sample import let_train, trial
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
 
@@ -105,3 +106,104 @@ def test_contrastive_losses_refuse_projections_that_are_not_unit() -> None:
     built.inputs["teacher"] = 3 * torch.randn(6, 8, generator=generator(1))
     with pytest.raises(PreceptorError, match="crd: teacher has rows that are not of unit length"):
         built.value()
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy_masks", "focal_masks", "dice", "dice_pooled", "dkd_masks"])
+def test_masks_that_were_read_as_images_of_0_to_1_are_refused(loss: str) -> None:
+    """``.long()`` would make all of them background."""
+    built = trial(LOSSES[loss])
+    argument = next(name for name, feed in LOSSES[loss].feeds.items() if feed == "masks")
+    built.inputs[argument] = built.inputs[argument] / 255
+    with pytest.raises(PreceptorError, match=rf"{argument} is of type torch\.float32") as refused:
+        built.value()
+    assert "a mask that was read as an image" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [((4, 3), (4, 1)), ((4, 3), (4, 3)), ((4, 3, 8, 8), (4, 1, 8, 8)), ((4, 3, 8, 8), (4, 4, 4)), ((4, 3, 8, 8), (4,))],
+)
+def test_targets_of_another_shape_than_the_images_are_refused(logits: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    with pytest.raises(PreceptorError, match=r"labels has the shape .*, for logits") as refused:
+        CrossEntropy()(torch.zeros(logits), torch.zeros(labels).long())
+    assert refused.value.expected.endswith(str((4, *logits[2:])))
+
+
+@pytest.mark.parametrize("loss", ["kl", "dist", "dkd", "cross_entropy", "focal", "dice", "mlld"])
+def test_networks_with_one_logit_are_refused_where_a_softmax_would_be_constant(loss: str) -> None:
+    """Its value is 0 or 2 and its gradient 0, whatever the networks say."""
+    built = trial(LOSSES[loss])
+    for argument, feed in LOSSES[loss].feeds.items():
+        if feed.endswith("logits"):
+            built.inputs[argument] = built.inputs[argument][:, :1]
+        elif feed in ("labels", "masks"):
+            built.inputs[argument] = torch.zeros_like(built.inputs[argument])
+    with pytest.raises(PreceptorError, match=rf"{loss}: logits of .*1.* class"):
+        built.value()
+
+
+def wide() -> list[tuple[str, str]]:
+    """Losses that are built for the width of a network's output, with the argument that has it."""
+    kinds = {"channels": "feature_map", "embedding": "embedding", "projection": "projection"}
+    cases = []
+    for name in LOSSES:
+        for fact in LOSSES[name].facts.values():
+            side, _, kind = fact.partition(".")
+            feed = f"{side}.{kinds.get(kind)}"
+            cases += [(name, argument) for argument, source in LOSSES[name].feeds.items() if source == feed]
+    return cases
+
+
+@pytest.mark.parametrize(("loss", "argument"), wide())
+def test_a_network_of_another_width_than_the_loss_was_built_for_is_refused(loss: str, argument: str) -> None:
+    """One channel would broadcast over all of the other network's."""
+    built = trial(LOSSES[loss])
+    whole = built.inputs[argument]
+    built.inputs[argument] = whole[:, :1] if whole.ndim != 3 else whole[:, :, :1]
+    with pytest.raises(PreceptorError, match=rf"{loss}: the .* of the .* has the shape") as refused:
+        built.value()
+    assert refused.value.expected.endswith("as the loss was built for")
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_outputs_of_a_teacher_in_inference_mode_are_taken(loss: str) -> None:
+    built = trial(LOSSES[loss])
+    teachers = [name for name, feed in LOSSES[loss].feeds.items() if feed.startswith("from.")]
+    expected = built.value().item()
+    built = trial(LOSSES[loss])
+    with torch.inference_mode():
+        for name in set(teachers) - set(LOSSES[loss].trains):
+            value = built.inputs[name]
+            if isinstance(value, Tensor):
+                built.inputs[name] = value.clone()
+            elif isinstance(value, list):
+                built.inputs[name] = [point.clone() for point in value]
+    let_train(LOSSES[loss], built.inputs)
+    value = built.value()
+    assert value.item() == expected
+    value.backward()
+
+
+@pytest.mark.parametrize("loss", ["sskd_pretext", "sskd_similarity"])
+def test_self_supervised_losses_refuse_projections_that_are_not_unit(loss: str) -> None:
+    built = trial(LOSSES[loss])
+    argument = next(name for name, feed in LOSSES[loss].feeds.items() if feed == "to.projection")
+    built.inputs[argument] = 3 * built.inputs[argument]
+    with pytest.raises(PreceptorError, match="projections has rows that are not of unit length"):
+        built.value()
+
+
+@pytest.mark.parametrize(
+    "weights", [[1.0, 2.0, 3.0], (1.0, 2.0, 3.0), torch.tensor([1.0, 2.0, 3.0]), np.arange(1.0, 4)]
+)
+def test_class_weights_may_be_any_sequence(weights: Any) -> None:
+    logits, labels = torch.randn(6, 3, generator=generator(1)), torch.tensor([0, 1, 2, 0, 1, 2])
+    assert CrossEntropy(weights)(logits, labels) == CrossEntropy([1.0, 2.0, 3.0])(logits, labels)
+
+
+def test_facts_may_be_lists() -> None:
+    inverse = CrossEntropy("inverse_frequency", class_counts=[70, 9, 30])
+    assert torch.equal(inverse.weight, CrossEntropy("inverse_frequency", class_counts=torch.tensor([70, 9, 30])).weight)
+    ContrastiveRepresentation(negatives=2, row_labels=[0, 0, 1, 1])
+    LOSSES["src_mt"].module([5, 6, 7])
+    LOSSES["ltkd"].module([5, 6, 7])

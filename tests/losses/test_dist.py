@@ -57,3 +57,14 @@ def test_two_classes_are_warned_of_unless_the_part_within_images_is_off() -> Non
     value = RelationMatching(beta=0.0)(student, teacher)  # then the correlation of the foreground's probability
     foreground = [probabilities(logits)[:, 1] for logits in (student, teacher)]
     assert value.item() == pytest.approx(1 - correlation(*foreground).item(), abs=1e-6)
+
+
+def test_a_network_that_starts_from_equal_logits_is_not_thrown_off() -> None:
+    """As one whose classifier starts from zero: what rounding leaves of the constant rows had a slope of 10⁷."""
+    features, teacher = drawn(1, 32, 16).float(), 3 * drawn(2, 32, 7).float()
+    classifier = torch.zeros(7, 16, requires_grad=True)
+    (slope,) = torch.autograd.grad(RelationMatching()(features @ classifier.T, teacher), classifier)
+    assert slope.norm() < 10
+    moved = (0.01 * drawn(3, 7, 16).float()).requires_grad_()
+    (slope,) = torch.autograd.grad(RelationMatching()(features @ moved.T, teacher), moved)
+    assert slope.norm() > 0.1

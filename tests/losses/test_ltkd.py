@@ -41,7 +41,7 @@ def test_equals_the_formula(seed: int, batch: int, decay: float) -> None:
     assert_same(fresh, lambda x: literal(x, teacher), student)
 
 
-def test_small_batches_share_a_running_mean_and_large_ones_do_not() -> None:
+def test_small_batches_are_given_a_running_mean_over_all_and_large_ones_their_own() -> None:
     loss = LongTailedKD(COUNTS, 1.5, 0.5, 3.0).double()
     first, second, student = 2 * drawn(1, 4, 7), 2 * drawn(2, 4, 7), drawn(3, 4, 7)
     loss(student, first)
@@ -50,6 +50,8 @@ def test_small_batches_share_a_running_mean_and_large_ones_do_not() -> None:
     torch.testing.assert_close(loss(student, second), literal(student, second, running))
     large, students = 2 * drawn(4, 64, 7), drawn(5, 64, 7)
     torch.testing.assert_close(loss(students, large), literal(students, large))
+    means = [probabilities(large, 3.0)[:, group].sum(1).mean() for group in GROUPS]
+    running = [(0.9 * before + 0.1 * now).item() for before, now in zip(running, means, strict=True)]
     torch.testing.assert_close(loss.eval()(student, first), literal(student, first, running))
 
 

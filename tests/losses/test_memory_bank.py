@@ -135,3 +135,16 @@ def test_a_class_without_rows_has_no_centroid() -> None:
     kept = MemoryBank(torch.tensor([0, 2]), 8, 4, generator(0))
     with pytest.raises(PreceptorError, match="images: 1, 3"):
         kept.centroids()
+
+
+@pytest.mark.parametrize("cast", ["bfloat16", "half", "float"])
+def test_a_network_in_another_precision_leaves_its_bank_exact(cast: str) -> None:
+    """``model.bfloat16()`` reaches the bank: sums of 8 bits would drift from the rows."""
+    plain, moved = bank(), getattr(bank(), cast)()
+    for index, projections in batches(50):
+        plain.update(index, projections)
+        moved.update(index, projections)
+    assert {name: value.dtype for name, value in moved.state_dict().items()} == {
+        name: value.dtype for name, value in plain.state_dict().items()
+    }
+    assert torch.equal(moved.centroids(), plain.centroids())

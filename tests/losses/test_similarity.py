@@ -53,3 +53,12 @@ def test_an_image_without_activation_gives_a_finite_gradient() -> None:
     SimilarityPreserving()(student, torch.randn(4, 5, generator=generator(5))).backward()
     assert student.grad is not None
     assert student.grad.isfinite().all()
+
+
+def test_an_image_without_activations_has_no_slope() -> None:
+    """Rows scaled to unit length have a slope of 10¹² at zero."""
+    student, teacher = torch.randn(2, 4, 8, generator=generator(1))
+    student[1] = 0
+    student.requires_grad_()
+    (slope,) = torch.autograd.grad(SimilarityPreserving()(student, teacher), student)
+    assert slope.abs().max() < 10

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from preceptor.losses.adapters import conv_bn_relu
 from preceptor.losses.maps import at_common_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -114,11 +115,7 @@ def _adapter(kind: str, student_channels: int, teacher_channels: int) -> nn.Modu
     if kind == "conv":
         return nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
     if kind == "conv_bn_relu":
-        return nn.Sequential(
-            nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False),  # the normalisation has one
-            nn.BatchNorm2d(teacher_channels),
-            nn.ReLU(),
-        )
+        return nn.Sequential(*conv_bn_relu(student_channels, teacher_channels))
     raise PreceptorError(f"adapter: {kind!r}", expected="conv_bn_relu, conv or none")
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _OF_NETWORKS = ("logits", "feature_map", "embedding", "projection", "features")
 _OF_IMAGES = ("labels", "masks", "rows")
 
+#: Facts about how wide a feed of the same network is.
+_WIDTHS = {"channels": "feature_map", "embedding": "embedding", "projection": "projection"}
+
 #: Dimensions that an input of a feed may have, where the feed decides it.
 _DIMENSIONS = {"embedding": (2,), "projection": (2,), "rows": (1,), "feature_map": (3, 4), "logits": (2, 3, 4, 5)}
 
@@ -32,9 +35,12 @@ _TOLERANCE = 0.01  # of a unit row's length: rows normalised in bfloat16 pass
 
 
 def with_checks(module: type[nn.Module], spec: LossSpec) -> None:
-    """Let ``forward`` of a loss class check its inputs by the feeds of its registrations."""
+    """Let ``forward`` of a loss class check its inputs by the feeds of its registrations, and by the widths of either
+    network that ``__init__`` was told."""
     earlier = module.__dict__.get("registrations", ())
     setattr(module, "registrations", (*earlier, spec))  # noqa: B010  (mypy knows no such attribute)
+    if any(map(_is_width, spec.facts.values())):
+        _remember_widths(module, spec)
     if getattr(module.forward, "checks_inputs", False):
         return
     forward, signature = module.forward, inspect.signature(module.forward)
@@ -46,6 +52,23 @@ def with_checks(module: type[nn.Module], spec: LossSpec) -> None:
 
     setattr(checked, "checks_inputs", True)  # noqa: B010
     setattr(module, "forward", checked)  # noqa: B010
+
+
+def _remember_widths(module: type[nn.Module], spec: LossSpec) -> None:
+    init, signature = module.__init__, inspect.signature(module.__init__)
+
+    @wraps(init)
+    def built(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        given = signature.bind(self, *args, **kwargs).arguments
+        widths = {spec.facts[name]: int(given[name]) for name in given if _is_width(spec.facts.get(name, ""))}
+        setattr(self, "built_for", widths)  # noqa: B010
+
+    setattr(module, "__init__", built)  # noqa: B010
+
+
+def _is_width(fact: str) -> bool:
+    return fact.rpartition(".")[2] in _WIDTHS
 
 
 def check_inputs(loss: nn.Module, arguments: Mapping[str, Any]) -> None:
@@ -73,8 +96,10 @@ def check_inputs(loss: nn.Module, arguments: Mapping[str, Any]) -> None:
         _check_batch(name, images)
     else:
         _check_batch(name, rows | images)
-    _check_classes(name, {a: rows[a] for a, feed in feeds.items() if feed.endswith(".logits") and a in rows})
-    _check_indices(name, images)
+    logits = {a: rows[a] for a, feed in feeds.items() if feed.endswith(".logits") and a in rows}
+    _check_classes(name, logits)
+    _check_targets(name, images, next(iter(logits.values()), None), several_views="views" in feeds.values())
+    _check_widths(name, loss, {feed: rows[a] for a, feed in feeds.items() if a in rows})
     _check_device(name, loss, rows | images)
     _check_precision(name, loss, rows)
 
@@ -122,10 +147,37 @@ def _check_classes(loss: str, logits: Mapping[str, Tensor]) -> None:
         )
 
 
-def _check_indices(loss: str, images: Mapping[str, Tensor]) -> None:
-    for label, tensor in images.items():  # several labels an image, (B, L), may be probabilities
-        if tensor.ndim == 1 and tensor.is_floating_point():
-            raise PreceptorError(f"{loss}: {label} is of type {tensor.dtype}", expected="whole numbers")
+def _check_targets(loss: str, images: Mapping[str, Tensor], logits: Tensor | None, several_views: bool) -> None:
+    for label, tensor in images.items():
+        if tensor.is_floating_point():
+            raise PreceptorError(
+                f"{loss}: {label} is of type {tensor.dtype}",
+                expected="whole numbers: the index of a class for each image or pixel",
+                remedy="call .long() on indices; a mask that was read as an image of 0 to 1 has lost them",
+            )
+        if logits is None or several_views or label == "rows":
+            continue
+        if tensor.shape[1:] != logits.shape[2:]:
+            places = "".join(f", {side}" for side in logits.shape[2:])
+            raise PreceptorError(
+                f"{loss}: {label} has the shape {shape(tensor)}, for logits {shape(logits)}",
+                expected=f"one class for each image{' and pixel' if places else ''}, ({len(logits)}{places or ','})",
+            )
+
+
+def _check_widths(loss: str, module: nn.Module, feeds: Mapping[str, Tensor]) -> None:
+    for fact, width in getattr(module, "built_for", {}).items():
+        side, _, kind = fact.partition(".")
+        tensor = feeds.get(f"{side}.{_WIDTHS[kind]}")
+        if tensor is None:
+            continue
+        has = tensor.shape[1 if tensor.ndim == 4 else -1]  # of tokens (B, N, K) the last
+        if has != width:
+            network = "student" if side == "to" else "network that it learns from"
+            raise PreceptorError(
+                f"{loss}: the {_WIDTHS[kind].replace('_', ' ')} of the {network} has the shape {shape(tensor)}",
+                expected=f"{width} {'channels' if kind == 'channels' else 'entries'}, as the loss was built for",
+            )
 
 
 def _check_device(loss: str, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -166,6 +218,22 @@ def check_same_shape(loss: str, **tensors: Tensor) -> None:
     """
     if len({tensor.shape for tensor in tensors.values()}) > 1:
         raise PreceptorError(f"{loss}: {_shapes(tensors)}", expected="inputs of one shape")
+
+
+def check_several_classes(loss: str, logits: Tensor) -> None:
+    """Raise if there is one class, whose softmax is one whatever the logits (B, C, …): nothing would be learned.
+
+    Raises:
+        PreceptorError: names the loss and the shape.
+
+    >>> check_several_classes("kl", torch.zeros(4, 2))
+    """
+    if logits.shape[1] < 2:
+        raise PreceptorError(
+            f"{loss}: logits of the shape {shape(logits)}, of one class",
+            expected="at least 2 classes, for a softmax",
+            remedy="give the networks two logits, or use binary_cross_entropy and sigmoid_kd, which take one",
+        )
 
 
 def check_class_counts(loss: str, logits: Tensor, class_counts: Sequence[int] | Tensor) -> None:

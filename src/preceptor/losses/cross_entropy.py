@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.checks import check_several_classes, loss_name
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.utils.errors import PreceptorError, some_of
@@ -85,7 +87,12 @@ class CrossEntropy(nn.Module):
 
     @full_precision
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar."""
+        """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar.
+
+        Raises:
+            PreceptorError: logits of one class, or of other classes than there are weights for.
+        """
+        check_several_classes(loss_name(self), logits)
         weight = None if self.weight is None else fitting(self.weight, logits)
         return functional.cross_entropy(logits, labels.long(), weight, label_smoothing=self.label_smoothing)
 
@@ -137,24 +144,28 @@ def fitting(weight: Tensor, logits: Tensor) -> Tensor:
     return weight.to(logits.dtype)
 
 
-def class_weight(asked: str | Sequence[float], class_counts: Tensor | None) -> Tensor | None:
+def class_weight(
+    asked: str | Sequence[float] | Tensor | np.ndarray, class_counts: Tensor | Sequence[int] | None
+) -> Tensor | None:
     """The weights that the setting ``class_weights`` means: float32 (C,), or None where all classes weigh the same."""
-    if asked == "none":
+    if isinstance(asked, str) and asked == "none":
         return None
-    if asked == "inverse_frequency":
+    if isinstance(asked, str) and asked == "inverse_frequency":
         if class_counts is None:
             raise PreceptorError(
                 "class_weights: inverse_frequency needs class_counts",
                 remedy="pass class_counts, the training images of each class",
             )
-        return inverse_frequency(class_counts)
+        return inverse_frequency(torch.as_tensor(class_counts))
+    class_counts = None if class_counts is None else torch.as_tensor(class_counts)
     if isinstance(asked, str):
         raise PreceptorError(f"class_weights: {asked!r}", expected="none, inverse_frequency, or a list of weights")
+    asked = asked.tolist() if isinstance(asked, Tensor | np.ndarray) else list(asked)
     if not asked or not all(isfinite(weight) and weight > 0 for weight in asked):
-        raise PreceptorError(f"class_weights: {list(asked)}", expected="one positive, finite weight for each class")
+        raise PreceptorError(f"class_weights: {asked}", expected="one positive, finite weight for each class")
     if class_counts is not None and len(asked) != class_counts.numel():
         raise PreceptorError(
             f"class_weights: {len(asked)} weights for {class_counts.numel()} classes",
             expected=f"{class_counts.numel()} weights, in the order of the classes",
         )
-    return torch.tensor(list(asked), dtype=torch.float32)
+    return torch.tensor(asked, dtype=torch.float32)

@@ -81,6 +81,7 @@ class ChannelWise(nn.Module):
     feeds={"student": "to.feature_map", "teacher": "from.feature_map"},
     trains=("student",),
     facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
+    relates_images=True,  # the batch normalisation of conv_bn_relu
     example=_example_maps,
     compares_places=True,
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preceptor.losses.checks import check_same_shape
+from preceptor.losses.checks import check_same_shape, check_several_classes
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
@@ -19,12 +19,23 @@ _EPSILON = 1e-8
 def pearson(first: Tensor, second: Tensor) -> Tensor:
     """Correlation of the rows of two matrices, (R, n) to (R,); ε = 10⁻⁸ is added to the product of their norms.
 
+    A row that is constant but for rounding has the correlation 0 and no gradient; the quotient's would be 1/ε there.
+
     >>> pearson(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 4.0, 6.0]])).round(decimals=4)
     tensor([1.])
     """
-    first, second = (rows - rows.mean(dim=1, keepdim=True) for rows in (first, second))
-    norms = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
-    return (first * second).sum(dim=1) / (norms + _EPSILON)
+    (first, first_norms, first_varies), (second, second_norms, second_varies) = map(_centred, (first, second))
+    varies = first_varies & second_varies
+    norms = torch.where(varies, first_norms * second_norms, 1)
+    return torch.where(varies, (first * second).sum(dim=1) / (norms + _EPSILON), 0)
+
+
+def _centred(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows less their mean, their norms, and which of them vary by more than rounding."""
+    centred = rows - rows.mean(dim=1, keepdim=True)
+    norms = torch.linalg.vector_norm(centred, dim=1)
+    rounding = 4 * torch.finfo(rows.dtype).eps * torch.linalg.vector_norm(rows.detach(), dim=1)
+    return centred, norms, norms.detach() > rounding
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -73,9 +84,10 @@ class RelationMatching(nn.Module):
         """Two times logits (B, C), or (B, C, H, W), to a scalar.
 
         Raises:
-            PreceptorError: logits of different shapes.
+            PreceptorError: logits of different shapes, or of one class.
         """
         check_same_shape("dist", student_logits=student_logits, teacher_logits=teacher_logits)
+        check_several_classes("dist", student_logits)
         if student_logits.shape[1] == 2 and self.beta:
             warnings.warn("dist: with 2 classes the part within images has no gradient; set beta=0", stacklevel=2)
         ours, theirs = (

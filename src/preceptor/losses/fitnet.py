@@ -26,6 +26,7 @@ def _example_maps(generator: torch.Generator, batch: int) -> tuple[dict[str, Any
     feeds={"student": "to.feature_map", "teacher": "from.feature_map"},
     trains=("student",),
     facts={"student_channels": "to.channels", "teacher_channels": "from.channels"},
+    relates_images=True,  # the batch normalisation of conv_bn_relu
     example=_example_maps,
 )
 class FitNet(nn.Module):

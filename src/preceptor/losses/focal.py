@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.checks import check_several_classes, loss_name
 from preceptor.losses.cross_entropy import class_weight, fitting
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -64,7 +65,12 @@ class Focal(nn.Module):
 
     @full_precision
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar."""
+        """Logits (B, C) and labels (B,) of whole numbers, or (B, C, H, W) and (B, H, W), to a scalar.
+
+        Raises:
+            PreceptorError: logits of one class, or of other classes than there are weights for.
+        """
+        check_several_classes(loss_name(self), logits)
         surprise = functional.cross_entropy(logits, labels.long(), reduction="none")
         loss = (-torch.expm1(-surprise)).pow(self.gamma) * surprise  # 1 - p without cancellation
         if self.weight is not None:

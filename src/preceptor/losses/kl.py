@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.checks import check_same_shape
+from preceptor.losses.checks import check_same_shape, check_several_classes
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -55,9 +55,10 @@ class KLDivergence(nn.Module):
         """Two times logits (B, C) to a scalar; over maps (B, C, H, W) the mean is over the pixels too.
 
         Raises:
-            PreceptorError: logits of different shapes, or fewer than three classes to standardise.
+            PreceptorError: logits of different shapes or of one class, or fewer than three classes to standardise.
         """
         check_same_shape("kl", student_logits=student_logits, teacher_logits=teacher_logits)
+        check_several_classes("kl", student_logits)
         teacher_logits = teacher_logits.detach()
         if self.standardise:
             student_logits, teacher_logits = (standardised("kl", z) for z in (student_logits, teacher_logits))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.checks import check_class_counts, check_same_shape
+from preceptor.losses.checks import check_class_counts, check_same_shape, check_several_classes
 from preceptor.losses.class_groups import frequency_groups
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -43,8 +43,8 @@ class LongTailedKD(nn.Module):
     towards frequent classes is not taught. Within groups the teacher's p_G is left out as a weight for the same reason.
     α, β and T are ours: the paper's values are not known to us.
 
-    Of fewer than 64 images S_G is uncertain; then the running mean, S ← decay·S + (1 - decay)·S of the batch, takes its
-    place, kept in the state.
+    Of fewer than 64 images S_G is uncertain; then the running mean over all batches, S ← decay·S + (1 - decay)·S of the
+    batch, takes its place, kept in the state.
 
     Args:
         class_counts: (C,) training images of each class; the engine gives it.
@@ -72,7 +72,7 @@ class LongTailedKD(nn.Module):
         if not 0 <= decay < 1:
             raise PreceptorError(f"decay: {decay}", expected="a number in [0, 1)")
         self.alpha, self.beta, self.temperature, self.decay = alpha, beta, temperature, decay
-        groups = frequency_groups(class_counts)
+        groups = frequency_groups(torch.as_tensor(class_counts))
         self.sizes = [len(group) for group in groups]
         self.register_buffer("order", torch.cat(groups), persistent=False)
         self.register_buffer("log_shares", torch.full((len(groups),), torch.nan))
@@ -86,6 +86,7 @@ class LongTailedKD(nn.Module):
         """
         check_same_shape("ltkd", student_logits=student_logits, teacher_logits=teacher_logits)
         check_class_counts("ltkd", student_logits, self.order)
+        check_several_classes("ltkd", student_logits)
         ours, theirs = (
             functional.log_softmax(logits / self.temperature, dim=1)[:, self.order].split(self.sizes, dim=1)
             for logits in (student_logits, teacher_logits.detach())
@@ -102,15 +103,16 @@ class LongTailedKD(nn.Module):
     def _shares(self, groups: Tensor) -> Tensor:
         """(G,) log of each group's mean probability, over the batch or over batches."""
         batch = groups.logsumexp(dim=0) - log(len(groups))
-        if len(groups) >= _ENOUGH or not self.decay:
+        if not self.decay:
             return batch
-        kept = self.log_shares.to(batch.dtype)
-        if not self.training:
-            return torch.where(kept.isnan(), batch, kept)
-        mean = torch.logaddexp(kept + log(self.decay), batch + log(1 - self.decay))
-        mean = torch.where(kept.isnan(), batch, mean)
-        self.log_shares.copy_(mean)
-        return mean
+        mean = self.log_shares.to(batch.dtype)
+        if self.training:  # full batches tell the most, so that they count in the mean that a small one is given
+            moved = torch.logaddexp(mean + log(self.decay), batch + log(1 - self.decay))
+            mean = torch.where(mean.isnan(), batch, moved)
+            self.log_shares.copy_(mean)
+        if len(groups) >= _ENOUGH:
+            return batch
+        return torch.where(mean.isnan(), batch, mean)
 
 
 def _divergence(teacher: Tensor, student: Tensor) -> Tensor:

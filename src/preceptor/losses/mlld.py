@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from preceptor.losses.checks import check_several_classes
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_choice, check_positive
@@ -77,8 +78,9 @@ class MultiLevelLogits(nn.Module):
             views: 2.
 
         Raises:
-            PreceptorError: other than two views of each image.
+            PreceptorError: other than two views of each image, or logits of one class.
         """
+        check_several_classes("mlld", student_logits)
         if views != 2 or len(student_logits) % 2:
             raise PreceptorError(
                 f"mlld: {len(student_logits)} rows in {views} views", expected="two views of each image"

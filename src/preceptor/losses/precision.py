@@ -13,11 +13,17 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 def widen(value: Any) -> Any:
-    """Half and bfloat16 tensors as float32, also those of a list; anything else, float64 included, as it is."""
+    """Half and bfloat16 tensors as float32, also those of a list; anything else, float64 included, as it is.
+
+    Outputs of a teacher under ``torch.inference_mode()`` are copied: no gradient can be taken through a product with
+    them otherwise.
+    """
     if isinstance(value, list | tuple):
         return [widen(item) for item in value]
     if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
         return value.float()
+    if isinstance(value, Tensor) and value.is_inference() and not torch.is_inference_mode_enabled():
+        return value.clone()
     return value
 
 

@@ -34,7 +34,7 @@ class ClassSampler(nn.Module):
 
     def __init__(self, row_labels: Tensor) -> None:
         super().__init__()
-        labels = row_labels.detach().long().cpu()
+        labels = torch.as_tensor(row_labels).detach().long().cpu()
         order = labels.argsort(stable=True)
         counts = torch.bincount(labels)
         if len(labels) in counts.tolist() or not len(labels):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.checks import check_unit_rows
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -58,8 +59,13 @@ def _upright_and_transformed(rows: Tensor, views: int) -> tuple[Tensor, Tensor]:
 
 
 def _likenesses(projections: Tensor, views: int) -> Tensor:
-    """((V-1)·B, B) cosines of each transformed row with the upright ones."""
+    """((V-1)·B, B) cosines of each transformed row with the upright ones.
+
+    Raises:
+        PreceptorError: rows that are not of unit length (looked at on the CPU alone, where nothing waits for it).
+    """
     upright, transformed = _upright_and_transformed(projections, views)
+    check_unit_rows("projections", projections, may_wait=False)
     return transformed @ upright.T
 
 
@@ -116,7 +122,7 @@ class Pretext(nn.Module):
             views: V ≥ 2.
 
         Raises:
-            PreceptorError: fewer than two views, or rows that are no whole number of images.
+            PreceptorError: fewer than two views, or rows that are no whole number of images or not of unit length.
         """
         cosines = _likenesses(projections, views)
         return functional.cross_entropy(cosines, _sources(cosines.shape[1], views, cosines.device))
@@ -173,7 +179,7 @@ class SimilarityTransfer(nn.Module):
             views: V ≥ 2.
 
         Raises:
-            PreceptorError: fewer than two views, or rows that are no whole number of images.
+            PreceptorError: fewer than two views, or rows that are no whole number of images or not of unit length.
         """
         ours, theirs = _likenesses(student, views), _likenesses(teacher.detach(), views)
         sources = _sources(theirs.shape[1], views, theirs.device)

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from preceptor.losses.checks import check_class_counts, check_same_shape
+from preceptor.losses.checks import check_class_counts, check_same_shape, check_several_classes
+from preceptor.losses.maps import unit
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_choice, check_not_negative
@@ -70,6 +70,7 @@ class SampleRelation(nn.Module):
         check_not_negative(consistency_weight=consistency_weight, relation_weight=relation_weight)
         check_choice("class_weights", class_weights, ("inverse_frequency", "none"))
         self.consistency_weight, self.relation_weight = consistency_weight, relation_weight
+        class_counts = torch.as_tensor(class_counts)
         empty = [index for index, count in enumerate(class_counts.tolist()) if count <= 0]
         if empty and class_weights == "inverse_frequency":
             raise PreceptorError(
@@ -95,6 +96,7 @@ class SampleRelation(nn.Module):
         """
         check_same_shape("src_mt", student_logits=student_logits, teacher_logits=teacher_logits)
         check_class_counts("src_mt", student_logits, self.class_counts)
+        check_several_classes("src_mt", student_logits)
         apart = student_logits.softmax(dim=1) - teacher_logits.detach().softmax(dim=1)
         omega = 1e4 / self.class_counts.to(apart.dtype) if self.class_weights == "inverse_frequency" else 1.0
         consistency = (omega * apart.square()).sum() / len(apart)
@@ -103,4 +105,4 @@ class SampleRelation(nn.Module):
 
 
 def _relations(embeddings: Tensor) -> Tensor:
-    return functional.normalize(embeddings @ embeddings.T, dim=1)
+    return unit(embeddings @ embeddings.T)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,16 @@ class MemoryBank(nn.Module):
         self.register_buffer("class_sums", class_sums(rows, labels, classes))
         self.register_buffer("rectified_sums", class_sums(rows, labels, classes, rectified=True))
         self._empty = [index for index, count in enumerate(self.class_counts.tolist()) if count == 0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move rows and sums to a device; ``.half()``, ``.bfloat16()`` and their kind leave them exact."""
+        exact = {name: getattr(self, name) for name in ("rows", "class_sums", "rectified_sums")}
+        super()._apply(fn, recurse)
+        for name, before in exact.items():
+            after = getattr(self, name)
+            if after.element_size() < before.element_size():
+                setattr(self, name, before.to(after.device))
+        return self
 
     @torch.no_grad()
     def update(self, index: Tensor, projections: Tensor) -> None:

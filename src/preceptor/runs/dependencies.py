@@ -22,8 +22,8 @@ _HANDED_ON = ("image_size", "batch_size", "epochs", "seed", "protocol", "resampl
 _WITHOUT_EFFECT = ("name", "paper", "teacher_cache", "class_groups")  # on what is trained
 #: What identities call a precision. Under the old names the runs of earlier studies keep theirs.
 _PRECISIONS = {"float32": "auto", "auto": "measured"}
-#: What identities call a linear ramp since its first epoch has a share of the weight and not 0, so that no run of before
-#: passes for one of today.
+#: What identities call a linear ramp since its first epoch has a share of the weight and not 0: no run of before passes
+#: for one of today.
 _LINEAR = "linear, from 1"
 
 
