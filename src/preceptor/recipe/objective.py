@@ -14,8 +14,8 @@ class Ramp(Section):
 
     ``gaussian`` is to·exp(-5(1-t/epochs)²), the usual ramp of mean teachers, and ``linear`` is to·(t+1)/epochs, the
     warm-up of DKD and ReviewKD, whose released code numbers the first epoch 1; t is 0 in epoch ``start``, and both stay
-    at ``to`` once they have reached it. Before epoch ``on`` the weight is 0, though t counts on: the released code of CRCKD counts from epoch 0
-    and switches its terms on at 20, at .574.
+    at ``to`` once they have reached it. Before epoch ``on`` the weight is 0, though t counts on: the released code of
+    CRCKD counts from epoch 0 and switches its terms on at 20, at .574.
     """
 
     ramp: Literal["gaussian", "linear"]
