@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import preceptor
 from conftest import KNOBS, TINY, without_reports
 from page import Page
-from preceptor import PreceptorError
+from preceptor import PreceptorError, PreceptorWarning
 from preceptor.data.phantom import Phantom, write_phantom
 from preceptor.data.readers import read
 from preceptor.runs.directory import Run
@@ -158,6 +159,58 @@ def test_own_training_images_are_refused_by_content(runs: list[Path], phantom_ro
         preceptor.evaluate(runs[0], data="folder", root=tmp_path / "data", progress=False)
     result = preceptor.evaluate(runs[0], data="folder", root=tmp_path / "data", skip_known=True, progress=False)
     assert result.metrics["student"]["cases"] == 6
+
+
+@pytest.fixture
+def table_run(other: Path, tmp_path: Path) -> Path:
+    """A run trained on a table of images with users' own names."""
+    files = sorted(file for file in other.rglob("*") if file.is_file() and file.parent.name != "angioma")
+    for number, file in enumerate(files):
+        folder = tmp_path / "own" / file.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / f"{number:03d}{file.suffix}")
+    names = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "own").rglob("*") if file.is_file())
+    rows = [f"{name},{Path(name).parent.name}" for name in names]
+    (tmp_path / "list.csv").write_text("\n".join(["image,label", *rows]))
+    with without_reports():
+        preceptor.train(
+            "student", SMALL, data="table", root=tmp_path / "list.csv", out=tmp_path / "run", progress=False
+        )
+    return tmp_path / "run"
+
+
+def test_training_images_are_refused_though_the_table_has_grown_since(table_run: Path, tmp_path: Path) -> None:
+    """A change of the training data must not switch the comparison off."""
+    shutil.copytree(tmp_path / "own", tmp_path / "renamed")
+    for file in (tmp_path / "renamed").rglob("*.*"):
+        file.rename(file.with_name(f"x{file.name}"))
+    with (tmp_path / "list.csv").open("a") as table:
+        table.write(
+            "\n" + (tmp_path / "list.csv").read_text().splitlines()[1].replace("own/", "renamed/").replace("/0", "/x0")
+        )
+    with pytest.raises(PreceptorError, match=r"images of folder are the runs' own"):
+        preceptor.evaluate(table_run, data="folder", root=tmp_path / "renamed", progress=False)
+
+
+def test_where_the_training_data_are_gone_a_warning_says_so(table_run: Path, tmp_path: Path, other: Path) -> None:
+    (tmp_path / "list.csv").rename(tmp_path / "moved.csv")
+    with pytest.warns(
+        PreceptorWarning, match=r"no image could be compared with those of run: .*list\.csv.* say nothing"
+    ):
+        preceptor.evaluate(table_run, data="folder", root=other, classes={"angioma": None}, progress=False)
+
+
+def test_other_images_under_the_same_names_are_no_training_images(table_run: Path, tmp_path: Path) -> None:
+    """As ``mel/001.png`` of another clinic."""
+    draw = np.random.default_rng(3)
+    names = [line.split(",") for line in (tmp_path / "list.csv").read_text().splitlines()[1:]]
+    for name, _ in names:
+        file = tmp_path / "clinic" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 255, (40, 40, 3)).astype(np.uint8)).save(file)
+    shutil.copy(tmp_path / "list.csv", tmp_path / "clinic" / "list.csv")
+    result = preceptor.evaluate(table_run, data="table", root=tmp_path / "clinic" / "list.csv", progress=False)
+    assert result.metrics["student"]["cases"] == len(names)
 
 
 def test_options_of_other_data_need_other_data(runs: list[Path]) -> None:

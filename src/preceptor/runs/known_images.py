@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from preceptor.data.catalog import Catalog
 from preceptor.data.copies import COMPARES_PICTURES, Contents
+from preceptor.data.readers import READERS
 from preceptor.data.split import UNLABELLED_PART
 from preceptor.runs.directory import Run
-from preceptor.utils.errors import PreceptorError, some_of
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
 
 WHOLE_FILES = "only whole files were compared: pip install 'preceptor[data]' compares pictures"
 LEARNED = ("train", "validation", UNLABELLED_PART)
@@ -53,8 +57,10 @@ class KnownImages:
 def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
     """Find the images of another data set that are in the training or validation part of runs.
 
-    Images are the same if their files are, if they show nearly the same picture, or if they have one id in one reader.
-    The runs that frozen networks come from count too.
+    Images are the same if their files are, if they show nearly the same picture, or if they have one id in one
+    published data set; in folders and tables of users' own, names such as ``mel/001.png`` stand for other images
+    everywhere. The runs that frozen networks come from count too. What is left of a run's data is compared where they
+    changed since; where none of it can be, a :class:`PreceptorWarning` says so.
 
     Args:
         other: the other data.
@@ -66,17 +72,33 @@ def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
         data, learned = run.environment.data, _learned(run)
         key = data.fingerprint
         if key not in copies:
-            try:
-                copies[key] = other.copies_in(Contents(run.catalog()))
-            except PreceptorError as error:
-                copies[key] = []
-                notes.append(f"no image could be compared with those of {run.path.name}: {error.what}")
-            if data.name == other.catalog.name:
+            catalog, note = _what_is_left(run, learned)
+            notes += [note] if note else []
+            copies[key] = other.copies_in(Contents(catalog)) if catalog is not None else []
+            if data.name == other.catalog.name and READERS[data.name].about.images:
                 copies[key] += [(name, name) for name in other.catalog.table["id"]]
+            elif catalog is None:
+                warnings.warn(f"{note}; figures on images that it learned from say nothing", PreceptorWarning, 2)
         for name, own_id in copies[key]:
             if own_id in learned and parts.get(name) != "train":
                 parts[name] = learned[own_id]
     return KnownImages(parts, tuple(notes))
+
+
+def _what_is_left(run: Run, learned: Mapping[str, str]) -> tuple[Catalog | None, str]:
+    """The data of a run, or what is left of them, and a sentence on what could not be compared."""
+    with suppress(PreceptorError):
+        return run.catalog(), ""
+    try:
+        catalog = run.data.catalog()
+    except PreceptorError as error:
+        return None, f"no image could be compared with those of {run.path.name}: {error.what}"
+    there = learned.keys() & set(catalog.table["id"])
+    note = (
+        f"the data of {run.path.name} changed since it was trained: {len(there)} of the {len(learned)} images that it "
+        "learned from are still there under their names, and were compared"
+    )
+    return (catalog if there else None), note
 
 
 def _learned(run: Run) -> dict[str, str]:
