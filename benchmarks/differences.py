@@ -5,8 +5,9 @@
 
 The runs of each side are one method on several folds and seeds, each paired with the other side's of its fold and seed.
 The images of all folds are pooled, figures are means over seeds, and a 95 % interval is made of 2,000 resamplings of
-whole groups, the same for both sides. It holds neither the choice of seed nor of fold. Of the test part of several
-folds the corrected resampled t-test follows, with the difference of each fold, or of each seed of each fold.
+whole groups, the same for both sides. Metrics that rank images (AUC, average precision) are computed within folds and
+averaged. The interval holds neither the choice of seed nor of fold. Of the test part of several folds the corrected
+resampled t-test follows, with the difference of each fold, or of each seed of each fold.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ def main() -> None:
     resampling = Resampling(one["group"])
     task = TASKS[of[0].task]
     metrics = {asked.metric: metric_of(task.name, asked.metric)}
+    of_one_network = ["seed", "split"] if metrics[asked.metric].ranks else ["seed"]
     value, base = (
         resample(
             metrics,
-            [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby("seed")],
+            [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby(of_one_network)],
             resampling,
         )[asked.metric]
         for side in (one, other)

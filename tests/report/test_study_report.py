@@ -22,6 +22,7 @@ from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
 from preceptor.report.study_tables import as_latex, as_markdown
 from preceptor.report.study_text import warnings
+from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 THREE = ("bkl", "mel", "nv")
@@ -105,6 +106,22 @@ def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> 
     recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in table.groupby("target")]
     assert pooled["balanced_accuracy"].value == pytest.approx(np.mean(recalls))
     assert pooled["accuracy"].value == pytest.approx((table["target"] == table["predicted"]).mean())
+
+
+def test_images_are_ranked_by_the_scores_of_one_network(folder: Path) -> None:
+    """Of two folds one network may be surer throughout, which says nothing of either."""
+    study, task = read_study(folder), TASKS["classification"]
+    line = next(item for item in study.lines if item.row.name == "KD")
+    areas = [
+        task.metrics["macro_auc"](*task.metric_cases(rows, study.classes)) for rows in line.tested_in_folds().values()
+    ]
+    (together,) = (
+        task.metrics["macro_auc"](*task.metric_cases(rows, study.classes)) for rows in line.tested().values()
+    )
+    pooled = compare(study, samples=50).pooled[line.index]["macro_auc"]
+    assert len(areas) == 3
+    assert pooled.value == pytest.approx(np.mean(areas)) != pytest.approx(together)
+    assert pooled.interval.low < pooled.value < pooled.interval.high
 
 
 def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> None:

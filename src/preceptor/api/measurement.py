@@ -146,7 +146,7 @@ def of_other_data(
         run.require_finished()
         other.mapped_to(run)
     catalog = other.data.catalog()
-    known = known_images(runs, Contents(catalog))
+    known = known_images(runs, Contents(catalog), other.data.options)
     if not skip_known:
         known.refuse(other.name, len(catalog), "leave them out: --skip-known")
     results = [measure_external(run, other, known=known.parts, notes=known.notes, cache=cache) for run in runs]

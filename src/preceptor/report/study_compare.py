@@ -81,7 +81,10 @@ class Versus:
 
 @dataclass(frozen=True)
 class Pooled:
-    """A metric of the predictions of all folds together, with its bootstrap interval."""
+    """A metric of the predictions of all folds together, with its bootstrap interval.
+
+    Of metrics that rank images, the mean over folds: see :class:`preceptor.evaluation.metrics.registry.Metric`.
+    """
 
     value: float
     interval: Interval
@@ -194,14 +197,17 @@ class _Draws:
         self._known: dict[tuple[int, tuple[Key, ...]], dict[str, Sampled]] = {}
 
     def of(self, line: Line, keys: Iterable[Key]) -> dict[str, Sampled]:
-        """Metrics of a line on the test parts of some cells together."""
+        """Metrics of a line on the test parts of some cells together; of those that rank images the mean over folds."""
         address = line.index, tuple(sorted(keys))
         if address not in self._known:
             task, classes = TASKS[self.study.task], self.study.classes
-            tables = [(task.metric_cases(rows, classes), rows["group"]) for rows in line.tested(address[1]).values()]
             shown = (task.headline, *self.study.layout)
             metrics = {key: metric for key, metric in task.metrics.items() if key in shown or metric.per_image}
-            sampled = resample(metrics, tables, self.resampling)
+            sampled: dict[str, Sampled] = {}
+            for ranks, tested in ((False, line.tested), (True, line.tested_in_folds)):
+                tables = [(task.metric_cases(rows, classes), rows["group"]) for rows in tested(address[1]).values()]
+                alike = {key: metric for key, metric in metrics.items() if metric.ranks is ranks}
+                sampled |= resample(alike, tables, self.resampling)
             self._known[address] = {key: each for key, each in sampled.items() if np.isfinite(each.samples).any()}
         return self._known[address]
 

@@ -121,12 +121,15 @@ class Line:
 
     def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
         """Seed → this network's predictions on the test parts of all its folds."""
-        wanted = set(self.runs if keys is None else keys)
         frames: dict[int, list[pd.DataFrame]] = {}
-        for fold, seed in sorted(wanted):
-            table = self.runs[fold, seed].tested
-            frames.setdefault(seed, []).append(table[table["network"] == self.network])
+        for (_, seed), table in self.tested_in_folds(keys).items():
+            frames.setdefault(seed, []).append(table)
         return {seed: pd.concat(parts, ignore_index=True) for seed, parts in frames.items()}
+
+    def tested_in_folds(self, keys: Iterable[Key] | None = None) -> dict[Key, pd.DataFrame]:
+        """Fold and seed → this network's predictions on the test part of the fold."""
+        tables = {key: self.runs[key].tested for key in sorted(set(self.runs if keys is None else keys))}
+        return {key: table[table["network"] == self.network] for key, table in tables.items()}
 
 
 @dataclass(frozen=True)

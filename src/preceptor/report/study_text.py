@@ -75,12 +75,14 @@ def method(comparison: Comparison) -> list[str]:
         f"{comparison.test_share:.2f}), after Holm over the methods. “No difference shown” does not mean that there "
         "is none.",
         "Intervals of differences are corrected like the p-values: each has the level at which Holm tests its method "
-        f"(1 {MINUS} 0.05/k for the k-th comparison from the last), so it excludes zero exactly when the Holm p is "
-        f"below 0.05. For a single comparison that is a 95{THIN}% CI.",
+        f"(1 {MINUS} 0.05/k for the k-th comparison from the last). That of the t-test excludes zero exactly when the "
+        "Holm p is below 0.05; the bootstrap's, which leaves out how two trainings differ, may exclude it where the "
+        f"test shows nothing. For a single comparison both are 95{THIN}% CIs.",
         f"Pooled metrics take the test parts of all folds together ({count(comparison.images)} images of "
         f"{count(comparison.groups)} patients or lesions; the mean over seeds); their 95{THIN}% CI is a percentile "
-        f"bootstrap over patients or lesions ({count(SAMPLES)} resamplings). It contains neither the variation between "
-        "seeds nor that of the training data.",
+        f"bootstrap over patients or lesions ({count(SAMPLES)} resamplings). AUC and average precision rank images by "
+        "score, and every fold has a network of its own: they are computed within folds and averaged. The interval "
+        "contains neither the variation between seeds nor that of the training data.",
     ]
     if len(folds) == 1:
         sentences.append(

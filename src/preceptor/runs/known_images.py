@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.copies import COMPARES_PICTURES, Contents
@@ -54,7 +55,7 @@ class KnownImages:
         )
 
 
-def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
+def known_images(runs: Iterable[Run], other: Contents, options: Mapping[str, Any]) -> KnownImages:
     """Find the images of another data set that are in the training or validation part of runs.
 
     Images are the same if their files are, if they show nearly the same picture, or if they have one id in one
@@ -64,6 +65,7 @@ def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
 
     Args:
         other: the other data.
+        options: of their reader; data sets that one reader has under several options share no ids.
     """
     copies: dict[str, list[tuple[str, str]]] = {}
     parts: dict[str, str] = {}
@@ -75,7 +77,7 @@ def known_images(runs: Iterable[Run], other: Contents) -> KnownImages:
             catalog, note = _what_is_left(run, learned)
             notes += [note] if note else []
             copies[key] = other.copies_in(Contents(catalog)) if catalog is not None else []
-            if data.name == other.catalog.name and READERS[data.name].about.images:
+            if (data.name, data.options) == (other.catalog.name, dict(options)) and READERS[data.name].about.images:
                 copies[key] += [(name, name) for name in other.catalog.table["id"]]
             elif catalog is None:
                 warnings.warn(f"{note}; figures on images that it learned from say nothing", PreceptorWarning, 2)

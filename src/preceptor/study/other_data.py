@@ -63,7 +63,7 @@ def known_to_study(plan: Plan, catalog: Catalog, recipes: Iterable[Recipe]) -> d
     for external, other in zip(plan.external, other_data(plan), strict=True):
         theirs = other.data.catalog()
         contents = Contents(theirs)
-        elsewhere = known_images(given, contents)
+        elsewhere = known_images(given, contents, other.data.options)
         parts = {**elsewhere.parts, **{name: "train" for name, _ in contents.copies_in(own)}}
         shared = KnownImages(parts, elsewhere.notes)
         if not external.skip_known:

@@ -121,7 +121,7 @@ for _key, _label, _value in (
 ):
     _additive = Additive(outcomes, _value)
     add_metric(Metric(_key, _label, ONE_CLASS, _additive, additive=_additive))
-add_metric(Metric("macro_auc", "macro AUC", ONE_CLASS, macro_auc, prepare=_areas))
+add_metric(Metric("macro_auc", "macro AUC", ONE_CLASS, macro_auc, prepare=_areas, ranks=True))
 add_metric(
     Metric(
         "macro_average_precision",
@@ -129,6 +129,7 @@ add_metric(
         ONE_CLASS,
         macro_average_precision,
         prepare=_precisions,
+        ranks=True,
     )
 )
 add_metric(

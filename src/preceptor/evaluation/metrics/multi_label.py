@@ -88,6 +88,7 @@ add_metric(
         LABELS,
         partial(_macro, label_auc),
         prepare=partial(_resampled, "resampled_area"),
+        ranks=True,
     )
 )
 add_metric(
@@ -97,6 +98,7 @@ add_metric(
         LABELS,
         partial(_macro, label_average_precision),
         prepare=partial(_resampled, "resampled_precision"),
+        ranks=True,
     )
 )
 for _key, _label, _value in (

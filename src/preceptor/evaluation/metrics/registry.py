@@ -59,6 +59,8 @@ class Metric:
         prepare: ``(*cases, group (N,), groups)`` -> :data:`Resampled`, a faster resampling than calling ``function``
             on every draw.
         resampled: whether reports give it an interval over patients or lesions.
+        ranks: whether it compares the scores of images with each other. Scores of several networks (of folds) are not
+            ranked together, since one network may give higher ones throughout: figures of folds are averaged instead.
         per_image: ``(target (H, W), prediction (H, W))`` of class indices -> the value of one image, NaN where it is
             undefined; ``function`` is then the mean over images.
         every_epoch: whether it is computed after every epoch. A costly metric is not: it is computed when finished
@@ -76,6 +78,7 @@ class Metric:
     additive: Additive | None = None
     prepare: Callable[..., Resampled] | None = None
     resampled: bool = True
+    ranks: bool = False
     per_image: Callable[[NDArray[Any], NDArray[Any]], float] | None = None
     every_epoch: bool = True
 
