@@ -25,6 +25,14 @@ def test_the_objectives_of_every_shipped_recipe_pass_their_check(name: str) -> N
     check_objectives(resolve(name))
 
 
+def test_a_mistyped_key_of_any_objective_is_named() -> None:
+    with pytest.raises(PreceptorError, match=r"'objectives\.kl\.wieght'.*Did you mean 'weight'") as refused:
+        check_objectives(resolve("kd", {"objectives.kl.wieght": 1}))
+    assert {"temperature", "weight", "from", "features"} <= set(
+        refused.value.expected.removeprefix("one of ").split(", ")
+    )
+
+
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     """Its settings have defaults, and the engine has all that it feeds on: classes or masks, one view or several."""

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import preceptor
 from browser import CHROMIUM, measure_page
 from fake_study import PAPER, FakeStudy, write_fake_study
 from page import Page
@@ -106,6 +107,19 @@ def test_pooled_predictions_are_those_of_every_test_image_once(folder: Path) -> 
     recalls = [(rows["target"] == rows["predicted"]).mean() for _, rows in table.groupby("target")]
     assert pooled["balanced_accuracy"].value == pytest.approx(np.mean(recalls))
     assert pooled["accuracy"].value == pytest.approx((table["target"] == table["predicted"]).mean())
+
+
+def test_the_report_of_a_study_is_written_anew(folder: Path, tmp_path: Path) -> None:
+    """As after an update of Preceptor, without the data and the plan that ``preceptor study`` needs."""
+    study = shutil.copytree(folder, tmp_path / "study")
+    (study / "report.html").unlink()
+    assert preceptor.report(study, progress=False) == study / "report.html"
+    assert (study / "report.html").read_bytes() == (folder / "report.html").read_bytes()
+    with pytest.raises(PreceptorError, match="whose report lies in its folder"):
+        preceptor.report(study, out=tmp_path / "other.html", progress=False)
+    with pytest.raises(PreceptorError, match="holds a study") as refused:
+        preceptor.report([study, study / "cells" / "kd-fold0-seed0"], progress=False)
+    assert refused.value.expected == "runs alone, or one study alone, on one page"
 
 
 def test_images_are_ranked_by_the_scores_of_one_network(folder: Path) -> None:

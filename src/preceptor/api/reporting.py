@@ -18,18 +18,22 @@ if TYPE_CHECKING:
     from preceptor.report.gallery import Gallery
 
 
+_PAGE = "report.html"
+
+
 def report(
     runs: PathLike | Iterable[PathLike],
     *,
-    out: PathLike = "report.html",
+    out: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
 ) -> Path:
-    """Write one self-contained page on one or several finished runs; returns its path.
+    """Write one self-contained page on one or several finished runs, or anew that of a study; returns its path.
 
     Args:
-        runs: run folders, in the order of the tables.
-        out: the page to write.
+        runs: run folders, in the order of the tables; or the folder of one study, whose ``report.html``, ``report.md``,
+            ``table.csv`` and ``table.tex`` are written there.
+        out: the page to write; ``report.html`` unless given. A study has none but its own.
         imports: Python files that register what the runs need.
         progress: whether to show progress; in a terminal or notebook unless given.
 
@@ -39,13 +43,33 @@ def report(
     """
     import_files(imports)
     folders = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
-    page = Path(out).expanduser()
+    if studies := [folder for folder in folders if _is_study(folder)]:
+        return _report_study(studies[0], len(folders), out, progress)
+    page = Path(out or _PAGE).expanduser()
     refuse_foreign(page, ["· run report · Preceptor</title>".encode(), "· Preceptor report</title>".encode()])
     require_training()
     announce(f"writing {page}", shows_progress(progress))
     from preceptor.report.run_report import write_report
 
     return write_report(folders, page)
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "study.yaml").is_file() and (folder / "cells.json").is_file()
+
+
+def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> Path:
+    if folders > 1:
+        raise PreceptorError(f"{folder}: holds a study", expected="runs alone, or one study alone, on one page")
+    if out is not None and Path(out).expanduser().resolve() != (folder / _PAGE).resolve():
+        raise PreceptorError(
+            f"--out {out}: {folder} holds a study, whose report lies in its folder", remedy="give no --out"
+        )
+    require_training()
+    announce(f"writing {folder / _PAGE}", shows_progress(progress))
+    from preceptor.report.study_report import write_study_report
+
+    return write_study_report(folder)
 
 
 def explain(

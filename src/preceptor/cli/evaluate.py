@@ -87,11 +87,13 @@ def predict(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Finished runs.")],
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    runs: Annotated[list[Path], typer.Argument(help="Finished runs, or one study.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page to write; report.html unless given. A study's lies in its folder.")
+    ] = None,
     imports: Imports = None,
 ) -> None:
-    """One self-contained page on one or several runs."""
+    """One self-contained page on one or several runs, or anew that of a study."""
     import preceptor
 
     print(f"report: {preceptor.report(runs, out=out, imports=imports or (), progress=True)}")

@@ -52,12 +52,13 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
     """The objective's own keys, checked against the types of the loss's arguments."""
     hints = get_type_hints(spec.module.__init__)
     known = spec.settings()
+    keys = [*known, *(entry.alias or key for key, entry in Objective.model_fields.items())]
     for key in objective.settings:
         if key not in known:
             raise PreceptorError(
                 f"unknown key 'objectives.{objective.name}.{key}': the loss {spec.name} has no such setting."
-                f"{did_you_mean(key, known)}",
-                expected="one of " + ", ".join([*known, "weight", "name"]),
+                f"{did_you_mean(key, keys)}",
+                expected="one of " + ", ".join(keys),
             )
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if argument.default is argument.empty else argument.default)
