@@ -207,3 +207,12 @@ def test_facts_may_be_lists() -> None:
     ContrastiveRepresentation(negatives=2, row_labels=[0, 0, 1, 1])
     LOSSES["src_mt"].module([5, 6, 7])
     LOSSES["ltkd"].module([5, 6, 7])
+
+
+@pytest.mark.parametrize("loss", ["crkd", "fitnet", "simkd", "feature_mse", "cwd_map"])
+def test_tokens_are_refused_where_a_loss_compares_places_of_maps(loss: str) -> None:
+    built = trial(LOSSES[loss])
+    for argument in ("student", "teacher"):
+        built.inputs[argument] = built.inputs[argument].flatten(2).transpose(1, 2)
+    with pytest.raises(PreceptorError, match="map"):
+        built.value()
