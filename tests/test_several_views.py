@@ -14,7 +14,7 @@ from conftest import TINY
 from preceptor import train
 from preceptor.data.batches import Batch
 from preceptor.data.policy import Policy
-from preceptor.data.views import ORIENTATIONS, draw, draw_again, render
+from preceptor.data.views import ORIENTATIONS, draw, draw_views, render
 from preceptor.losses.registry import LOSSES, register_loss
 from preceptor.networks.network_file import load_network
 from preceptor.networks.output import NetworkOutput
@@ -46,7 +46,7 @@ def test_a_plain_view_is_transformed_exactly(name: str) -> None:
         "antitranspose": lambda x: x.rot90(2, (2, 3)).mT,
     }[name]
     given = images()
-    views, _ = render(torch.cat([given, given]), draw_again(Policy(), 5, [name], generator(0)))
+    views, _ = render(torch.cat([given, given]), draw_views(Policy(), 5, [name], generator(0)))
     assert torch.equal(views[:5], given / 255)
     assert torch.equal(views[5:], expected(given / 255))
 
@@ -54,7 +54,7 @@ def test_a_plain_view_is_transformed_exactly(name: str) -> None:
 def test_every_view_has_a_draw_of_its_own_and_is_turned_after_it() -> None:
     policy = Policy(rotate=40, scale=(0.8, 1.3), brightness=0.2)
     given = torch.cat([images()] * 4)
-    turned = draw_again(policy, 5, TURNS, generator(3))
+    turned = draw_views(policy, 5, TURNS, generator(3))
     straight = draw(policy, 20, generator(3))
     views, plain = render(given, turned)[0], render(given, straight)[0]
     assert torch.equal(views[:5], plain[:5])

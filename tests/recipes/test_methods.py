@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from conftest import TINY
 from preceptor import train
 from preceptor.data.policy import Policy
-from preceptor.data.views import draw, draw_again, render
+from preceptor.data.views import draw, draw_views, render
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.dependencies import stage_recipe
 from preceptor.utils.randomness import generator
@@ -72,7 +72,7 @@ def test_several_teachers_count_alike() -> None:
 
 
 def test_strong_views_are_drawn_from_their_own_policy() -> None:
-    both = draw_again(WEAK, 40, ["h_flip"], generator(0), STRONG)
+    both = draw_views(WEAK, 40, ["h_flip"], generator(0), STRONG)
     weak = draw(WEAK, 40, generator(0))
     np.testing.assert_array_equal(both.matrices[:40], weak.matrices)
     assert not both.warped[:40].any()

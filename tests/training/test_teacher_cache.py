@@ -13,7 +13,7 @@ from torch import Tensor
 from preceptor import train
 from preceptor.data.geometric import orientation_codes
 from preceptor.data.policy import POLICIES, Policy
-from preceptor.data.views import draw, draw_again, reachable_orientations, render
+from preceptor.data.views import draw, draw_views, reachable_orientations, render
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.dependencies import plan_run
@@ -45,7 +45,7 @@ def batches(policy: Policy, epochs: int, size: int = 4, also: tuple[str, ...] = 
     for epoch in range(epochs):
         order = np.random.default_rng(epoch).permutation(ROWS)
         for rows in np.split(order, range(size, ROWS, size)):
-            drawn = draw_again(policy, len(rows), also, generator(epoch, int(rows[0])))
+            drawn = draw_views(policy, len(rows), also, generator(epoch, int(rows[0])))
             views, _ = render(torch.cat([images[rows]] * (1 + len(also))), drawn)
             yield views, rows, orientation_codes(drawn.matrices[:, :, :2])
 

@@ -90,7 +90,7 @@ def _of_own_part(path: Path, part: str, root: Path | None, out: Path | None, cac
     from preceptor.evaluation.evaluate import best_device
     from preceptor.evaluation.predictions import write_predictions
     from preceptor.evaluation.relations import RELATIONS
-    from preceptor.runs.artifacts import keep_pictures
+    from preceptor.runs.artifacts import write_artifacts
     from preceptor.runs.directory import Run
     from preceptor.runs.evaluate_run import evaluate_part
     from preceptor.runs.load_networks import add_relations, finished_networks
@@ -114,7 +114,7 @@ def _of_own_part(path: Path, part: str, root: Path | None, out: Path | None, cac
     if part == "test":
         if result.relations and add_relations(run, result.relations, ids):
             added.append("relations")
-        added += keep_pictures(run.path, recipe, networks, loader, ids, result, missing=True)
+        added += write_artifacts(run.path, recipe, networks, loader, ids, result, missing=True)
     related = result.relations.plain() if result.relations else {}
     if out is not None:
         figures = {

@@ -107,43 +107,46 @@ def draw(policy: Policy, count: int, generator: torch.Generator) -> Draw:
     )
 
 
-def draw_again(
-    policy: Policy, count: int, also: Sequence[str], generator: torch.Generator, extra: Policy | None = None
+def draw_views(
+    policy: Policy, count: int, extra_transforms: Sequence[str], generator: torch.Generator, extra: Policy | None = None
 ) -> Draw:
-    """Draws (1 + len(also))·count views of ``count`` images, all upright ones first, then those under each transform.
+    """Draw views of ``count`` images: ``count`` upright ones first, then as many under each of the transforms.
 
     Every view has a draw of its own and is turned afterwards, exactly: no pixel is interpolated for it.
 
     Args:
-        also: keys of :data:`ORIENTATIONS`.
-        extra: the policy of the views under ``also``, where it is another.
+        extra_transforms: keys of :data:`ORIENTATIONS`.
+        extra: the policy of the views under ``extra_transforms``, where it differs.
     """
-    if extra is None or extra == policy or not also:
-        drawn = draw(policy, count * (1 + len(also)), generator)
+    if extra is None or extra == policy or not extra_transforms:
+        drawn = draw(policy, count * (1 + len(extra_transforms)), generator)
     else:
-        drawn = _joined(draw(policy, count, generator), draw(extra, count * len(also), generator))
-    if not also:
+        drawn = _joined(draw(policy, count, generator), draw(extra, count * len(extra_transforms), generator))
+    if not extra_transforms:
         return drawn
-    chosen = [(False, False, False, 0), *(ORIENTATIONS[name] for name in also)]
+    chosen = [(False, False, False, 0), *(ORIENTATIONS[name] for name in extra_transforms)]
     h_flip, v_flip, transpose, turns = (np.repeat(np.array(values), count) for values in zip(*chosen, strict=True))
     back = geometric.orientations(h_flip, v_flip, transpose, turns).swapaxes(1, 2)
     turned = np.concatenate([drawn.matrices[:, :, :2] @ back, drawn.matrices[:, :, 2:]], axis=2)
     return replace(drawn, matrices=turned)
 
 
-def reachable_orientations(policy: Policy, also: Sequence[str] = (), extra: Policy | None = None) -> list[int]:
+def reachable_orientations(
+    policy: Policy, extra_transforms: Sequence[str] = (), extra: Policy | None = None
+) -> list[int]:
     """Return which of the eight orientations views may have, numbered by :func:`geometric.orientation_codes`.
 
     Args:
-        policy, also, extra: as for :func:`draw_again`; the policies only mirror and turn.
+        policy, extra_transforms, extra: as for :func:`draw_views`; the policies only mirror and turn.
 
-    >>> reachable_orientations(Policy()), reachable_orientations(Policy(h_flip=0.5), also=["v_flip"])
+    >>> reachable_orientations(Policy()), reachable_orientations(Policy(h_flip=0.5), extra_transforms=["v_flip"])
     ([0], [0, 1, 2, 3])
     """
     own, others = _orientations_of(policy), _orientations_of(extra or policy)
-    chosen = [np.array([values]).T for values in zip(*(ORIENTATIONS[name] for name in also), strict=True)]
+    chosen = [np.array([values]).T for values in zip(*(ORIENTATIONS[name] for name in extra_transforms), strict=True)]
     turned = [
-        others @ geometric.orientations(*(column[row] for column in chosen)).swapaxes(1, 2) for row in range(len(also))
+        others @ geometric.orientations(*(column[row] for column in chosen)).swapaxes(1, 2)
+        for row in range(len(extra_transforms))
     ]
     return np.unique(geometric.orientation_codes(np.concatenate([own, *turned]))).tolist()  # type: ignore[no-any-return]
 

@@ -57,7 +57,7 @@ def evaluate_classes(
     """
     similarities = PartRelations(loader.labels, classes) if relations else None
     single = predict_part(networks, loader, batch_size, watch=similarities.watch if similarities else None)
-    refuse_unfinite(single)
+    refuse_nonfinite(single)
     result = Evaluation({}, [], similarities)
     for name, probabilities in with_ensembles(single, ensembles).items():
         result.metrics[name] = classification_metrics(loader.labels, probabilities, classes, metrics)
@@ -70,7 +70,7 @@ def evaluate_classes(
     return result
 
 
-def refuse_unfinite(predictions: Mapping[str, np.ndarray]) -> None:
+def refuse_nonfinite(predictions: Mapping[str, np.ndarray]) -> None:
     """Raise a PreceptorError if the predictions of a network are NaN or infinite."""
     for name, values in predictions.items():
         if not np.isfinite(values).all():

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from preceptor.data.batches import Loader
-from preceptor.evaluation.evaluate import Evaluation, refuse_unfinite
+from preceptor.evaluation.evaluate import Evaluation, refuse_nonfinite
 from preceptor.evaluation.fidelity import fidelity, fidelity_record
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.labels import label_metrics, label_rows
@@ -35,7 +35,7 @@ def evaluate_labels(
         ensembles: members of each, whose largest probability of each label is evaluated too.
     """
     single = predict_part(networks, loader, batch_size, activation="sigmoid")
-    refuse_unfinite(single)
+    refuse_nonfinite(single)
     joint = {
         name: np.max([single[member] for member in members], axis=0)
         for name, members in ensembles.items()

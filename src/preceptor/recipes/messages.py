@@ -17,7 +17,7 @@ _UNNAMED = ("constrained-", "literal[", "bool")  # what pydantic calls the branc
 _LONGEST = 200  # characters of a value in a message
 
 
-def explain(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
+def as_preceptor_error(error: ValidationError, where: str, schema: type[BaseModel], data: Any = None) -> PreceptorError:
     """The first fault of a validation, with the key as a user writes it and a suggestion for a mistyped one."""
     faults = error.errors()
     fault = next((other for other in faults if other["type"] == "extra_forbidden"), _deepest(faults))

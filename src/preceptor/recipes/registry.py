@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from preceptor.recipe import Recipe
-from preceptor.recipes.messages import explain
+from preceptor.recipes.messages import as_preceptor_error
 from preceptor.utils.registry import Registry
 
 RecipeFunction = Callable[..., Recipe]
@@ -54,7 +54,7 @@ class RecipeSpec:
         try:
             checked = self._schema.model_validate(given)
         except ValidationError as error:
-            raise explain(error, f"recipe {self.name}", self._schema) from None
+            raise as_preceptor_error(error, f"recipe {self.name}", self._schema) from None
         recipe = self.function(**{name: getattr(checked, name) for name in self.arguments})
         return recipe.model_copy(update={"name": self.name, "paper": self.paper})
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from preceptor.data.policy import POLICIES
 from preceptor.recipe import Recipe
-from preceptor.recipes.messages import explain
+from preceptor.recipes.messages import as_preceptor_error
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.registry import RECIPES
 from preceptor.tasks import TASKS
@@ -67,7 +67,7 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
-        raise explain(error, where, Recipe, data) from None
+        raise as_preceptor_error(error, where, Recipe, data) from None
     try:
         TASKS[recipe.task].check_recipe(recipe)
     except PreceptorError as error:

@@ -18,7 +18,7 @@ from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
 
 
-def keep_pictures(
+def write_artifacts(
     folder: Path,
     recipe: Recipe,
     networks: Mapping[str, AnyNetwork],

@@ -22,7 +22,7 @@ from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.network_file import save_network
 from preceptor.recipe import NetworkConfig, Recipe
-from preceptor.runs.artifacts import keep_pictures
+from preceptor.runs.artifacts import write_artifacts
 from preceptor.runs.directory import Run
 from preceptor.runs.schema import FORMAT, Metrics
 from preceptor.runs.worker import best_networks, load_parts
@@ -55,7 +55,7 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
             relations = evaluation.relations.plain()
             evaluation.relations.write_matrices(ids, run.path / RELATIONS)
         if part == "test":
-            keep_pictures(run.path, recipe, networks, loaders[part], ids, evaluation)
+            write_artifacts(run.path, recipe, networks, loaders[part], ids, evaluation)
     progress = run.checkpoints.progress()
     if recipe.protocol == "paper":
         _mean_of_last_epochs(results, progress.history)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from preceptor.recipe.section import Name, Positive, Section
-from preceptor.recipes.messages import explain
+from preceptor.recipes.messages import as_preceptor_error
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.plain_yaml import dump_yaml, load_yaml
 from preceptor.utils.text_files import read_text
@@ -289,7 +289,7 @@ def validate(data: Any, where: str) -> Plan:
     try:
         return Plan.model_validate(data)
     except ValidationError as error:
-        raise explain(error, where, Plan, data) from None
+        raise as_preceptor_error(error, where, Plan, data) from None
 
 
 def to_yaml(plan: Plan, more: Mapping[str, Any] | None = None) -> str:

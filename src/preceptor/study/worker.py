@@ -17,7 +17,7 @@ from preceptor.runs.complete import OnFinished, at_work, complete
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.machine import waiting_of_threads
+from preceptor.utils.machine import openmp_wait_settings
 
 #: Seconds to wait for a worker whose study was killed, and which may still be at its last step.
 _PATIENCE = 60
@@ -96,7 +96,7 @@ def work(task: Task) -> Outcome:
 
 def environment(threads: int) -> dict[str, str]:
     """What a worker's process must find in its environment before it loads torch."""
-    return {**dict.fromkeys(THREADS, str(threads)), **waiting_of_threads()}
+    return {**dict.fromkeys(THREADS, str(threads)), **openmp_wait_settings()}
 
 
 def cores_taken(threads: int, devices: int) -> int:

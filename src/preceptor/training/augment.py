@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preceptor.data.batches import Batch, shard
 from preceptor.data.geometric import orientation_codes
-from preceptor.data.views import draw_again, render
+from preceptor.data.views import draw_views, render
 from preceptor.recipe import Recipe
 from preceptor.tasks import TASKS
 from preceptor.utils.randomness import generator, seed_of
@@ -57,7 +57,7 @@ def make_views(
     for name in dict.fromkeys(origin.values()):
         extra = recipe.transforms(name)
         config = recipe.views[name]
-        drawn = draw_again(config.resolved(), whole, extra, generator(*rng_key, f"views/{name}"), config.extra())
+        drawn = draw_views(config.resolved(), whole, extra, generator(*rng_key, f"views/{name}"), config.extra())
         views = 1 + len(extra)
         if len(mine) < whole:
             drawn = drawn.select(np.concatenate([view * whole + mine for view in range(views)]))

@@ -25,7 +25,7 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def waiting_of_threads() -> dict[str, str]:
+def openmp_wait_settings() -> dict[str, str]:
     """Return what must stand in the environment before torch is loaded, so that its threads share the cores.
 
     A thread of OpenMP that waits for the others spins, and keeps them from the core if another program has theirs:
