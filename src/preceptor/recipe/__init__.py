@@ -160,6 +160,18 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         networks = list(self.networks)
+        self._check_networks(networks)
+        self._check_views(networks)
+        self._check_objectives(networks)
+        self._check_precision(networks)
+        self._check_teacher_cache()
+        self._check_rates(networks)
+        self._check_selection(networks)
+        self._check_ensembles(networks)
+        self._check_protocol()
+        return self
+
+    def _check_networks(self, networks: list[str]) -> None:
         for name, network in self.networks.items():
             if not name.isidentifier():
                 raise ValueError(f"networks: {name!r} is not a name (letters, digits and _)")
@@ -179,23 +191,28 @@ class Recipe(Section):
                 raise ValueError(f"networks.{name}.calibrated: protocol paper has no validation part to fit it on")
             if name not in self.views:
                 raise ValueError(f"views: says nothing of {name!r}; give a policy, or same_as another network")
+
+    def _check_views(self, networks: list[str]) -> None:
         for name, view in self.views.items():
             self._must_know(f"views.{name}", name, networks)
             if view.same_as is not None:
                 self._must_know(f"views.{name}.same_as", view.same_as, networks)
                 if self.views[view.same_as].policy is None:
                     raise ValueError(f"views.{name}.same_as: {view.same_as!r} has no draw of its own")
-        self._check_objectives(networks)
-        self._check_precision(networks)
-        self._check_teacher_cache()
+
+    def _check_rates(self, networks: list[str]) -> None:
         for name in self.optimiser.network_lr:
             self._must_know(f"optimiser.network_lr.{name}", name, networks)
             if not self.networks[name].learns:
                 raise ValueError(f"optimiser.network_lr.{name}: this network does not learn; leave it out")
+
+    def _check_selection(self, networks: list[str]) -> None:
         for name in self.select.networks:
             self._must_know("select.network", name, networks)
             if self.networks[name].gives_features:
                 raise ValueError(f"select.network: {name!r} has no classes, so that no metric can choose by it")
+
+    def _check_ensembles(self, networks: list[str]) -> None:
         for name, members in self.ensembles.items():
             if not name.isidentifier() or name in networks:
                 raise ValueError(f"ensembles: {name!r} is not a name, or is a network's")
@@ -205,6 +222,9 @@ class Recipe(Section):
                     raise ValueError(f"ensembles.{name}: {member!r} has no classes")
             if twice := [member for member in dict.fromkeys(members) if members.count(member) > 1]:
                 raise ValueError(f"ensembles.{name}: names {', '.join(twice)} twice; each network counts once")
+
+    def _check_protocol(self) -> None:
+        """What needs a validation part, or patients kept apart, or a metric of each epoch."""
         if self.unlabelled and (self.protocol == "paper" or self.resample != "none"):
             what = "protocol: paper keeps no patient apart" if self.protocol == "paper" else "resample needs classes"
             raise ValueError(f"unlabelled: {what}; set unlabelled to false")
@@ -214,7 +234,6 @@ class Recipe(Section):
             raise ValueError("select.epoch: each needs a metric of a validation part; set it to joint")
         if self.select.metric == "last" and (self.early_stop or isinstance(self.schedule, Plateau)):
             raise ValueError("select.metric: last judges no epoch, so early_stop and schedule plateau cannot work")
-        return self
 
     def _check_objectives(self, networks: list[str]) -> None:
         names = [objective.name for objective in self.objectives]
