@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from preceptor.networks.features import (
     stage_indices,
 )
 from preceptor.networks.heads import MAP_BLOCKS, TeacherHeads, last_layer, projection_head
+from preceptor.networks.image_network import ImageNetwork
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError
 
@@ -70,7 +70,7 @@ class Architecture:
         return asdict(self)
 
 
-class Classifier(nn.Module):
+class Classifier(ImageNetwork):
     """Images (B, 3, S, S) in [0, 1] to :class:`NetworkOutput`. Normalises by its own statistics.
 
     Args:
@@ -81,8 +81,7 @@ class Classifier(nn.Module):
     """
 
     backbone: Any  # timm's models share methods, not a class
-    mean: Tensor
-    std: Tensor
+    architecture: Architecture
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -90,8 +89,7 @@ class Classifier(nn.Module):
         self._activations: dict[str, str] = {}
         self.backbone = _create(architecture)
         self.block, self.bottleneck, self.head = self._narrow()
-        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
+        self._keep_statistics()
         if not isinstance(self.classifier, nn.Module):
             raise PreceptorError(
                 f"backbone {architecture.backbone!r} has several classifiers", remedy="choose another backbone"
@@ -109,15 +107,6 @@ class Classifier(nn.Module):
     def classifier(self) -> nn.Module:
         """The last layer: embedding to logits."""
         return self.backbone.get_classifier() if self.head is None else self.head
-
-    def forward(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
-        """Classify images.
-
-        Args:
-            images: (B, 3, S, S) in [0, 1].
-            features: feature points to return beside the rest (see :attr:`feature_points`).
-        """
-        return self.project(self.forward_features(images, features))
 
     def forward_features(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         """Return all but the projection."""
@@ -198,17 +187,6 @@ class Classifier(nn.Module):
         finally:
             self.train(was_training)
 
-    @property
-    def projection_size(self) -> int | None:
-        """d, where there is a projection head."""
-        return None if self.projection is None else self.projection.linear.out_features
-
-    def for_inference(self) -> Classifier:
-        """A copy without the projection head, which nothing needs once training is over."""
-        bare = copy.deepcopy(self)
-        bare.projection, bare.architecture = None, replace(self.architecture, projection=None)
-        return bare.eval()
-
     def _embed(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the last map, behind our own block where there is one, and the embedding."""
         if self.block is not None:
@@ -230,10 +208,6 @@ class Classifier(nn.Module):
         architecture = self.architecture
         layer = partial(nn.Linear, inputs, len(architecture.classes))
         return last_layer(layer, architecture.heads, architecture.several_labels)
-
-    def project(self, output: NetworkOutput) -> NetworkOutput:
-        """The same with its projection, where this network has a head for one."""
-        return output if self.projection is None else replace(output, projection=self.projection(output.embedding))
 
     def _as_map(self, features: Tensor) -> Tensor:
         """Tokens and channels-last maps, as transformers give them, to (B, K, h, w)."""

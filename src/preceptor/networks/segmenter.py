@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import timm
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from preceptor.networks.backbone_names import unknown_backbone
 from preceptor.networks.features import STAGES, refuse_unknown
 from preceptor.networks.heads import TeacherHeads, last_layer, projection_head
+from preceptor.networks.image_network import ImageNetwork
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 from preceptor.utils.errors import PreceptorError, some_of
@@ -61,7 +61,7 @@ class UNetArchitecture:
         return asdict(self)
 
 
-class Segmenter(nn.Module):
+class Segmenter(ImageNetwork):
     """Images (B, 3, S, S) in [0, 1] to :class:`NetworkOutput`. Normalises by its own statistics.
 
     A U-Net (Ronneberger et al. 2015) with segmentation-models-pytorch's decoder on any timm backbone whose maps shrink
@@ -81,8 +81,7 @@ class Segmenter(nn.Module):
             cannot take images of this size.
     """
 
-    mean: Tensor
-    std: Tensor
+    architecture: UNetArchitecture
 
     def __init__(self, architecture: UNetArchitecture) -> None:
         super().__init__()
@@ -108,24 +107,9 @@ class Segmenter(nn.Module):
         initialize_decoder(self.block)
         initialize_head(self.head)
         self.projection = projection_head(architecture.projection, self.embedding_size)
-        self.register_buffer("mean", torch.tensor(architecture.mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(architecture.std).view(1, -1, 1, 1), persistent=False)
+        self._keep_statistics()
         self._try()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    def projection_size(self) -> int | None:
-        """d, where there is a projection head."""
-        return None if self.projection is None else self.projection.linear.out_features
-
-    def forward(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
-        """Segment images.
-
-        Args:
-            images: (B, 3, S, S) in [0, 1].
-            features: feature points to return beside the rest (see :attr:`feature_points`).
-        """
-        return self.project(self.forward_features(images, features))
 
     def forward_features(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         """Return all but the projection."""
@@ -169,16 +153,6 @@ class Segmenter(nn.Module):
     def classifier(self) -> nn.Module:
         """The last layer: from the last decoder block's map to logits."""
         return self.head
-
-    def project(self, output: NetworkOutput) -> NetworkOutput:
-        """The same with its projection, where this network has a head for one."""
-        return output if self.projection is None else replace(output, projection=self.projection(output.embedding))
-
-    def for_inference(self) -> Segmenter:
-        """A copy without the projection head, which nothing needs once training is over."""
-        bare = copy.deepcopy(self)
-        bare.projection, bare.architecture = None, replace(self.architecture, projection=None)
-        return bare.eval()
 
     def start_from(self, pretrained: str) -> str:
         """Starts the encoder from the weights of its backbone and says where they came from.
