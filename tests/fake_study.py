@@ -122,7 +122,7 @@ def _settle(path: Path, run: FakeRun, seed: int) -> None:
 
 
 def _with_masks(path: Path, run: FakeRun, skill: float) -> None:
-    """Turns the run into one on masks: a row an image, and outlines and layers for the report."""
+    """Turns the run into one on masks: a row per image, and outlines and layers for the report."""
     split = pd.read_csv(path / "split.csv", dtype=str)
     metrics = json.loads((path / "metrics.json").read_text()) | {"task": "segmentation", "classes": ["none", "lesion"]}
     frames = []

@@ -236,5 +236,5 @@ def test_other_recipes_refuse_masks_clearly() -> None:
         resolve("crckd", {"task": "segmentation"})
     mine = resolve("mean_teacher", {"task": "segmentation"}).plain()
     mine["objectives"].append({"loss": "ccd", "from": "teacher", "to": "student"})
-    with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class an image"):
+    with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class per image"):
         check_objectives(validate(mine, "mine"))

@@ -34,7 +34,7 @@ def test_the_table_is_as_the_knobs_say(small: Catalog) -> None:
     assert small.counts() == {name: SMALL.counts()[name] for name in CLASSES}
     assert small.counts()["nv"] / small.counts()["df"] == pytest.approx(4, rel=0.35)
     assert small.table.groupby("group")["label"].nunique().max() == 1
-    assert small.table["group"].nunique() < 90, "several images a lesion"
+    assert small.table["group"].nunique() < 90, "several images per lesion"
     assert load_knobs(small.root) == SMALL
 
 

@@ -76,7 +76,7 @@ def read_dicom(path: Path, frame: int | None = None, window: str | None = None) 
         if pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)  # 16-bit palettes hold the same colours, finer
     if pixels.dtype != np.uint8:
-        raise _refused(file, "BitsAllocated", f"gives colours of {pixels.dtype}", "8 bits a channel")
+        raise _refused(file, "BitsAllocated", f"gives colours of {pixels.dtype}", "8 bits per channel")
     return np.ascontiguousarray(pixels[..., :3])
 
 

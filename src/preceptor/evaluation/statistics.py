@@ -23,7 +23,7 @@ _SAME = 1e-12  # a smaller spread of differences is rounding
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of some cells and their sample standard deviation (n - 1), None of a single one."""
+    """Mean of some cells and their sample standard deviation (n - 1), None for a single cell."""
 
     mean: float
     std: float | None
@@ -59,7 +59,7 @@ class PairedTest:
 
 
 def spread(values: ArrayLike) -> Spread | None:
-    """Mean and sample standard deviation; None of nothing."""
+    """Mean and sample standard deviation; None for an empty input."""
     cells = np.asarray(values, dtype=np.float64)
     if not len(cells):
         return None

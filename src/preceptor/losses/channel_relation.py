@@ -128,7 +128,7 @@ def _square_differences(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class _ByPlaces(torch.autograd.Function):
-    """Keeps the maps as they came and two HW×HW matrices an image; U and V exist for a few images at a time."""
+    """Keeps the maps as they came and two HW×HW matrices per image; U and V exist for a few images at a time."""
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:

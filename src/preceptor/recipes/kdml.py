@@ -59,7 +59,7 @@ def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _variant(technique: str, style: str) -> None:
-    """Registers one of the twelve, with the arguments that it has a use for."""
+    """Register one of the twelve recipes, with the arguments that apply to it."""
     summary, role = TECHNIQUES[technique]
 
     def _recipe(

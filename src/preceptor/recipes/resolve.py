@@ -76,7 +76,7 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML that ``preceptor train`` accepts again; networks and objectives one a line."""
+    """The recipe as YAML that ``preceptor train`` accepts again; networks and objectives one per line."""
     lines: list[str] = []
     for key, value in recipe.plain().items():
         if key == "objectives":

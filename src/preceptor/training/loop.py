@@ -35,7 +35,7 @@ LAST_EPOCHS = 10
 
 @dataclass
 class Parts:
-    """Loaders of the parts of the data; ``monitored`` is looked at after each epoch (validation, or the test part under
+    """Loaders of the parts of the data; ``monitored`` is evaluated after each epoch (validation, or the test part under
     ``protocol: paper``)."""
 
     train: Loader
@@ -252,7 +252,7 @@ class Training:
             progress.stale += 1
 
     def _select_each(self, row: dict[str, float], epoch: int) -> None:
-        """Keep the weights of every network that changes whose own metric was never better."""
+        """Save the weights of each trained network whose own metric is its best so far."""
         best = self.progress.best_each
         for name, network in self.recipe.networks.items():
             value = self._value_of(name, row, epoch) if network.predicts_anew else None
