@@ -75,7 +75,7 @@ def _plan(study: FakeStudy) -> dict[str, Any]:
         "layout": {"columns": columns, "decimals": 3},
         "paper": [
             {
-                "table": "Wang et al. 2022, table 2",
+                "table": "Wang et al. 2023, table 2",
                 "data": "isic2019",
                 "rows": {row: PAPER[row] for row in study.rows if row in PAPER},
             }

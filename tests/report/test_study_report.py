@@ -196,7 +196,7 @@ def test_page_says_what_must_be_said(folder: Path, page: Page) -> None:
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= set(page.ids)
     for wanted in (
         "16 of 18 cells are finished", "1 has failed and 1 has not been run", "the loss became nan in epoch 3",
-        "no difference shown", "Wang et al. 2022, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
+        "no difference shown", "Wang et al. 2023, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
         "9d8c1f0b6a3e", "split-0-160", "torch 2.11.0", "Not for diagnostic use.", "0.767",
     ):  # fmt: skip
         assert wanted in page.text, wanted

@@ -270,7 +270,7 @@ class Run:
         return path
 
     def table(self) -> pd.DataFrame:
-        """Return the test metrics of a finished run: one row per network or ensemble, one column a metric."""
+        """Return the test metrics of a finished run: one row per network or ensemble, one column per metric."""
         return metrics_table(self.metrics)
 
     def __repr__(self) -> str:

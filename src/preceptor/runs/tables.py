@@ -95,7 +95,7 @@ def _require_numbers(path: Path, table: pd.DataFrame, filled: Sequence[str]) -> 
 
 
 def metrics_table(metrics: Metrics) -> pd.DataFrame:
-    """Return the test metrics: one row per network or ensemble, one column a metric that is one number."""
+    """Return the test metrics: one row per network or ensemble, one column per metric that is one number."""
     rows = {
         name: {key.replace("_", " "): value for key, value in result.test.items() if isinstance(value, float)}
         for name, result in metrics.networks.items()
