@@ -181,7 +181,7 @@ def variant(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
     text = variant.metrics.networks
     assert set(text) == {"student_1", "student_2", "teacher", "ensemble"}
-    parameters = {name: one.cost["parameters"] for name, one in text.items()}
+    parameters = {name: result.cost["parameters"] for name, result in text.items()}
     assert parameters["ensemble"] == parameters["student_1"] + parameters["student_2"]
     assert text["student_1"].test["fidelity"]["to"] == "teacher"
     assert "fidelity" not in text["teacher"].test

@@ -137,9 +137,9 @@ def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
 def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     study = replace(SMALL, folds=(1,), seeds=(0, 1, 2), rows=("ResNet50", "Student alone"), epochs=1)
     folder = write_fake_study(tmp_path / "s", study)
-    one = compare(read_study(folder), samples=50).versus["balanced_accuracy"][0]
-    assert (one.verdict, one.test.p) == (UNTESTED, None)
-    assert one.pooled is not None  # other lesions, which is another question
+    comparison = compare(read_study(folder), samples=50).versus["balanced_accuracy"][0]
+    assert (comparison.verdict, comparison.test.p) == (UNTESTED, None)
+    assert comparison.pooled is not None  # other lesions, which is another question
     write_study_report(folder)
     text = Page((folder / "report.html").read_text()).text
     assert "not testable: one fold in common; its 3 seeds share their images" in text

@@ -130,7 +130,7 @@ def compare(study: StudyResults, samples: int | None = None) -> Comparison:
             for line in study.lines
         },
         pooled={
-            index: {metric: Pooled(one.value, interval(one.samples, LEVEL)) for metric, one in of_line.items()}
+            index: {metric: Pooled(sample.value, interval(sample.samples, LEVEL)) for metric, sample in of_line.items()}
             for index, of_line in sampled.items()
         },
         versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},

@@ -46,9 +46,9 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
         except PreceptorError as error:
             lost[name] = error.what
         else:
-            one = built[name]
-            assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
-            networks[name] = one.for_inference()
+            rebuilt = built[name]
+            assert not isinstance(rebuilt, MeanTeacher)  # a mean teacher is not frozen
+            networks[name] = rebuilt.for_inference()
     return networks, lost
 
 

@@ -146,7 +146,8 @@ def data_of(config: DataSet) -> Data:
 def tried_again(study: Study) -> Study:
     """The study with what has failed before it, and is tried again, among what is left; the errors stay known."""
     again = {
-        key: replace(one, state="pending") if one.state == "failed" else one for key, one in study.outcomes.items()
+        key: replace(outcome, state="pending") if outcome.state == "failed" else outcome
+        for key, outcome in study.outcomes.items()
     }
     return replace(study, outcomes=again)
 

@@ -202,7 +202,7 @@ class Training:
         return row
 
     def _measure(self) -> dict[str, float]:
-        changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if one.predicts_anew}
+        changing = {n: self.model.networks[n] for n, config in self.recipe.networks.items() if config.predicts_anew}
         loader, task = self.parts.monitored, TASKS[self.recipe.task]
         paper = self.recipe.protocol == "paper"  # its figures are means over the monitored epochs, costly ones too
         evaluation = task.evaluate(
