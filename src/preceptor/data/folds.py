@@ -101,7 +101,7 @@ def validation_rows(
     """Positions within ``rest`` of a validation part that leaves every class on both sides.
 
     Args:
-        rest: rows of the catalog that are no test part.
+        rest: rows of the catalog that are not a test part.
         groups: (N,) of the whole catalog.
         share: of ``rest`` that is wanted.
 

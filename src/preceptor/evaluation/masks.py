@@ -45,7 +45,7 @@ class MaskMeter:
             target: (B, H, W) class indices.
 
         Raises:
-            ValueError: shapes that do not fit, or an index that is no class.
+            ValueError: shapes that do not fit, or an index that is not a class.
         """
         import torch
 
@@ -72,7 +72,7 @@ class MaskMeter:
         """Count the pixels of one image: class indices (H, W) both.
 
         Raises:
-            ValueError: shapes that differ, or an index that is no class.
+            ValueError: shapes that differ, or an index that is not a class.
         """
         classes = len(self.classes)
         if predicted.shape != target.shape or target.ndim != 2:

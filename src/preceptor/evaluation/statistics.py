@@ -75,7 +75,7 @@ def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> Pai
     degrees of freedom. At ``test_share`` 0 it is the plain test.
 
     Their k differences come from k splits. Seeds of one fold share all images of both parts and are no further splits:
-    they are averaged first, k is the number of folds, and one fold is no test, with however many seeds. Every fold
+    they are averaged first, k is the number of folds, and one fold gives no test, however many the seeds. Every fold
     counts once, also where some lack seeds.
 
     Args:

@@ -154,7 +154,7 @@ def _block(task: str, backbone: str, run: str | None, channels: int | None) -> i
 
 
 def _idle(technique: str, style: str) -> set[str]:
-    """Arguments that a variant has no use for: it does not take them, so that nobody varies what changes nothing."""
+    """Arguments that have no effect in a variant, which therefore does not accept them."""
     kinds = {kind for _, _, kind in edges(technique, style)}
     idle = set() if technique == "kd_ml" else {"online"}
     if technique == "ml":

@@ -46,7 +46,7 @@ def size_table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a foreground class: the test images that hold it, and of each network the figures of its pixels."""
+    """One row per foreground class: the test images that hold it, and of each network the figures of its pixels."""
     of_class = [entry.test.get("per_class") or {} for entry in entries]
     return [
         {

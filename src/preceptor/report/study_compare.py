@@ -172,7 +172,7 @@ def _test(line: Line, base: Line, metric: str) -> PairedTest:
 
 
 def _other_splits(line: Line, base: Line) -> str:
-    """Why two lines are no pair; empty where every common cell has the same split."""
+    """Why two lines are not a pair; empty where every common cell has the same split."""
     common = line.runs.keys() & base.runs.keys()
     unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]
     return f"different splits in {len(unlike)} of {len(common)} common cells" if unlike else ""

@@ -165,7 +165,7 @@ class StudyResults:
 
     @property
     def quick(self) -> bool:
-        """Whether it only shows that everything runs; its results are no evidence."""
+        """Whether it only shows that everything runs; its results are not evidence."""
         return self.plan.is_quick
 
     @property

@@ -78,7 +78,7 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
 
 
 def _trained_on(run: Run, recipe: Recipe) -> dict[str, int]:
-    """How many labelled and unlabelled images a run has learned from, where it has from both."""
+    """Return how many labelled and unlabelled images a run was trained on, if it was trained on both."""
     if not recipe.unlabelled:
         return {}
     counts = run.split["part"].value_counts()

@@ -95,7 +95,7 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
 
 
 def not_finished(run: Run) -> PreceptorError:
-    """The error for a folder that is no finished run."""
+    """The error for a folder that is not a finished run."""
     if not run.path.is_dir():
         return PreceptorError(
             f"{run.path}: there is no such run", expected="a finished run's folder, or a .safetensors file"

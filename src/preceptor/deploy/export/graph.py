@@ -1,4 +1,4 @@
-"""What stands around the network in ``model.onnx``: any photo in, probabilities or a mask of the photo's size out."""
+"""The graph around the network in ``model.onnx``: any photo in, probabilities or a mask of the photo's size out."""
 
 from __future__ import annotations
 
