@@ -195,7 +195,7 @@ def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: 
     from preceptor.api.completion import write_missing_report
     from preceptor.study.scheduler import run_jobs
 
-    with resumable("the same command goes on from the last finished epochs"):
+    with resumable("the same command continues from the last finished epochs"):
         run_jobs(
             prepared.study,
             prepared.engine,

@@ -117,6 +117,6 @@ def tune(
         optional_path(cache),
         say=say or (lambda text: announce(text, shown)),
     )
-    with resumable("the same command goes on from the last finished epochs"):
+    with resumable("the same command continues from the last finished epochs"):
         ranked = run_search(search, trials)
     return TuningResult(search, ranked, folder / BEST, folder / TABLE)

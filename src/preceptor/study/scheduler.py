@@ -176,7 +176,7 @@ def run_jobs(
 
     Raises:
         PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
-            start. What is done stays done, and the same command goes on.
+            start. What is done stays done, and the same command continues.
     """
     busy = f"{study.folder}: another preceptor study is at work there"
     with locked(study.folder / ".lock", busy, "wait for it, end it, or choose another --out"):
@@ -301,5 +301,5 @@ def _write(path: Path, content: str) -> None:
     except OSError as error:
         raise PreceptorError(
             f"{path}: cannot be written ({error.strerror})",
-            remedy="make room for it; the same command goes on with what is done and from the last finished epochs",
+            remedy="make room for it; the same command continues with what is done and from the last finished epochs",
         ) from None
