@@ -141,12 +141,12 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
 def engine_step(training: Training) -> Callable[[], None]:
     epoch = 1
     weights = training.model.active(epoch)
-    batches = [value for value in training.batches_of(epoch) if len(value) == training.recipe.batch_size]
+    chosen = [value for value in training.batches_of(epoch) if len(value) == training.recipe.batch_size]
     sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
 
     def endless() -> Iterator[tuple[np.ndarray, Batch]]:
         while True:
-            yield from zip(batches, training.parts.train.batches(batches), strict=True)
+            yield from zip(chosen, training.parts.train.batches(chosen), strict=True)
 
     batches = endless()
     training.wrapped.train()
