@@ -3,7 +3,7 @@
     python .ci/check_names.py src tests benchmarks examples
 
 ``said``, ``found``, ``told``, ``seen`` and ``look`` are never names of variables, arguments or attributes. ``one`` is
-not the name of a loop variable or argument; as the first of a pair (``one, other``) it is a word of the field.
+not the name of a variable or argument, except as the first of a pair (``one, other`` or ``one, two``).
 """
 
 from __future__ import annotations
@@ -14,25 +14,46 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BANNED = frozenset({"said", "found", "told", "seen", "look", "looks", "said_", "one_"})
-VAGUE, PARTNER = "one", "other"
+VAGUE, PARTNERS = "one", frozenset({"other", "two", "both"})
+
+
+def _banned(names: set[str]) -> frozenset[str]:
+    """Return the names refused among ``names``, which are given together."""
+    return BANNED if PARTNERS & names else BANNED | {VAGUE}
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    """Return the targets that a statement or expression gives a value."""
+    if isinstance(node, ast.Assign):
+        return node.targets
+    if isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr | ast.For | ast.AsyncFor | ast.comprehension):
+        return [node.target]
+    if isinstance(node, ast.With | ast.AsyncWith):
+        return [item.optional_vars for item in node.items if item.optional_vars is not None]
+    return []
 
 
 def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield the line and the name of everything that the code gives a banned name."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in BANNED:
-            yield node.lineno, node.id
-        elif isinstance(node, ast.arguments):
-            every = (*node.posonlyargs, *node.args, *node.kwonlyargs)
-            arguments = {argument.arg: argument.lineno for argument in every}
-            banned = BANNED if PARTNER in arguments else {*BANNED, VAGUE}
-            yield from ((line, name) for name, line in arguments.items() if name in banned)
+        for target in _targets(node):
+            stored = {
+                inner.id: inner.lineno
+                for inner in ast.walk(target)
+                if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
+            }
+            yield from ((line, name) for name, line in stored.items() if name in _banned({*stored}))
+        if isinstance(node, ast.arguments):
+            every = (*node.posonlyargs, *node.args, *node.kwonlyargs, node.vararg, node.kwarg)
+            arguments = {argument.arg: argument.lineno for argument in every if argument is not None}
+            yield from ((line, name) for name, line in arguments.items() if name in _banned({*arguments}))
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name is not None:
+            if node.name in _banned(set()):
+                yield node.lineno, node.name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in BANNED:
             yield node.lineno, node.attr
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name in BANNED:
             yield node.lineno, node.name
-        elif isinstance(node, ast.For | ast.comprehension) and getattr(node.target, "id", None) == VAGUE:
-            yield node.target.lineno, VAGUE
 
 
 def main(folders: list[str]) -> int:

@@ -174,7 +174,7 @@ def main() -> None:
         done += measure(backbone, given.image_size, given.batch, given.rows, torch.device(given.device))
     for step in done:
         print(
-            f"{step.backbone:<16} N {step.rows:>9,}: {step.step_seconds * 1e3:7.1f} ms a step; networks alone "
+            f"{step.backbone:<16} N {step.rows:>9,}: {step.step_seconds * 1e3:7.1f} ms per step; networks alone "
             f"{step.networks_seconds * 1e3:7.1f} ms, objectives alone {step.objectives_seconds * 1e3:6.1f} ms"
             f" = {step.share:.1%}"
         )

@@ -36,12 +36,12 @@ def main() -> None:
     parser.add_argument("--part", choices=["validation", "test"], default="test")
     asked = parser.parse_args()
     of, less = load_runs(asked.of), load_runs(asked.less)
-    one = pooled(of, asked.network, asked.part)
+    own = pooled(of, asked.network, asked.part)
     other = pooled(less, asked.less_network or asked.network, asked.part)
     keys = ["seed", "split", "id"]
-    if one.duplicated(keys).any() or not one[keys].equals(other[keys]):
+    if own.duplicated(keys).any() or not own[keys].equals(other[keys]):
         parser.error("--of and --less are not pairs: give each one run for each fold of one split and each seed")
-    resampling = Resampling(one["group"])
+    resampling = Resampling(own["group"])
     task = TASKS[of[0].task]
     metrics = {asked.metric: metric_of(task.name, asked.metric)}
     of_one_network = ["seed", "split"] if metrics[asked.metric].ranks else ["seed"]
@@ -51,15 +51,15 @@ def main() -> None:
             [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby(of_one_network)],
             resampling,
         )[asked.metric]
-        for side in (one, other)
+        for side in (own, other)
     )
     bounds = interval(value.samples - base.samples)
     print(
-        f"{asked.metric} ({asked.part}, {one['id'].nunique()} images of {len(resampling.names)} groups, "
-        f"{one['seed'].nunique()} seed(s)): {value.value:.3f} less "
+        f"{asked.metric} ({asked.part}, {own['id'].nunique()} images of {len(resampling.names)} groups, "
+        f"{own['seed'].nunique()} seed(s)): {value.value:.3f} less "
         f"{base.value:.3f}: {value.value - base.value:+.3f} [{bounds.low:+.3f}, {bounds.high:+.3f}]"
     )
-    if asked.part == "test" and one["split"].nunique() > 1:
+    if asked.part == "test" and own["split"].nunique() > 1:
         print(over_folds(of, less, asked.network, asked.less_network or asked.network, asked.metric))
 
 

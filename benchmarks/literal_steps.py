@@ -132,7 +132,7 @@ class LiteralCRCKD:
 
 
 class LiteralSSDKD:
-    """SSD-KD's student step (Wang et al. 2022): DRKD + 1000·CRKD + SSKD on four views of every image."""
+    """SSD-KD's student step (Wang et al. 2023): DRKD + 1000·CRKD + SSKD on four views of every image."""
 
     def __init__(self, size: Size) -> None:
         self.size = size

@@ -72,7 +72,7 @@ def literal_side(query: Tensor, bank: Tensor, index: Tensor, z: Tensor) -> Tenso
 
 
 def literal_z(query: Tensor, bank: Tensor, index: Tensor) -> Tensor:
-    scores = [bank[chosen].double() @ one.double() for one, chosen in zip(query, index, strict=True)]
+    scores = [bank[chosen].double() @ projection.double() for projection, chosen in zip(query, index, strict=True)]
     return torch.exp(torch.stack(scores) / TAU).mean() * len(bank)
 
 

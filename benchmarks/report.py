@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.report [--images 10015] [--networks 10] [--json FILE]``
 
-The predictions are made up: seven classes as frequent as those of HAM10000, about 1.34 images a lesion, a validation
+The predictions are made up: seven classes as frequent as those of HAM10000, about 1.34 images per lesion, a validation
 part of a tenth of the images, and the attributes sex, age and site. Nothing is trained. ``seconds`` are of the wall
 clock, ``cpu_seconds`` of the process; on a machine that does other work the second is the fairer number.
 """

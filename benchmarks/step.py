@@ -82,7 +82,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     step_seconds, floor_seconds, objectives_seconds, views_seconds = map(statistics.median, times)
     return {
         "recipe": name,
-        "networks": [f"{key}: {_backbone(one, recipe)}" for key, one in recipe.networks.items()],
+        "networks": [f"{key}: {_backbone(config, recipe)}" for key, config in recipe.networks.items()],
         "image_size": image_size,
         "batch": batch,
         "step_seconds": step_seconds,
@@ -141,12 +141,12 @@ def _from_scratch(recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Rec
 def engine_step(training: Training) -> Callable[[], None]:
     epoch = 1
     weights = training.model.active(epoch)
-    rows = [value for value in training.batches_of(epoch) if len(value) == training.recipe.batch_size]
+    chosen = [value for value in training.batches_of(epoch) if len(value) == training.recipe.batch_size]
     sums = dict.fromkeys(weights, torch.zeros((), device=training.fabric.device))
 
     def endless() -> Iterator[tuple[np.ndarray, Batch]]:
         while True:
-            yield from zip(rows, training.parts.train.batches(rows), strict=True)
+            yield from zip(chosen, training.parts.train.batches(chosen), strict=True)
 
     batches = endless()
     training.wrapped.train()
@@ -201,7 +201,7 @@ def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callabl
         return output.map_tensors(lambda value: value.detach().requires_grad_(learns))
 
     def step() -> None:
-        outputs = {name: leaf(one, training.recipe.networks[name].learns) for name, one in inputs.outputs.items()}
+        outputs = {name: leaf(output, training.recipe.networks[name].learns) for name, output in inputs.outputs.items()}
         again = replace(inputs, outputs=outputs)
         losses = [weights[objective_module.objective.name] * objective_module(again) for objective_module in objectives]
         training.fabric.backward(torch.stack(losses).sum())

@@ -38,7 +38,7 @@ def main() -> None:
     for runs, peak in measured:
         print(f"{runs} runs: peak {peak:.0f} MiB")
     for (few, less), (many, more) in pairwise(measured):
-        print(f"from {few} to {many} runs: {(more - less) / (many - few):.1f} MiB a run")
+        print(f"from {few} to {many} runs: {(more - less) / (many - few):.1f} MiB per run")
 
 
 def _measure(study: Path, seeds: int) -> tuple[int, float]:

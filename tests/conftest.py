@@ -67,9 +67,9 @@ def register() -> Iterator[Any]:
     """Registers a loss for the length of a test."""
     added = []
 
-    def add(name: str, module: type[nn.Module], **said: Any) -> None:
+    def add(name: str, module: type[nn.Module], **settings: Any) -> None:
         plain = {"feeds": {"logits": "to.logits"}, "trains": ("logits",), "facts": {}, "relates_images": False}
-        LOSSES.add(name, LossSpec(name, module, example=lambda g, b: ({}, {}), **{**plain, **said}))
+        LOSSES.add(name, LossSpec(name, module, example=lambda g, b: ({}, {}), **{**plain, **settings}))
         added.append(name)
 
     yield add

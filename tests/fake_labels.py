@@ -1,4 +1,4 @@
-"""Makes run directories of fake_run.py, and studies of them, into ones on several labels an image."""
+"""Makes run directories of fake_run.py, and studies of them, into ones on several labels per image."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _split(run: FakeRun) -> pd.DataFrame:
     if run.protocol == "paper":
         parts[parts == "validation"] = "train"
     ids = [f"ISIC_{24306 + index:07d}" for index in range(run.images)]
-    # Two images a lesion, of one label and in one part.
+    # Two images per lesion, of one label and in one part.
     labels, parts = np.repeat(labels[::2], 2)[: run.images], np.repeat(parts[::2], 2)[: run.images]
     if run.fold is not None:  # one of five whose test parts make up the data
         fold = np.repeat(draw.integers(0, 5, len(labels[::2])), 2)[: run.images]

@@ -75,7 +75,7 @@ def _plan(study: FakeStudy) -> dict[str, Any]:
         "layout": {"columns": columns, "decimals": 3},
         "paper": [
             {
-                "table": "Wang et al. 2022, table 2",
+                "table": "Wang et al. 2023, table 2",
                 "data": "isic2019",
                 "rows": {row: PAPER[row] for row in study.rows if row in PAPER},
             }
@@ -122,7 +122,7 @@ def _settle(path: Path, run: FakeRun, seed: int) -> None:
 
 
 def _with_masks(path: Path, run: FakeRun, skill: float) -> None:
-    """Turns the run into one on masks: a row an image, and outlines and layers for the report."""
+    """Turns the run into one on masks: a row per image, and outlines and layers for the report."""
     split = pd.read_csv(path / "split.csv", dtype=str)
     metrics = json.loads((path / "metrics.json").read_text()) | {"task": "segmentation", "classes": ["none", "lesion"]}
     frames = []

@@ -55,11 +55,11 @@ def losses(
     return built(collected or views(built), BATCH, torch.arange(4), (built.recipe.seed, epoch, step), [4])[0]
 
 
-def refused(objectives: list[dict[str, Any]], networks: Any, *said: str) -> PreceptorError:
+def refused(objectives: list[dict[str, Any]], networks: Any, *parts: str) -> PreceptorError:
     """The error that these objectives end in before any network is built."""
     whole = recipe(objectives, networks)
     with pytest.raises(PreceptorError) as caught:
         check_objectives(whole)
-    for part in said:
+    for part in parts:
         assert part in str(caught.value), str(caught.value)
     return caught.value

@@ -29,12 +29,12 @@ def written(tmp_path: Path, text: str) -> str:
     return str(file)
 
 
-def refused(call: Any, *said: str) -> PreceptorError:
-    """The error of ``call``, which says all of ``said`` in few lines."""
+def refused(call: Any, *parts: str) -> PreceptorError:
+    """The error of ``call``, which says all of ``parts`` in few lines."""
     with pytest.raises(PreceptorError) as caught:
         call()
     text = str(caught.value)
-    for part in said:
+    for part in parts:
         assert part in text, text
     assert "Traceback" not in text
     assert "pydantic" not in text

@@ -181,7 +181,7 @@ def variant(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
 def test_the_run_reports_students_and_their_ensemble(variant: Run) -> None:
     text = variant.metrics.networks
     assert set(text) == {"student_1", "student_2", "teacher", "ensemble"}
-    parameters = {name: one.cost["parameters"] for name, one in text.items()}
+    parameters = {name: result.cost["parameters"] for name, result in text.items()}
     assert parameters["ensemble"] == parameters["student_1"] + parameters["student_2"]
     assert text["student_1"].test["fidelity"]["to"] == "teacher"
     assert "fidelity" not in text["teacher"].test
@@ -236,5 +236,5 @@ def test_other_recipes_refuse_masks_clearly() -> None:
         resolve("crckd", {"task": "segmentation"})
     mine = resolve("mean_teacher", {"task": "segmentation"}).plain()
     mine["objectives"].append({"loss": "ccd", "from": "teacher", "to": "student"})
-    with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class an image"):
+    with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class per image"):
         check_objectives(validate(mine, "mine"))

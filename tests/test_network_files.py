@@ -293,8 +293,8 @@ def test_the_network_of_that_name_is_found_or_the_only_one(tmp_path: Path) -> No
     both = run_with(tmp_path / "both", "student", "teacher")
     assert find_network(both, "teacher", "key") == both / "teacher.safetensors"
     assert find_network(both / "student.safetensors", "teacher", "key") == both / "student.safetensors"
-    one = run_with(tmp_path / "one", "student")
-    assert find_network(one, "teacher", "key") == one / "student.safetensors"
+    single = run_with(tmp_path / "one", "student")
+    assert find_network(single, "teacher", "key") == single / "student.safetensors"
 
 
 def test_a_run_without_the_network_is_named(tmp_path: Path) -> None:

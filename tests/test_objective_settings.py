@@ -58,7 +58,9 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     elif spec.tells_views_apart:
         received["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
         built = model([CE, tried], networks, views=received)
-        result = losses(built, collected={name: torch.cat([one, one]) for name, one in views(built).items()})["tried"]
+        result = losses(
+            built, collected={name: torch.cat([outputs, outputs]) for name, outputs in views(built).items()}
+        )["tried"]
     else:
         result = losses(model([CE, tried], networks, views=received, batch_size=len(BATCH)))["tried"]
     assert result.shape == ()

@@ -57,7 +57,7 @@ def test_each_process_weighs_as_many_images_as_it_holds() -> None:
     logits = {name: torch.randn(4, 3, generator=generator(name)) for name in PAIR}
 
     def loss(part: slice, sizes: list[int]) -> Tensor:
-        outputs = {name: NetworkOutput(one[part], *(torch.zeros(0),) * 2) for name, one in logits.items()}
+        outputs = {name: NetworkOutput(parts[part], *(torch.zeros(0),) * 2) for name, parts in logits.items()}
         return objective_module(LossInputs(outputs, {}, BATCH[part], torch.arange(4)[part], None, (0, 0, 0), sizes))
 
     whole, first, second = loss(slice(4), [4]), loss(slice(3), [3, 1]), loss(slice(3, 4), [3, 1])

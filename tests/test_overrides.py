@@ -175,7 +175,7 @@ WRONG_OVERRIDES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("override", "words"), WRONG_OVERRIDES, ids=[one for one, _ in WRONG_OVERRIDES])
+@pytest.mark.parametrize(("override", "words"), WRONG_OVERRIDES, ids=[override for override, _ in WRONG_OVERRIDES])
 def test_a_wrong_override_is_one_error_that_names_the_key(override: str, words: list[str]) -> None:
     error = refused(
         lambda: resolve("kd", [override] if " networks." not in override else override.split()), "recipe kd", *words

@@ -60,7 +60,7 @@ def test_lengths_must_agree() -> None:
         ("", "cannot be read as CSV"),
         ("id,part,network,target,p_a\n1,test,s,a,1\n", "lacks the column predicted"),
         ("id,part,network,target,predicted\n1,test,s,a,a\n", r"lacks the column p_<class>"),
-        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,much\n", "column p_a holds something that is no number"),
+        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,much\n", "holds something that is not a number"),
         ("id,part,network,target,predicted,p_a\n1,test,s,a,a,\n2,test,s,a,a,1\n", "column p_a"),
     ],
 )

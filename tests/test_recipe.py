@@ -113,7 +113,7 @@ def test_a_wrong_recipe_is_one_error_that_names_the_key(changes: dict[str, Any],
 
 def test_a_missing_key_is_named() -> None:
     for key in ("name", "networks", "views", "objectives"):
-        data = {one: value for one, value in plain().items() if one != key}
+        data = {name: value for name, value in plain().items() if name != key}
         refused(lambda data=data: validate(data, "mine.yaml"), f"'{key}' is missing")
 
 

@@ -32,10 +32,10 @@ def test_means_are_those_of_a_loop_over_pairs() -> None:
     embeddings = draw.normal(size=(len(labels), 9)) + 2
     embeddings[3] = 0  # what a ReLU may leave of an image
     within, between = [], []
-    for i, one in enumerate(embeddings):
+    for i, row in enumerate(embeddings):
         for j, other in enumerate(embeddings[:i]):
-            lengths = np.linalg.norm(one) * np.linalg.norm(other)
-            cosine = one @ other / lengths if lengths else 0.0
+            lengths = np.linalg.norm(row) * np.linalg.norm(other)
+            cosine = row @ other / lengths if lengths else 0.0
             (within if labels[i] == labels[j] else between).append(cosine)
     result = measured(torch.from_numpy(embeddings), labels)
     assert result.intra == pytest.approx(np.mean(within), rel=1e-12)

@@ -70,8 +70,8 @@ def _outcome(teacher: Run, alone: Run, distilled: Run, seconds: float) -> str:
         "",
         f"{'on the test part':30} {'accuracy':>9} {'balanced':>9} {'macro AUC':>10}",
         *(
-            f"{label:30} {one['accuracy']:9.3f} {one['balanced_accuracy']:9.3f} {one['macro_auc']:10.3f}"
-            for label, one in (
+            f"{label:30} {metrics['accuracy']:9.3f} {metrics['balanced_accuracy']:9.3f} {metrics['macro_auc']:10.3f}"
+            for label, metrics in (
                 (f"teacher {TEACHER}", taught),
                 (f"student alone ({STUDENT})", single),
                 ("student distilled", together),

@@ -31,7 +31,7 @@ def test_runs_of_different_tasks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["nevus: [melanoma, [naevus]]", "nevus: {melanoma: 1}", "- nevus"])
 def test_class_maps_of_other_kinds(tmp_path: Path, text: str) -> None:
     (path := tmp_path / "map.yaml").write_text(text)
-    with pytest.raises(PreceptorError, match="is no class map"):
+    with pytest.raises(PreceptorError, match="is not a class map"):
         read_class_map(path)
 
 

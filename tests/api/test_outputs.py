@@ -33,7 +33,7 @@ def test_predictions_do_not_replace_photographs(photo: Path) -> None:
     other = photo.parent.parent / "other"
     other.mkdir()
     Image.new("RGB", (8, 8)).save(other / "a.png")
-    with pytest.raises(PreceptorError, match="is no mask of an earlier prediction"):
+    with pytest.raises(PreceptorError, match="is not a mask of an earlier prediction"):
         preceptor.predict("run", photo, out=other)
     assert unchanged(photo, content)
 

@@ -1,4 +1,4 @@
-"""Batches: every image once an epoch, in an order of its own, delivered with the right label."""
+"""Batches: every image once per epoch, in an order of its own, delivered with the right label."""
 
 from __future__ import annotations
 

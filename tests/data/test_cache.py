@@ -275,8 +275,8 @@ def test_real_images_keep_their_colours_and_masks_their_area(tmp_path: Path, hom
         Catalog("ham", tmp_path, table.assign(label="a", group="g"), ("a",)), 64, masks=True, directory=home
     )
     assert pixels.masks is not None
-    for row, one in enumerate(ids):
-        original = np.asarray(Image.open(tmp_path / images[one]), dtype=float)
+    for row, image_id in enumerate(ids):
+        original = np.asarray(Image.open(tmp_path / images[image_id]), dtype=float)
         np.testing.assert_allclose(pixels.images[row].mean((1, 2)), original.mean((0, 1)), atol=1.5)
-        area = (np.asarray(Image.open(tmp_path / masks[one])) == 255).mean()
+        area = (np.asarray(Image.open(tmp_path / masks[image_id])) == 255).mean()
         assert pixels.masks[row].mean() == pytest.approx(area, abs=0.02)

@@ -121,7 +121,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     odd = write(tmp_path / "odd.dcm", ramp(), PhotometricInterpretation="HSV")
     with pytest.raises(PreceptorError, match=r"PhotometricInterpretation \(0028,0004\) is HSV"):
         read_dicom(odd)
-    with pytest.raises(PreceptorError, match="is no setting"):
+    with pytest.raises(PreceptorError, match="is not a setting"):
         read_dicom(Path(f"{odd}::slice=3"))
 
 

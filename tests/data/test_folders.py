@@ -82,7 +82,7 @@ def test_litter_is_passed_over_and_other_files_are_named(tmp_path: Path) -> None
         (root / name).write_bytes(b"x")
     catalog = read("folder", root)
     assert catalog.table["image"].tolist() == ["a/1.jfif.png", "b/1.png"]
-    assert any("2 files are no images by their names: b/list.csv, b/readme.txt" in note for note in catalog.notes)
+    assert any("2 files are not images by their names: b/list.csv, b/readme.txt" in note for note in catalog.notes)
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:

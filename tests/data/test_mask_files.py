@@ -1,4 +1,4 @@
-"""Mask files: classes keep their indices, area and place, and what is no mask is refused by name."""
+"""Mask files: classes keep their indices, area and place, and what is not a mask is refused by name."""
 
 from __future__ import annotations
 

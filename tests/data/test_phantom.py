@@ -34,7 +34,7 @@ def test_the_table_is_as_the_knobs_say(small: Catalog) -> None:
     assert small.counts() == {name: SMALL.counts()[name] for name in CLASSES}
     assert small.counts()["nv"] / small.counts()["df"] == pytest.approx(4, rel=0.35)
     assert small.table.groupby("group")["label"].nunique().max() == 1
-    assert small.table["group"].nunique() < 90, "several images a lesion"
+    assert small.table["group"].nunique() < 90, "several images per lesion"
     assert load_knobs(small.root) == SMALL
 
 
@@ -90,8 +90,8 @@ def test_similarity_and_variation_move_the_classes() -> None:
 def test_hair_and_noise_are_drawn(tmp_path: Path) -> None:
     knobs = replace(SMALL, images=12, imbalance=1, hair=0.0, noise=0.0)
     pictures = {}
-    for name, one in {"plain": knobs, "hair": replace(knobs, hair=1.0), "noise": replace(knobs, noise=0.2)}.items():
-        write_phantom(tmp_path / name, one)
+    for name, setting in {"plain": knobs, "hair": replace(knobs, hair=1.0), "noise": replace(knobs, noise=0.2)}.items():
+        write_phantom(tmp_path / name, setting)
         files = sorted((tmp_path / name / "images").iterdir())
         pictures[name] = np.stack([read_image(path).astype(float) for path in files])
     darkened = (pictures["plain"] - pictures["hair"]).mean(axis=-1) > 25

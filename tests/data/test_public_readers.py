@@ -117,7 +117,7 @@ def test_isic2018_masks_and_classes(tmp_path: Path) -> None:
     classes = read("isic2018", tmp_path)
     assert classes.counts() == dict.fromkeys(("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"), 2)
     assert classes.table["group"].nunique() == 7
-    assert not classes.has_parts, "the training part alone is no split"
+    assert not classes.has_parts, "the training part alone is not a split"
     copies.isic2018_masks(tmp_path)
     with pytest.raises(PreceptorError, match="holds tasks 1 and 3"):
         read("isic2018", tmp_path)

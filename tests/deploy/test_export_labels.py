@@ -1,4 +1,4 @@
-"""Exports of networks with several labels an image: sigmoids, thresholds of the validation part, and what uses them."""
+"""Exports of networks with several labels per image: sigmoids, thresholds of the validation part, and their uses."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_service_names_labels(exported_labels: Path) -> None:
 def test_the_card_has_thresholds_and_rates(exported_labels: Path) -> None:
     text = (exported_labels / "README.md").read_text()
     manifest = read_manifest(exported_labels)
-    assert "several labels an image" in text
+    assert "several labels per image" in text
     assert "mass or nodule" in text
     assert f"| {manifest.thresholds[1].threshold:.3f} |" in text
 

@@ -84,5 +84,5 @@ def test_groups_that_there_are_not_are_refused_before_training(
 
 
 def test_masks_have_no_groups_of_classes() -> None:
-    with pytest.raises(PreceptorError, match="has no one class an image"):
+    with pytest.raises(PreceptorError, match="has no one class per image"):
         resolve("student", {"task": "segmentation", "class_groups": GROUPS})

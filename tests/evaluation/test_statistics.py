@@ -110,7 +110,7 @@ def test_seeds_are_no_folds(seeds: tuple[int, ...]) -> None:
     )
     of_seed = np.sqrt(0.1 * (1 - shared) * np.mean(seeds)) * draw.normal(size=(trials, k, max(seeds)))
     cells = [
-        [mean + one[:n] for mean, one, n in zip(means, ones, seeds, strict=True)]
+        [mean + effects[:n] for mean, effects, n in zip(means, ones, seeds, strict=True)]
         for means, ones in zip(of_fold, of_seed, strict=True)
     ]
     by_fold = [corrected_t_test(values, share).p < 0.05 for values in cells]  # type: ignore[operator]

@@ -25,7 +25,7 @@ def per_image(spec: LossSpec) -> list[str]:
     """Arguments that have an entry for each image, and another such argument to disagree with."""
     other = ("views", "generator", "to.bank", "from.bank", "to.classifier", "from.classifier")
     arguments = [argument for argument, feed in spec.feeds.items() if feed not in other]
-    if "views" in spec.feeds.values():  # labels are once an image, outputs once a view
+    if "views" in spec.feeds.values():  # labels are once per image, outputs once per view
         arguments = [argument for argument in arguments if "." in spec.feeds[argument]]
     return arguments if len(arguments) > 1 else []
 

@@ -69,7 +69,7 @@ def test_pairwise_sums_over_points_and_averages_the_larger_map() -> None:
 
 
 def test_pairwise_refuses_what_would_fill_the_memory_or_has_no_partner() -> None:
-    with pytest.raises(PreceptorError, match="4096 nodes an image"):
+    with pytest.raises(PreceptorError, match="4096 nodes per image"):
         PairwiseSimilarity()([torch.zeros(1, 2, 128, 128)], [torch.zeros(1, 2, 128, 128)])
     assert PairwiseSimilarity(window=4)([torch.zeros(1, 2, 128, 128)], [torch.zeros(1, 2, 128, 128)]).item() == 0
     with pytest.raises(PreceptorError, match="2 feature points of the student, 1 of the teacher"):

@@ -163,8 +163,8 @@ def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:
     assert "relations" in result.added
     assert result.relations["student"]["r_d"] == pytest.approx(figures["student"]["r_d"])
     again = Run(run.path).metrics
-    for name, one in figures.items():
-        assert again.networks[name].relations == pytest.approx(one)
+    for name, relations in figures.items():
+        assert again.networks[name].relations == pytest.approx(relations)
     assert (run.path / "relations.npz").is_file()
     preceptor.evaluate(run.path, part="validation")
     assert Run(run.path).metrics == again, "another part's relations are printed, not written"

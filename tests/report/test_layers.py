@@ -116,22 +116,22 @@ def test_blocks_are_layers() -> None:
 
 def test_a_network_is_like_itself_and_left_as_it_was() -> None:
     torch.manual_seed(0)
-    one = Classifier(Architecture("test_resnet", ("a", "b"), 32, HALF, HALF))
+    network = Classifier(Architecture("test_resnet", ("a", "b"), 32, HALF, HALF))
     other = Classifier(Architecture("test_efficientnet", ("a", "b"), 32, HALF, HALF)).eval()
     images = torch.rand(11, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    before = {name: value.clone() for name, value in one.state_dict().items()}
-    itself = compare_layers(one, one, images.split(5), most=6)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    itself = compare_layers(network, network, images.split(5), most=6)
     assert itself.rows == itself.columns
     assert len(itself.rows) == 6
     assert itself.images == 10  # the last batch held one image
     assert np.diagonal(itself.values) == pytest.approx(1, abs=1e-6)
     assert itself.values == pytest.approx(itself.values.T)
-    across = compare_layers(one, other, images.split(5), most=4)
+    across = compare_layers(network, other, images.split(5), most=4)
     assert across.values.shape == (4, 4)
     assert (across.values < 1).all()
-    assert (one.training, other.training) == (True, False)
-    assert all(torch.equal(value, before[name]) for name, value in one.state_dict().items())
-    assert not any(module._forward_hooks for module in one.modules())
+    assert (network.training, other.training) == (True, False)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_heat_map_names_every_layer() -> None:

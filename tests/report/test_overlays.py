@@ -52,7 +52,7 @@ def made_up(
         frames.append(meter.rows(ids, part="test", network=name))
     kept = [ids.index(name) for name in ids_to_keep(ids)]
     pictures = [as_jpeg(np.full((SIDE, SIDE, 3), 99, np.uint8)) for _ in kept]
-    text = {name: one[kept] for name, one in masks.items()}
+    text = {name: values[kept] for name, values in masks.items()}
     save_overlays(path / "overlays.npz", [ids[place] for place in kept], pictures, truth[kept], text)
     return LabelledRun.of(
         Run(path),

@@ -146,7 +146,7 @@ def test_gallery_is_embedded_and_is_a_page_and_a_picture(explained: tuple[Path, 
         parsed = Page(page)
         assert parsed.open == []
         assert "nv 0.61, wrong" in parsed.text
-        assert "<small> " in parsed.text, "a name is no markup"
+        assert "<small> " in parsed.text, "a name is not markup"
         pictures = [value for tag, name, value in parsed.attributes if (tag, name) == ("img", "src")]
         assert len(pictures) == 3
         assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures)

@@ -63,8 +63,8 @@ def test_differences_carry_their_sign(tmp_path: Path) -> None:
 
 
 def test_lower_calibration_error_is_better(runs: list[Path]) -> None:
-    one = differences(entries_of(load_runs(runs)))[0]
-    assert one.better["calibration_error"] is (one.values["calibration_error"] < 0)
+    difference = differences(entries_of(load_runs(runs)))[0]
+    assert difference.better["calibration_error"] is (difference.values["calibration_error"] < 0)
 
 
 def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
         write_fake_run(tmp_path / "student", replace(ALONE, seed=3, epochs=8)),
         write_fake_run(tmp_path / "kd", TAUGHT),
     ]
-    one = differences(entries_of(load_runs(paths)))[0]
-    assert one.unlike == ["seed: 0 and 3", "epochs: 6 and 8"]
+    difference = differences(entries_of(load_runs(paths)))[0]
+    assert difference.unlike == ["seed: 0 and 3", "epochs: 6 and 8"]
 
 
 def test_equal_seed_is_preferred(tmp_path: Path) -> None:

@@ -168,9 +168,9 @@ def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
 def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:
     study = replace(SMALL, folds=(1,), seeds=(0, 1, 2), rows=("ResNet50", "Student alone"), epochs=1)
     folder = write_fake_study(tmp_path / "s", study)
-    one = compare(read_study(folder), samples=50).versus["balanced_accuracy"][0]
-    assert (one.verdict, one.test.p) == (UNTESTED, None)
-    assert one.pooled is not None  # other lesions, which is another question
+    comparison = compare(read_study(folder), samples=50).versus["balanced_accuracy"][0]
+    assert (comparison.verdict, comparison.test.p) == (UNTESTED, None)
+    assert comparison.pooled is not None  # other lesions, which is another question
     write_study_report(folder)
     text = Page((folder / "report.html").read_text()).text
     assert "not testable: one fold in common; its 3 seeds share their images" in text
@@ -227,7 +227,7 @@ def test_page_says_what_must_be_said(folder: Path, page: Page) -> None:
     assert {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href")} <= set(page.ids)
     for wanted in (
         "16 of 18 cells are finished", "1 has failed and 1 has not been run", "the loss became nan in epoch 3",
-        "no difference shown", "Wang et al. 2022, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
+        "no difference shown", "Wang et al. 2023, table 2", "preceptor study ssdkd_table2 --root ISIC2019",
         "9d8c1f0b6a3e", "split-0-160", "torch 2.11.0", "Not for diagnostic use.", "0.767",
     ):  # fmt: skip
         assert wanted in page.text, wanted

@@ -93,7 +93,7 @@ def test_an_interruption_at_any_time_says_how_to_go_on(
     monkeypatch.setattr(f"preceptor.{where}", stop)
     with pytest.raises(KeyboardInterrupt) as interrupt:
         command(phantom_root, tmp_path, dry_run="matrix" in where)
-    assert interrupt.value.__notes__ == ["the same command goes on from the last finished epochs"]
+    assert interrupt.value.__notes__ == ["the same command continues from the last finished epochs"]
 
 
 def test_a_gallery_that_fails_does_not_cost_the_report(

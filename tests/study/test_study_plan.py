@@ -191,11 +191,11 @@ def test_shipped_plans_expand(name: str) -> None:
             assert splits[0].folds == 5, "which folds there are is not how many"
             assert settled.data.reader == "phantom"
             networks = [
-                (name in job.dependencies, one)
+                (name in job.dependencies, config)
                 for job in matrix.jobs.values()
-                for name, one in job.recipe.networks.items()
+                for name, config in job.recipe.networks.items()
             ]
-            assert {one.pretrained for shared, one in networks if not shared} == {"none"}
+            assert {config.pretrained for shared, config in networks if not shared} == {"none"}
             knobs = Phantom(**settled.data.options)
             catalog = Catalog("phantom", Path("nowhere"), _phantom_rows(knobs), CLASSES)
             for fold in read_plan(name).quick.folds:  # type: ignore[union-attr]

@@ -142,7 +142,7 @@ def test_a_full_disk_loses_nothing_that_is_done(
     monkeypatch.setattr("preceptor.study.scheduler.write_text", full)
     with pytest.raises(PreceptorError, match=r"cells\.json: cannot be written \(No space left") as stopped:
         run_jobs(opened(phantom_root, out), lambda: engine, 1)
-    assert "the same command goes on" in stopped.value.remedy
+    assert "the same command continues" in stopped.value.remedy
     assert engine.closed
     monkeypatch.undo()
     assert opened(phantom_root, out).count("done") == 1

@@ -1,4 +1,4 @@
-"""Several labels an image: metrics against scikit-learn, a bootstrap written out, and runs from a table on."""
+"""Several labels per image: metrics against scikit-learn, a bootstrap written out, and runs from a table on."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_what_needs_one_class_is_refused(table: Path, tmp_path: Path, phantom_ro
     with pytest.raises(PreceptorError, match="one class and not several labels"):
         train("student", data="phantom", root=phantom_root, out=out, overrides=SMALL, task="multi_label")
     losses = {**options, "objectives.binary_cross_entropy.loss": "cross_entropy"}
-    with pytest.raises(PreceptorError, match="needs one class an image"):
+    with pytest.raises(PreceptorError, match="needs one class per image"):
         train("student", data="table", root=table / "labels.csv", out=out, overrides=losses, task="multi_label")
 
 

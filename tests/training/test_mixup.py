@@ -53,7 +53,7 @@ def test_labels_are_mixed_and_targets_without_labels_are_not() -> None:
 
 def test_views_that_are_mixed_otherwise_are_not_compared() -> None:
     apart = {"student": {"policy": "plain", "mixup": 1.0}, "teacher": "plain"}
-    with pytest.raises(Exception, match=r"objectives\.kl: teacher and student see images that are mixed otherwise"):
+    with pytest.raises(Exception, match=r"objectives\.kl: teacher and student see differently mixed images"):
         model([CE, KL], views=apart)
 
 

@@ -61,11 +61,11 @@ needs_two_devices = pytest.mark.skipif(torch.cuda.device_count() == 1, reason="t
 def test_two_processes_equal_one(phantom_root: Path, tmp_path: Path) -> None:
     """CRCKD with odd batches, which make unequal shards: the weighted mean of CE, the sample and Z of the contrast
     and the rows that banks take in all span both processes."""
-    one = run(phantom_root, tmp_path / "one", 1, batch_size=33)
+    single = run(phantom_root, tmp_path / "one", 1, batch_size=33)
     two = run(phantom_root, tmp_path / "two", 2, batch_size=33)
-    rows = [each.metrics.parts["train"] for each in (one, two)]
+    rows = [each.metrics.parts["train"] for each in (single, two)]
     assert rows[0] == rows[1]
-    states = [load_state(each.checkpoint) for each in (one, two)]
+    states = [load_state(each.checkpoint) for each in (single, two)]
     losses = [[row[k] for row in state["progress"]["history"] for k in row if k.startswith("loss")] for state in states]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for key, value in states[0]["model"].items():

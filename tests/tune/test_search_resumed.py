@@ -128,5 +128,5 @@ def test_ctrl_c_says_how_a_search_goes_on(phantom_root: Path, tmp_path: Path, mo
     command = ["tune", "student", "--data", "phantom", "--root", str(phantom_root), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, [*command, "optimiser.lr=log(0.001,0.1)", *settings])
     assert result.exit_code == 130
-    assert "the same command goes on" in result.stderr
+    assert "the same command continues" in result.stderr
     assert "resume" not in result.stderr

@@ -79,7 +79,7 @@ def test_a_trial_that_was_stopped_while_its_values_were_drawn_costs_no_combinati
 def test_a_trial_that_cannot_be_written_is_one_message_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "search.db"
     study = open_study(path, None)
-    with pytest.raises(PreceptorError, match=r"(?s)search\.db: a trial cannot be written .*goes on") as caught:  # noqa: SIM117
+    with pytest.raises(PreceptorError, match=r"(?s)search\.db: a trial cannot be written .*continues") as caught:  # noqa: SIM117
         with storing(path), full_disk():
             ask(study, SPACE, seed=0)
     assert "make room" in str(caught.value)

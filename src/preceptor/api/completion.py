@@ -1,4 +1,4 @@
-"""Takes a run from wherever it stands to its end, with its report."""
+"""Complete a run from its current state, with its report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def continue_run(
     cache: Path | None = None,
     quiet: bool = True,
 ) -> Run:
-    """Take a run from wherever it stands to its end: what is trained first, epochs, evaluation, report.
+    """Complete a run from its current state: what is trained first, epochs, evaluation, report.
 
     A prepared run is one that was stopped before its first epoch.
 

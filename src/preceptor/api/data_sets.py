@@ -51,7 +51,7 @@ def check_data(
         data: a reader's name, such as ``ham10000``.
         root: the data set's folder (or table).
         overrides: options of the reader, ``data.key=value``.
-        exclude: ids to leave out, or a file with one a line.
+        exclude: ids to leave out, or a file with one per line.
         preview: where to write a contact sheet of the views (PNG), if all images can be read.
         policy: view policies in the contact sheet; all unless given.
         image_size: side of the previewed views, in pixels.

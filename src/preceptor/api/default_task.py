@@ -1,4 +1,4 @@
-"""The task of a shipped recipe that nobody has named one for: what the data set is published for."""
+"""The default task of a shipped recipe: the one that the data set is published for."""
 
 from __future__ import annotations
 

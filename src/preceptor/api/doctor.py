@@ -157,7 +157,7 @@ def _disk(subject: str, place: Path, finding: str) -> Check:
 
 
 def _extra(name: str, packages: list[Package]) -> Check:
-    """An extra that is missing is none of one's problems; one that is there in another version is."""
+    """Judge one extra: a missing extra is no problem, an installed one of an unsupported version is."""
     missing = any(package.installed is None for package in packages)
     wrong = [package for package in packages if package.installed and not package.fits]
     return _judged(f"extra {name}", packages, wrong, f"pip install '{DISTRIBUTION}[{name}]'" if missing else "")

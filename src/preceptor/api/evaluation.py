@@ -68,7 +68,7 @@ def evaluate(
             YAML file with that. Classes of one name need not be in it.
         skip_known: leave out images that a run has learned from or was selected by, instead of refusing them.
         out: a folder for ``metrics.json`` and ``predictions.csv``, one for each run where there are several.
-        exclude: ids of the other data to leave out, or a file with one a line.
+        exclude: ids of the other data to leave out, or a file with one per line.
         cache: where decoded images are kept.
         precision: which model of an export.
         imports: Python files that register what the runs need.

@@ -15,7 +15,7 @@ from preceptor.utils.text_files import read_ids
 PathLike = str | Path
 #: ``key=value`` texts as on the command line, or keys with their values; ``data.key`` are options of the reader.
 OverridesLike = Iterable[str] | Mapping[str, Any]
-#: Ids, or the path of a text file with one id a line.
+#: Ids, or the path of a text file with one id per line.
 ExcludeLike = Iterable[str] | PathLike
 
 

@@ -227,7 +227,7 @@ def read_class_map(classes: ClassesLike | None) -> Mapped:
     expected = "class of the other data: class of the run, a list of them, or null"
     content = load_yaml(read_text(path, "a class map in YAML"), str(path), expected)
     if not isinstance(content, dict) or not all(_is_entry(value) for value in content.values()):
-        raise PreceptorError(f"{path}: is no class map", expected=expected)
+        raise PreceptorError(f"{path}: is not a class map", expected=expected)
     return {str(name): _as_text(value) for name, value in content.items()}
 
 

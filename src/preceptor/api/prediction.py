@@ -26,7 +26,7 @@ class Predictions:
     """Predictions of one network.
 
     Attributes:
-        table: one row a readable image: ``file``, then of a classifier ``predicted`` (several labels joined by ``;``)
+        table: one row per readable image: ``file``, then of a classifier ``predicted`` (several labels joined by ``;``)
             and ``p_<class>``, of a segmenter ``mask`` (a file below ``out``) and the share of pixels of each foreground
             class.
         unreadable: image files that could not be read → why.
@@ -151,7 +151,7 @@ def _refuse_foreign_masks(folder: Path, files: list[Path]) -> None:
         mask = folder / mask_name(file)
         if mask.exists() and mask.name not in own and not has_mark(mask, [MASK_MARK]):
             raise PreceptorError(
-                f"--out {folder}: holds {mask.name}, which is no mask of an earlier prediction",
+                f"--out {folder}: holds {mask.name}, which is not a mask of an earlier prediction",
                 expected="a folder that is new, or holds earlier masks",
                 remedy="name another folder",
             )

@@ -53,7 +53,7 @@ def plan_text(task: str, settings: Mapping[str, int], folds: int, data: Recognis
 # Written by preceptor init: does distillation help here? The same small network alone and under a teacher, on every
 # fold, with the teacher of a fold trained once.
 # preceptor study THIS_FILE --dry-run     # what there is to do, and how long it takes
-# preceptor study THIS_FILE               # does it; the same command again goes on where it was stopped
+# preceptor study THIS_FILE               # does it; the same command again continues where it was stopped
 name: kd
 title: Student alone and distilled
 data: {_flow({**source, **options})}

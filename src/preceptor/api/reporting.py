@@ -38,7 +38,7 @@ def report(
         progress: whether to show progress; in a terminal or notebook unless given.
 
     Raises:
-        PreceptorError: a folder that is no finished run, runs of different tasks or classes, an ``out`` that is not a
+        PreceptorError: a folder that is not a finished run, runs of different tasks or classes, an ``out`` that is no
             report or cannot be written.
     """
     import_files(imports)

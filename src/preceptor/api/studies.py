@@ -97,7 +97,7 @@ def study(
         address: of a Ray cluster; Ray is started here unless given.
         quick: the plan's small form: a trial, not evidence.
         dry_run: lay the study out and train nothing.
-        exclude: ids to leave out, or a file with one a line.
+        exclude: ids to leave out, or a file with one per line.
         cache: where decoded images are kept.
         imports: Python files that register what the plan names.
         progress: whether to show progress; in a terminal or notebook unless given.
@@ -173,7 +173,7 @@ def prepare_study(
     folder = optional_path(out) or Path("studies") / (settled.name + ("-quick" if settled.is_quick else ""))
     opened = open_study(settled, folder)
     threads = threads_before(opened.folder, settled)
-    if engine == "ray":  # whose cores are not this machine's: one thread a cell unless the plan gives a number
+    if engine == "ray":  # whose cores are not this machine's: one thread per cell unless the plan gives a number
         at_once, each = workers or 1, threads or 1
     else:
         at_once = workers or workers_for(len(opened.matrix.jobs), threads, settled.devices)
@@ -195,7 +195,7 @@ def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: 
     from preceptor.api.completion import write_missing_report
     from preceptor.study.scheduler import run_jobs
 
-    with resumable("the same command goes on from the last finished epochs"):
+    with resumable("the same command continues from the last finished epochs"):
         run_jobs(
             prepared.study,
             prepared.engine,

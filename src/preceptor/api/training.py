@@ -61,7 +61,7 @@ def train(
         task: ``classification``, ``ordinal``, ``multi_label`` or ``segmentation``, for recipes that have it; what the
             data set is published for unless given.
         devices: processes (GPUs, where there are some).
-        exclude: ids of images to leave out, or a file with one a line.
+        exclude: ids of images to leave out, or a file with one per line.
         cache: where decoded images are kept.
         imports: Python files that register what the recipe names.
         progress: whether to show progress; in a terminal or notebook unless given.

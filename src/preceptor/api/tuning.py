@@ -77,7 +77,7 @@ def tune(
         task: ``classification``, ``ordinal``, ``multi_label`` or ``segmentation``, for recipes that have it; what the
             data set is published for unless given.
         devices: processes (GPUs, where there are some).
-        exclude: ids to leave out, or a file with one a line.
+        exclude: ids to leave out, or a file with one per line.
         cache: where decoded images are kept.
         imports: Python files that register what the recipe names.
         progress: whether to show progress; in a terminal or notebook unless given.
@@ -117,6 +117,6 @@ def tune(
         optional_path(cache),
         say=say or (lambda text: announce(text, shown)),
     )
-    with resumable("the same command goes on from the last finished epochs"):
+    with resumable("the same command continues from the last finished epochs"):
         ranked = run_search(search, trials)
     return TuningResult(search, ranked, folder / BEST, folder / TABLE)

@@ -1,4 +1,4 @@
-"""The ``preceptor`` command: one module a group of commands, which parses, calls a function of ``preceptor``, prints.
+"""The ``preceptor`` command: one module per group of commands, which parses, calls a function of ``preceptor``, prints.
 
 May import every other room, and none may import it. Knows nothing of how a command does its work. Heavy imports lie
 inside the commands, so that ``--help`` answers at once.

@@ -109,7 +109,7 @@ def explain(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN unless given.")] = None,
     imports: Imports = None,
 ) -> None:
-    """Where teacher, student alone and distilled student look (Grad-CAM), on images that distillation mended."""
+    """Where teacher, student alone and distilled student look (Grad-CAM), on images that distillation corrected."""
     import preceptor
 
     gallery = preceptor.explain(

@@ -26,7 +26,7 @@ TaskName = Annotated[
         help="classification, ordinal, multi_label or segmentation; what the data set is published for unless given.",
     ),
 ]
-Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one a line.")]
+Exclude = Annotated[Path | None, typer.Option("--exclude", help="File with ids to leave out, one per line.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Where decoded images are kept.")]
 Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Processes (one GPU each).")]
 Imports = Annotated[

@@ -35,12 +35,12 @@ def study(
     cache: Cache = None,
     imports: Imports = None,
 ) -> None:
-    """Methods × folds × seeds in one table. The same command again goes on where it was stopped."""
+    """Methods × folds × seeds in one table. The same command again continues where it was stopped."""
     from preceptor.api.inputs import resumable
     from preceptor.api.studies import prepare_study, run_study
     from preceptor.cli.console import wide_console
 
-    with resumable("the same command goes on from the last finished epochs"):
+    with resumable("the same command continues from the last finished epochs"):
         prepared = prepare_study(
             plan,
             overrides or (),

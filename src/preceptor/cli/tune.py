@@ -40,7 +40,7 @@ def tune(
     cache: Cache = None,
     imports: Imports = None,
 ) -> None:
-    """Search for weights on the validation part; the test part is not read. The same command again goes on."""
+    """Search for weights on the validation part; the test part is not read. The same command again continues."""
     import preceptor
     from preceptor.cli.console import wide_console
 

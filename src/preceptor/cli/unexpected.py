@@ -1,4 +1,4 @@
-"""How a command ends that does not succeed: one message, and the traceback in a log file where none was expected."""
+"""How a failing command ends: with one message, and a traceback in a log file if the error was unexpected."""
 
 from __future__ import annotations
 

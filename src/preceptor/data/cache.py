@@ -215,6 +215,6 @@ def _explained(home: Path) -> Iterator[None]:
     except OSError as error:
         raise PreceptorError(
             f"the pixel cache {home} {'is full' if is_full(error) else 'cannot be used'}: {error.strerror or error}",
-            expected="a folder that can be written, with room for 3 bytes a pixel of every image",
+            expected="a folder that can be written, with room for 3 bytes per pixel of every image",
             remedy="make room, or name another folder in the environment variable PRECEPTOR_CACHE",
         ) from error

@@ -82,7 +82,7 @@ def unusable(catalog: Catalog, failures: dict[str, str]) -> PreceptorError:
                 *(f"    {line}" for line in grouped_by_cause(failures)),
             ]
         ),
-        expected="files that can be decoded, 8 bits a channel, each with what the data set promises of it",
+        expected="files that can be decoded, 8 bits per channel, each with what the data set promises of it",
         remedy="mend the files, or list the ids before the colons in a file and pass it as --exclude FILE",
     )
 

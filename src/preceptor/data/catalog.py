@@ -34,7 +34,7 @@ class Catalog:
     Attributes:
         name: the reader's name, such as ``ham10000``.
         root: the folder that the paths of ``table`` start from.
-        table: one row an image with the string columns ``id`` (unique), ``image`` (a path below ``root``, or an entry
+        table: one row per image with the string columns ``id`` (unique), ``image`` (a path below ``root``, or an entry
             of a container there; see :mod:`preceptor.data.sources`), ``label`` (one of ``classes``; empty where an
             image is unlabelled), ``group`` (images of one lesion or patient share it) and ``mask`` (as ``image``;
             empty where there is none); where the publisher prescribes parts also ``part`` (``train``, ``validation``
@@ -144,7 +144,7 @@ class Catalog:
             raise PreceptorError(
                 f"--exclude names ids that {self.name} does not have: {some_of(missing)}."
                 f"{did_you_mean(missing[0], known)}",
-                expected="ids as in the first column of the data set, one a line",
+                expected="ids as in the first column of the data set, one per line",
             )
         kept = self.table[~self.table["id"].isin(ids)]
         left, before = set(kept["label"]), self.counts()

@@ -97,7 +97,7 @@ class DataReport:
         table.add_column("share", justify="right")
         for row in self.classes:
             share = f"{row.images / self.images:.1%}"
-            table.add_row(Text(row.name), f"{row.images:,}", f"{row.groups:,}", share)  # a name is no markup
+            table.add_row(Text(row.name), f"{row.images:,}", f"{row.groups:,}", share)  # a name is not markup
         style = "green" if self.ok else "red"
         return Group(*map(Text, self._head()), "", table, "", *(Text(line, style=style) for line in self._findings()))
 

@@ -59,7 +59,7 @@ def full_names(reader: str, codes: Sequence[str], given: Mapping[str, str] | Non
             with spaces for underscores.
 
     Raises:
-        PreceptorError: a given code that is no class.
+        PreceptorError: a given code that is not a class.
 
     >>> full_names("ham10000", ["mel", "nv"])
     ['melanoma', 'melanocytic nevus']

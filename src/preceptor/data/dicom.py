@@ -76,7 +76,7 @@ def read_dicom(path: Path, frame: int | None = None, window: str | None = None) 
         if pixels.dtype == np.uint16:
             pixels = (pixels >> 8).astype(np.uint8)  # 16-bit palettes hold the same colours, finer
     if pixels.dtype != np.uint8:
-        raise _refused(file, "BitsAllocated", f"gives colours of {pixels.dtype}", "8 bits a channel")
+        raise _refused(file, "BitsAllocated", f"gives colours of {pixels.dtype}", "8 bits per channel")
     return np.ascontiguousarray(pixels[..., :3])
 
 
@@ -84,7 +84,7 @@ def dicom_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels; nothing is decoded.
 
     Raises:
-        PreceptorError: as :func:`read_dicom`, for files that are no images.
+        PreceptorError: as :func:`read_dicom`, for files that are not images.
     """
     require("dicom", "pydicom")
     dataset = _read(_settings(path)[0])
@@ -121,7 +121,7 @@ def _settings(path: Path) -> tuple[Path, dict[str, Any]]:
         return Path(file), {}
     settings: dict[str, Any] = dict(item.partition("=")[::2] for item in text.split(","))
     if not settings.keys() <= {"frame", "window"} or not str(settings.get("frame", 0)).isdecimal():
-        raise PreceptorError(f"{path}: {text!r} is no setting", expected="frame=NUMBER, window=NAME, or both")
+        raise PreceptorError(f"{path}: {text!r} is not a setting", expected="frame=NUMBER, window=NAME, or both")
     if "frame" in settings:
         settings["frame"] = int(settings["frame"])
     return Path(file), settings
@@ -142,7 +142,7 @@ def _read(file: Path, pixels: bool = True) -> Dataset:
     needed = ("PixelData", "PhotometricInterpretation", "Rows", "Columns") if pixels else ()
     for keyword in needed:
         if keyword not in dataset:
-            raise _refused(file, keyword, "is missing: this is no image", "an image with pixels")
+            raise _refused(file, keyword, "is missing: this is not an image", "an image with pixels")
     return dataset
 
 

@@ -19,7 +19,7 @@ class Strata:
     """What folds are to be alike in.
 
     Attributes:
-        names: of the strata: the classes, or the labels of a data set with several labels an image.
+        names: of the strata: the classes, or the labels of a data set with several labels per image.
         indices: (N,) int64 the stratum of each image; -1 for an unlabelled one.
     """
 
@@ -36,7 +36,7 @@ class Strata:
 
 
 def strata_of(catalog: Catalog, folds: int) -> Strata:
-    """Classes as strata; with several labels an image, its rarest label that at least ``folds`` groups have."""
+    """Classes as strata; with several labels per image, its rarest label that at least ``folds`` groups have."""
     matrix = catalog.label_matrix
     if matrix is None:
         return Strata(catalog.classes, catalog.labels)
@@ -101,7 +101,7 @@ def validation_rows(
     """Positions within ``rest`` of a validation part that leaves every class on both sides.
 
     Args:
-        rest: rows of the catalog that are no test part.
+        rest: rows of the catalog that are not a test part.
         groups: (N,) of the whole catalog.
         share: of ``rest`` that is wanted.
 

@@ -1,4 +1,4 @@
-"""Geometry of a batch: everything that moves pixels, composed into one matrix an image and at most one warp.
+"""Geometry of a batch: everything that moves pixels, composed into one matrix per image and at most one warp.
 
 Matrices act on normalised coordinates (x to the right, y down, the image from -1 to 1 along both), as those of
 :func:`torch.nn.functional.affine_grid`. They are float64 arrays on the host, so that which images need which work is

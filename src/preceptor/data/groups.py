@@ -1,4 +1,4 @@
-"""Names of lesions and patients as people write them, so that no one is taken for two and strangers not for one."""
+"""Clean names of lesions and patients, so that one patient is not taken for two, nor two patients for one."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 #: Width times height above which a file is taken for a decompression bomb (about 512 MiB of RGB).
 MOST_PIXELS = 178_956_970
-#: Pillow's modes of colour and grey images of 8 bits a channel.
+#: Pillow's modes of colour and grey images of 8 bits per channel.
 COLOUR = ("RGB", "RGBA", "L", "LA")
 #: The way out that the message on any single image ends with.
 EXCLUDE = "or leave its id out with --exclude FILE"
@@ -37,7 +37,7 @@ _MODE_NAMES = {
     "P": "a palette image",
     "PA": "a palette image",
     "1": "a black-and-white image of one bit a pixel",
-    "I": "an image of more than 8 bits a channel",
+    "I": "an image of more than 8 bits per channel",
     "F": "a floating-point image",
 }
 
@@ -69,11 +69,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def refuse_mode(path: Path, image: Image.Image, accepted: tuple[str, ...], expected: str) -> None:
-    """Raise :class:`PreceptorError` for more than 8 bits a channel, a mode not accepted, or channels without a name."""
+    """Raise :class:`PreceptorError` for over 8 bits per channel, a mode not accepted, or channels without a name."""
     deep = image.mode.startswith("I") or any(";16" in _raw_mode(tile.args) for tile in getattr(image, "tile", ()))
     if deep:  # Pillow opens 16-bit colour as mode RGB and drops the low bytes
         raise PreceptorError(
-            f"{path} has more than 8 bits a channel",
+            f"{path} has more than 8 bits per channel",
             expected=expected,
             remedy=f"convert it to 8 bits with a range that suits your data (the choice alters contrast), {EXCLUDE}",
         )
@@ -149,7 +149,7 @@ def _identified(path: Path, content: Path | BytesIO) -> Image.Image:
             raise PreceptorError(
                 f"{path} is {name}, a format that is not read",
                 expected=f"one of {known}",
-                remedy=f"convert it to PNG (of 8 bits a channel, with a window that suits your data), {EXCLUDE}",
+                remedy=f"convert it to PNG (of 8 bits per channel, with a window that suits your data), {EXCLUDE}",
             ) from None
         raise PreceptorError(
             f"{path} is not an image, or its header is damaged", expected=f"one of {known}", remedy=_REPLACE
@@ -187,6 +187,6 @@ def _damaged(path: Path, error: Exception) -> PreceptorError:
 def _bomb(path: Path, size: str = "") -> PreceptorError:
     return PreceptorError(
         f"{path} claims {size or 'far too many'} pixels: a decompression bomb, or not meant for this",
-        expected=f"at most {MOST_PIXELS:,} pixels an image",
+        expected=f"at most {MOST_PIXELS:,} pixels per image",
         remedy=f"cut it into tiles or scale it down first, {EXCLUDE}",
     )

@@ -36,7 +36,7 @@ class Labels:
 
 
 def one_column(path: Path, column: pd.Series) -> Labels:
-    """One class an image. Numbers are ordered by their value, other names by the alphabet.
+    """One class per image. Numbers are ordered by their value, other names by the alphabet.
 
     Args:
         path: the table, for messages.
@@ -58,7 +58,7 @@ def one_column(path: Path, column: pd.Series) -> Labels:
 
 
 def several_in_a_cell(column: pd.Series, separator: str) -> Labels:
-    """Several labels an image, in one cell with ``separator`` between them; an empty cell has none of them."""
+    """Several labels per image, in one cell with ``separator`` between them; an empty cell has none of them."""
     cells = [[name.strip() for name in cell.split(separator) if name.strip()] for cell in column]
     names = sorted({name for cell in cells for name in cell})
     matrix = pd.DataFrame({name: [float(name in cell) for cell in cells] for name in names}, index=column.index)

@@ -1,7 +1,7 @@
 """Whether other grey values in a mask of two classes are the smear of its border, or further classes.
 
 JPEG and smoothing leave many different values along a border that is thin. A class of its own (a disc around a cup,
-pixels to ignore) is one value over an area. The bounds hold for random outlines of 8 to 1,024 pixels a side, stored as
+pixels to ignore) is one value over an area. The bounds hold for outlines of 8 to 1,024 pixels per side, stored as
 JPEG of any quality, scaled, turned or blurred.
 """
 

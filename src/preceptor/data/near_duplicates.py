@@ -20,7 +20,7 @@ from preceptor.data.sources import close_containers
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import write_text
 
-_SIDE = 16  # of the hash, in bits: 256 bits an image
+_SIDE = 16  # of the hash, in bits: 256 bits per image
 # On the 10,015 images of HAM10000 these bounds find 122 pairs, 121 of them of one lesion.
 _DISTANT = 44  # bits of 256 that two near-duplicates may differ in
 _ALIKE = 0.97  # correlation of the two thumbnails of a near-duplicate

@@ -1,4 +1,4 @@
-"""Light and colour of a batch: one linear map of the colours an image, blur, noise and holes.
+"""Light and colour of a batch: one linear map of the colours per image, blur, noise and holes.
 
 The functions that end in an underscore work in place, on (B, 3, S, S) float32 views, and return them. What differs
 between the images is given as arrays on the host.
@@ -103,7 +103,7 @@ def drop_pixels_(images: Tensor, shares: np.ndarray, seeds: np.ndarray) -> Tenso
 
 
 def paint_holes_(images: Tensor, centres: np.ndarray, sides: np.ndarray) -> Tensor:
-    """Squares painted over with the mean colour of their image (Cutout, DeVries and Taylor 2017, several a view).
+    """Squares painted over with the mean colour of their image (Cutout, DeVries and Taylor 2017, several per view).
 
     Args:
         centres: (B, K, 2) centres (x, y) of the squares as fractions of the side.

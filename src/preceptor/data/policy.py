@@ -148,7 +148,7 @@ POLICIES: dict[str, Policy] = {
     # each equally likely.
     "crckd_official_student": Policy(h_flip=0.5, rotate=10, shift=0.02),
     "crckd_official_teacher": Policy(h_flip=0.5, v_flip=0.5, quarter_turns=0.75, rotate=10, shift=0.02),
-    # Wang et al. 2022 (SSD-KD), as the released code has it. The code changes either brightness (by up to 15 of 255) or
+    # Wang et al. 2023 (SSD-KD), as the released code has it. The code changes either brightness (by up to 15 of 255) or
     # hue and saturation (by up to 10 of 256), here they change together. How often it blurs, and the largest share of
     # pixels that it drops, are ours.
     "ssd_kd": Policy(

@@ -61,7 +61,7 @@ def make_split(
             where there are any and the protocol is ``grouped``.
 
     Returns:
-        One row an image, in the order of the catalog, with the columns :data:`COLUMNS` and the catalog's attributes.
+        One row per image, in the order of the catalog, with the columns :data:`COLUMNS` and the catalog's attributes.
 
     Raises:
         PreceptorError: an argument out of its range, a class with fewer groups (``paper``: images) than folds, or one

@@ -184,7 +184,7 @@ class Manifest(Record):
     files: dict[str, FileRecord]
     preprocessing: dict[str, str]
     calibration: Calibration
-    thresholds: list[LabelThreshold] = Field(default=[], description="of each label, where there are several an image")
+    thresholds: list[LabelThreshold] = Field(default=[], description="of each label, where there are several per image")
     differences: Difference
     activation_map: ActivationMap | None = None
     activation_map_reason: str = ""

@@ -29,7 +29,7 @@ def measured(
 
     Args:
         task: one whose targets are a class (targets (N,), rows of probabilities sum to one) or labels (targets (N, L),
-            NaN where not known) an image.
+            NaN where not known) per image.
         targets: see ``task``.
         probabilities: (N, C).
     """

@@ -30,7 +30,7 @@ class OnnxModel:
         manifest: the contents of ``export.json``.
         classes: class codes in the order of the probabilities; of masks the background first.
         draws_masks: whether it predicts a mask instead of classes.
-        thresholds: of each label, where it predicts several an image.
+        thresholds: of each label, where it predicts several per image.
 
     Raises:
         PreceptorError: no export, no int8 model in it, a file that is not the one exported, or no ONNX Runtime.

@@ -99,12 +99,12 @@ def profile(
 
 
 def as_json(profiles: Sequence[Profile]) -> str:
-    """A list with one object a network."""
+    """A list with one object per network."""
     return json.dumps([profile.plain() for profile in profiles], indent=2, ensure_ascii=False) + "\n"
 
 
 def as_csv(profiles: Sequence[Profile]) -> str:
-    """One row a network, one column a figure: ``latency_1_p50_ms`` and the like."""
+    """One row per network, one column per figure: ``latency_1_p50_ms`` and the like."""
     text = io.StringIO()
     rows = []
     for profile in profiles:
@@ -127,7 +127,7 @@ def as_table(profiles: Sequence[Profile]) -> Group:
         table.add_column(heading, justify="right", no_wrap=True)
     for batch in profiles[0].latency_ms:
         percentiles = ", ".join(f"p{p}" for p in PERCENTILES)
-        table.add_column(f"ms a batch of {batch}\n{percentiles}", justify="right", no_wrap=True)
+        table.add_column(f"ms per batch of {batch}\n{percentiles}", justify="right", no_wrap=True)
     for profile in profiles:
         batches = profile.latency_ms.values()
         latencies = ["  ".join(f"{latency[f'p{p}']:.4g}" for p in PERCENTILES) for latency in batches]

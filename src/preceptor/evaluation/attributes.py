@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 MISSING = ""  # what split.csv holds where an attribute is not recorded
-MOST = 8  # different numbers that stand each for itself
+MOST = 8  # distinct numbers up to which each is a subgroup of its own
 BANDS = 4  # of equally many images, where there are more
 
 

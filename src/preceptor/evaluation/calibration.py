@@ -192,5 +192,5 @@ def _checked(logits: ArrayLike, targets: ArrayLike) -> tuple[NDArray[np.float64]
     if not np.isfinite(scores).all():
         raise ValueError("logits are NaN or infinite")
     if not np.issubdtype(true.dtype, np.integer) or true.min() < 0 or true.max() >= scores.shape[1]:
-        raise ValueError(f"targets are no class indices 0 … {scores.shape[1] - 1}")
+        raise ValueError(f"targets are not class indices 0 … {scores.shape[1] - 1}")
     return scores, true.astype(np.int64)

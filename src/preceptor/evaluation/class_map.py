@@ -84,7 +84,7 @@ def map_classes(network: Sequence[str], other: Sequence[str], mapped: Mapped | N
     given = dict(mapped or {})
     if unknown := [name for name in given if name not in other]:
         raise PreceptorError(
-            f"the class map names {unknown[0]!r}, which is no class of {data or 'the other data'}."
+            f"the class map names {unknown[0]!r}, which is not a class of {data or 'the other data'}."
             f"{did_you_mean(unknown[0], other)}",
             expected=f"one of {', '.join(other)}",
         )

@@ -1,4 +1,4 @@
-"""Evaluate classifiers with several labels an image on the images of a part."""
+"""Evaluate classifiers with several labels per image on the images of a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenters on images with masks: metrics of each, and a row an image for ``predictions.csv``."""
+"""Segmenters on images with masks: metrics of each, and a row per image for ``predictions.csv``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a network with several labels an image, and its rows of ``predictions.csv``. Needs no torch."""
+"""The figures of a network with several labels per image, and its rows of ``predictions.csv``. Needs no torch."""
 
 from __future__ import annotations
 

@@ -64,10 +64,10 @@ def write_layers(similarities: Mapping[tuple[str, str], LayerSimilarity], path: 
     ``columns_k``, names of layers in the order in which they run, and ``values_k`` (rows, columns) float32.
     """
     arrays: dict[str, np.ndarray] = {}
-    for index, one in enumerate(similarities.values()):
-        arrays[f"rows_{index}"] = np.array(one.rows, dtype=str)
-        arrays[f"columns_{index}"] = np.array(one.columns, dtype=str)
-        arrays[f"values_{index}"] = one.values.astype(np.float32)
+    for index, similarity in enumerate(similarities.values()):
+        arrays[f"rows_{index}"] = np.array(similarity.rows, dtype=str)
+        arrays[f"columns_{index}"] = np.array(similarity.columns, dtype=str)
+        arrays[f"values_{index}"] = similarity.values.astype(np.float32)
     buffer = io.BytesIO()
     images = np.array(next(iter(similarities.values())).images)
     np.savez_compressed(buffer, pairs=np.array(list(similarities), dtype=str), images=images, **arrays)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # exported networks are measured where there is no torch
 
 
 class MaskMeter:
-    """Counts predicted and true masks batch by batch; holds C×C numbers an image, and no pixel.
+    """Counts predicted and true masks batch by batch; holds C×C numbers per image, and no pixel.
 
     Args:
         classes: the C class names in the order of the logits, background first; figures are of the others.
@@ -45,7 +45,7 @@ class MaskMeter:
             target: (B, H, W) class indices.
 
         Raises:
-            ValueError: shapes that do not fit, or an index that is no class.
+            ValueError: shapes that do not fit, or an index that is not a class.
         """
         import torch
 
@@ -72,7 +72,7 @@ class MaskMeter:
         """Count the pixels of one image: class indices (H, W) both.
 
         Raises:
-            ValueError: shapes that differ, or an index that is no class.
+            ValueError: shapes that differ, or an index that is not a class.
         """
         classes = len(self.classes)
         if predicted.shape != target.shape or target.ndim != 2:
@@ -130,7 +130,7 @@ class MaskMeter:
         }
 
     def rows(self, ids: Sequence[str], *, part: str, network: str) -> pd.DataFrame:
-        """Return one row an image, in the order counted, for ``predictions.csv``.
+        """Return one row per image, in the order counted, for ``predictions.csv``.
 
         Columns: ``id``, ``part``, ``network``; ``iou`` and ``dice``, the mean over the foreground classes that the
         truth or the prediction holds (1 where neither holds any); ``target_pixels`` and ``predicted_pixels`` of all

@@ -49,11 +49,11 @@ def draw_masks(
     finally:
         for name, network in networks.items():
             network.train(modes[name])
-    masks = {name: one.argmax(1) for name, one in probabilities.items()}
+    masks = {name: values.argmax(1) for name, values in probabilities.items()}
     for name, members in ensembles.items():
         if set(members) <= set(probabilities):
             masks[name] = union([probabilities[member] for member in members])
-    drawn = {name: one.cpu().numpy().astype(np.uint8) for name, one in masks.items()}
+    drawn = {name: mask.cpu().numpy().astype(np.uint8) for name, mask in masks.items()}
     return batch.images.permute(0, 2, 3, 1).cpu().numpy(), batch.masks.cpu().numpy(), drawn
 
 
@@ -80,10 +80,10 @@ def write_overlays(
         images, truth, drawn = draw_masks(networks, loader, rows[start : start + _BATCH], ensembles)
         pictures += [as_jpeg(image) for image in images]
         truths.append(truth)
-        for name, one in drawn.items():
-            masks.setdefault(name, []).append(one)
+        for name, mask in drawn.items():
+            masks.setdefault(name, []).append(mask)
     save_overlays(
-        path, kept, pictures, np.concatenate(truths), {name: np.concatenate(one) for name, one in masks.items()}
+        path, kept, pictures, np.concatenate(truths), {name: np.concatenate(batches) for name, batches in masks.items()}
     )
 
 

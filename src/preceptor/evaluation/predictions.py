@@ -79,5 +79,5 @@ def read_predictions(path: Path) -> pd.DataFrame:
         )
     for name in scores:
         if not pd.api.types.is_numeric_dtype(table[name]):
-            raise PreceptorError(f"{path}: column {name} holds something that is no number")
+            raise PreceptorError(f"{path}: column {name} holds something that is not a number")
     return table.astype(dict.fromkeys(scores, np.float64))

@@ -145,7 +145,8 @@ def sample_rows(labels: ArrayLike, classes: int, size: int = SAMPLE) -> NDArray[
     draw = np.random.default_rng(seed_of("relations", len(labels), classes))
     wanted = _shares(np.bincount(labels, minlength=classes), size)
     chosen = [
-        np.sort(draw.permutation(np.flatnonzero(labels == one))[:count]) for one, count in enumerate(wanted.tolist())
+        np.sort(draw.permutation(np.flatnonzero(labels == label))[:count])
+        for label, count in enumerate(wanted.tolist())
     ]
     return np.concatenate(chosen).astype(np.int64)
 

@@ -23,7 +23,7 @@ _SAME = 1e-12  # a smaller spread of differences is rounding
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of some cells and their sample standard deviation (n - 1), None of a single one."""
+    """Mean of some cells and their sample standard deviation (n - 1), None for a single cell."""
 
     mean: float
     std: float | None
@@ -59,7 +59,7 @@ class PairedTest:
 
 
 def spread(values: ArrayLike) -> Spread | None:
-    """Mean and sample standard deviation; None of nothing."""
+    """Mean and sample standard deviation; None for an empty input."""
     cells = np.asarray(values, dtype=np.float64)
     if not len(cells):
         return None
@@ -75,7 +75,7 @@ def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> Pai
     degrees of freedom. At ``test_share`` 0 it is the plain test.
 
     Their k differences come from k splits. Seeds of one fold share all images of both parts and are no further splits:
-    they are averaged first, k is the number of folds, and one fold is no test, with however many seeds. Every fold
+    they are averaged first, k is the number of folds, and one fold gives no test, however many the seeds. Every fold
     counts once, also where some lack seeds.
 
     Args:

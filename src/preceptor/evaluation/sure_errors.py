@@ -22,7 +22,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_bytes
 
 ERRORS = "errors.npz"
-KEPT = 12  # errors of a network, of which a report shows at most one a lesion
+KEPT = 12  # errors of a network, of which a report shows at most one per lesion
 SIDE = 96  # of a picture, pixels
 CELLS = 16  # of a map, a side
 LEAST_CELLS = 4  # of a network's own map: with fewer it shows no place

@@ -1,4 +1,4 @@
-"""Binary cross-entropy for several labels an image, each a yes or no of its own."""
+"""Binary cross-entropy for several labels per image, each a yes or no of its own."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
     example=_example,
 )
 class ChannelRelation(nn.Module):
-    """CRKD of SSD-KD (Wang et al. 2022, eqs. 7 and 8). With F an image's map as a K×HW matrix, R = F·Fᵀ, and K the
+    """CRKD of SSD-KD (Wang et al. 2023, eqs. 7 and 8). With F an image's map as a K×HW matrix, R = F·Fᵀ, and K the
     number of the teacher's channels, to which an adapter takes the student's:
 
         code    √( mean_{b,k,k'} (R_t - R_s)² ) / (K·H·W)
@@ -128,7 +128,7 @@ def _square_differences(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class _ByPlaces(torch.autograd.Function):
-    """Keeps the maps as they came and two HW×HW matrices an image; U and V exist for a few images at a time."""
+    """Keeps the maps as they came and two HW×HW matrices per image; U and V exist for a few images at a time."""
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class FitNet(nn.Module):
         student_channels: K of the student's map; the engine gives both.
         teacher_channels: K of the teacher's.
         regressor: ``conv``, or ``conv_bn_relu`` with batch normalisation and ReLU behind it, as in the code of SSD-KD
-            (Wang et al. 2022), whose teacher's maps are not negative.
+            (Wang et al. 2023), whose teacher's maps are not negative.
 
     Raises:
         PreceptorError: an unknown regressor.

@@ -35,7 +35,7 @@ def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], di
     example=_example,
 )
 class ImageRelation(nn.Module):
-    """DRKD of SSD-KD (Wang et al. 2022, eq. 5), which is relational knowledge distillation (Park et al. 2019, eqs. 4
+    """DRKD of SSD-KD (Wang et al. 2023, eq. 5), which is relational knowledge distillation (Park et al. 2019, eqs. 4
     to 9): with the smooth L1 distance ℓ (quadratic up to 1),
 
         25 · mean_ij ℓ(d_ij/μ of the student, d_ij/μ of the teacher)  +  50 · mean_ijk ℓ(cos_ijk, cos_ijk)

@@ -82,7 +82,7 @@ class LossSpec:
             leaves its parameters out of the optimiser of networks and losses, and after that one's step calls
             ``critic_loss`` with the outputs of the same step, detached, and steps an optimiser of the critic's own.
             ``forward`` passes no gradient to the critic, and ``critic_loss`` none to anything else.
-        per_label: whether two networks' logits are compared label by label (sigmoid), as several labels an image need,
+        per_label: whether two networks' logits are compared label by label (sigmoid), as several labels per image need,
             and not as one distribution over classes (softmax).
     """
 

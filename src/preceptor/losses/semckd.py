@@ -62,7 +62,7 @@ class SemanticCalibration(nn.Module):
         normalise_rows: whether rows of the Gram are scaled to unit length first, which the authors do not.
 
     Raises:
-        PreceptorError: fewer than four images a batch, or a temperature or width that is not positive.
+        PreceptorError: fewer than four images per batch, or a temperature or width that is not positive.
 
     >>> loss = SemanticCalibration((8,), (8, 16), batch_size=4)
     >>> loss([torch.rand(4, 8, 4, 4)], [torch.rand(4, 8, 4, 4), torch.rand(4, 16, 2, 2)]) > 0

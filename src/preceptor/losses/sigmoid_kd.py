@@ -1,4 +1,4 @@
-"""Knowledge distillation for several labels an image: each label a prediction of its own."""
+"""Knowledge distillation for several labels per image: each label a prediction of its own."""
 
 from __future__ import annotations
 

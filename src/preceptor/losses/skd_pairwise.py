@@ -81,7 +81,7 @@ class PairwiseSimilarity(nn.Module):
         nodes = functional.max_pool2d(feature_map, self._windows(feature_map), ceil_mode=True).flatten(2)
         if nodes.shape[2] > MOST_NODES:
             raise PreceptorError(
-                f"skd_pairwise: {nodes.shape[2]} nodes an image have {nodes.shape[2] ** 2:,} pairs",
+                f"skd_pairwise: {nodes.shape[2]} nodes per image have {nodes.shape[2] ** 2:,} pairs",
                 expected=f"{MOST_NODES} nodes or fewer",
                 remedy="set a larger window, or name a deeper feature point in features",
             )

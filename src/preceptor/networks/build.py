@@ -181,7 +181,8 @@ def _from_run(
         )
     if has.classes != classes:
         raise PreceptorError(
-            f"{key}: {path} tells apart {', '.join(has.classes)}", expected=f"this data's classes: {', '.join(classes)}"
+            f"{key}: {path} has the classes {', '.join(has.classes)}",
+            expected=f"this data's classes: {', '.join(classes)}",
         )
     if network.backbone not in (None, has.backbone):
         raise PreceptorError(
@@ -216,7 +217,7 @@ def _anew(network: Network, **changes: Any) -> Network:
 
 
 def _at_size(network: Network, image_size: int, key: str) -> Network:
-    """The same network for images of another side: convolutions do not mind, tables of positions do."""
+    """Return the network for another image size, which convolutions allow and position embeddings do not."""
     if network.architecture.image_size == image_size:
         return network
     resized = _anew(network, image_size=image_size)

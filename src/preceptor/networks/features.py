@@ -4,7 +4,7 @@
 their last activation, ``stage1_pre`` to ``stage4_pre`` the same before it (equal where a stage ends without one, as an
 inverted residual does). ``stage4`` is the backbone's last map, so that MobileNetV2's has 1,280 channels. A transformer
 gives its blocks at a quarter, a half, three quarters and the whole of its depth as the four stages, its last block but
-one as ``penultimate``, and ``tokens`` (B, M, D) and ``class_token`` (B, D). Nothing is computed that nobody asks for.
+one as ``penultimate``, and ``tokens`` (B, M, D) and ``class_token`` (B, D). Only requested points are computed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def stage_indices(backbone: Any) -> dict[str, int]:
 
 
 def prefix_tokens(backbone: Any) -> int | None:
-    """Return how many tokens stand before those of the patches; None for a backbone without tokens."""
+    """Return how many tokens come before those of the patches; None for a backbone without tokens."""
     return getattr(backbone, "num_prefix_tokens", None)
 
 

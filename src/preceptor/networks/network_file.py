@@ -105,7 +105,7 @@ def _read_header(text: str, path: Path) -> tuple[dict[str, Any], AnyArchitecture
                 remedy="use the Preceptor that wrote it",
             )
         architecture: dict[str, Any] = {
-            key: tuple(one) if isinstance(one, list) else one for key, one in header["architecture"].items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in header["architecture"].items()
         }
         return header, UNetArchitecture(**architecture) if architecture.get("kind") == "unet" else Architecture(
             **architecture

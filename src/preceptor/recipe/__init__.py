@@ -103,7 +103,7 @@ class Select(Section):
 
 
 class Recipe(Section):
-    """A method, wholly said: what ``preceptor recipes show`` prints, every run stores and the engine runs.
+    """The complete specification of a method: printed by ``preceptor recipes show``, stored in every run.
 
     ``protocol: grouped`` keeps lesions and patients together, selects on a validation part and reads the test part
     once. ``protocol: paper`` splits by image, has no validation part and reports the mean of the last ten epochs on
@@ -120,7 +120,7 @@ class Recipe(Section):
     ``class_groups`` names classes that are judged together (``malignant: [mel, bcc]``); networks
     are trained without it, so that a study's finished runs are not trained again when it changes.
     ``batch_norm: synchronised`` lets several processes take batch statistics over the whole batch, as one process does,
-    at the cost of two exchanges a layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
+    at the cost of two exchanges per layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
     term of SKD), at a constant rate.
     ``precision`` is one number for all networks (``bf16`` is autocast), a mode for some of them (``{teacher:
     bf16+folded}``, the others run in float32), or ``auto``, which times the modes on the machine and keeps the fastest
@@ -293,7 +293,7 @@ class Recipe(Section):
     def references(self) -> tuple[str, ...]:
         """The networks whose predictions the others' are compared with: those that teach and are not taught.
 
-        Empty where nobody with classes teaches, or all who do are each other's pupils.
+        Empty if no network with classes teaches, or if all that do also learn from one another.
         """
         taught = {objective.learner for objective in self.objectives if objective.sources}
         teachers = dict.fromkeys(name for objective in self.objectives for name in objective.sources)

@@ -20,7 +20,7 @@ class View(Section):
     ``extra_transforms`` shows each image again under exact transforms, every time with a draw of its own: with
     ``[rot90, rot180, rot270]`` a batch of B images becomes 4·B views, the upright ones first (SSKD, Xu et al. 2020).
     They are drawn from the same policy, or from ``extra_policy``, as the strong views of Jin et al. 2023.
-    ``mixup`` (Zhang et al. 2018) adds the next image of the batch to each: λ·x + (1-λ)·x', one λ a batch, drawn from
+    ``mixup`` (Zhang et al. 2018) adds the next image of the batch to each: λ·x + (1-λ)·x', one λ per batch, drawn from
     Beta(α, α) and then max(λ, 1-λ), as in Beyer et al. 2022; 1.0 makes it uniform. Losses that read labels are mixed
     likewise. With several processes each mixes the images of its own share.
     """

@@ -52,7 +52,7 @@ def distil(
 
 
 def for_task(term: Term, task: str) -> Term:
-    """Return a term with the KL of the logits in the form of a task: of several labels an image that of each label.
+    """Return a term with the KL of the logits in the form of a task: of several labels per image that of each label.
 
     >>> for_task({"loss": "kl", "weight": 0.5}, "multi_label")
     {'loss': 'sigmoid_kd', 'weight': 0.5}

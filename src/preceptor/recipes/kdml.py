@@ -59,7 +59,7 @@ def edges(technique: str, style: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _variant(technique: str, style: str) -> None:
-    """Registers one of the twelve, with the arguments that it has a use for."""
+    """Register one of the twelve recipes, with the arguments that apply to it."""
     summary, role = TECHNIQUES[technique]
 
     def _recipe(
@@ -154,7 +154,7 @@ def _block(task: str, backbone: str, run: str | None, channels: int | None) -> i
 
 
 def _idle(technique: str, style: str) -> set[str]:
-    """Arguments that a variant has no use for: it does not take them, so that nobody varies what changes nothing."""
+    """Arguments that have no effect in a variant, which therefore does not accept them."""
     kinds = {kind for _, _, kind in edges(technique, style)}
     idle = set() if technique == "kd_ml" else {"online"}
     if technique == "ml":

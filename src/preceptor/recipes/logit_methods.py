@@ -88,5 +88,5 @@ def ltkd(teacher: str | None = None) -> Recipe:
 
 @register_recipe(paper="Yang et al., Multi-label knowledge distillation, ICCV 2023, its logit term")
 def sigmoid_kd(teacher: str | None = None) -> Recipe:
-    """KD of several labels an image: binary cross-entropy + 10 times the binary KL of each label, at T = 1."""
+    """KD of several labels per image: binary cross-entropy + 10 times the binary KL of each label, at T = 1."""
     return distil({"loss": "sigmoid_kd", "weight": 10.0}, task="multi_label", teacher=teacher)

@@ -19,7 +19,7 @@ def parse_override(override: str) -> tuple[str, Any]:
     """``key=value`` as the key and its value, by the type that recipes give the key.
 
     Raises:
-        PreceptorError: no key, no value, or a value that is not readable where the key is no text.
+        PreceptorError: no key, no value, or a value that is not readable where the key is not text.
 
     >>> parse_override("epochs=30"), parse_override("name=t #2"), parse_override("objectives.kl.weight=1e-2")
     (('epochs', 30), ('name', 't #2'), ('objectives.kl.weight', 0.01))

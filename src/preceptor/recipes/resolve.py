@@ -76,13 +76,13 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML that ``preceptor train`` accepts again; networks and objectives one a line."""
+    """The recipe as YAML that ``preceptor train`` accepts again; networks and objectives one per line."""
     lines: list[str] = []
     for key, value in recipe.plain().items():
         if key == "objectives":
             lines += ["objectives:", *(f"  - {_flow(term)}" for term in value)]
         elif key in ("networks", "views"):
-            lines += [f"{key}:", *(f"  {name}: {_flow(one)}" for name, one in value.items())]
+            lines += [f"{key}:", *(f"  {name}: {_flow(entry)}" for name, entry in value.items())]
         else:
             lines.append(f"{key}: {_flow(value)}")
     return "\n".join(lines) + "\n"
@@ -114,10 +114,10 @@ def _merge(base: Recipe, changes: Mapping[str, Any], where: str) -> dict[str, An
             plain[section] = {"name": value}
     for key, value in sorted(changes.items(), key=lambda pair: not pair[0].endswith(".run")):
         _set(plain, key.split("."), value)
-    for name, one in plain["objectives"].items():
-        if not isinstance(one, dict):
-            raise PreceptorError(f"{where}: 'objectives.{name}' is {one!r}", expected="a mapping, as in its YAML")
-    return {**plain, "objectives": [{"name": name, **one} for name, one in plain["objectives"].items()]}
+    for name, objective in plain["objectives"].items():
+        if not isinstance(objective, dict):
+            raise PreceptorError(f"{where}: 'objectives.{name}' is {objective!r}", expected="a mapping, as in its YAML")
+    return {**plain, "objectives": [{"name": name, **objective} for name, objective in plain["objectives"].items()]}
 
 
 def _check_place(key: str, plain: dict[str, Any], where: str) -> None:

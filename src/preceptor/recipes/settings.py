@@ -42,7 +42,7 @@ class Setting:
 
 
 def _ssd_kd(policy: str) -> Setting:
-    """Wang et al. 2022: one setting for teacher and student; a tenth is the test part, the rest is split 8:2."""
+    """Wang et al. 2023: one setting for teacher and student; a tenth is the test part, the rest is split 8:2."""
     return Setting(
         teacher=("resnet50", "imagenet"),
         student=("mobilenetv2_100", "imagenet"),

@@ -58,7 +58,7 @@ def kd(
     balance is λ. The paper has T = 5 and λ = 0.5; T² and the batch mean are its released code's.
     Teacher and student see the same draw of each image. The teacher is a finished run (teacher=DIR, or
     networks.teacher.run=DIR); without one it is trained first, by the recipe ``teacher``.
-    The student has the budget of the recipe ``student``, so that the two can be compared. Of several labels an image
+    The student has the budget of the recipe ``student``, so that the two can be compared. Of several labels per image
     (task=multi_label) KL is that of each label (Yang et al. 2023).
     """
     return _distilled(preset, teacher, task, _blkd(temperature, balance), 1 - balance)

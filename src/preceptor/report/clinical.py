@@ -1,4 +1,4 @@
-"""The sections that a clinical reviewer asks for, of runs that predict one class an image."""
+"""The sections that a clinical reviewer asks for, of runs that predict one class per image."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class LabelledRun(Run):
 
     @property
     def mark(self) -> str:
-        """What must be said wherever its figures are shown: of a run of a quick study, that they are no evidence."""
+        """The remark to show with its figures: for a run of a quick study, that they are not evidence."""
         return self.environment.marked
 
     @property
@@ -152,7 +152,7 @@ def load_run(run: Path | Run, label: str | None = None) -> LabelledRun:
     """Read all of one finished run that a report needs.
 
     Raises:
-        PreceptorError: it is no run directory, is unfinished, or holds a file that is missing, broken, of another
+        PreceptorError: it is not a run directory, is unfinished, or holds a file that is missing, broken, of another
             format, or lacks a column.
     """
     run = run if isinstance(run, Run) else Run(run)

@@ -210,7 +210,7 @@ def _beside(distilled: Entry) -> Entry:
     candidates = []
     for folder in sorted(place.parent.iterdir()):
         if folder != place and (folder / "metrics.json").is_file():
-            with suppress(PreceptorError):  # folders that are no runs are skipped
+            with suppress(PreceptorError):  # folders that are not runs are skipped
                 entries = entries_of([finished.load_run(folder)])
                 candidates += [entry for entry in entries if entry.kind == "alone" and _equal(entry, distilled)]
     candidates.sort(key=lambda entry: entry.run.environment.seed != distilled.run.environment.seed)

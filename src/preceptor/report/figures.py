@@ -44,7 +44,7 @@ def training_curves(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
 
 
 def roc_curves(entries: Sequence[Entry], words: Mapping[str, str]) -> list[Figure]:
-    """One panel a class, one line a network: the class against the rest, on the test part.
+    """One panel per class, one line per network: the class against the rest, on the test part.
 
     Args:
         words: class code → full words, in the order of the panels.

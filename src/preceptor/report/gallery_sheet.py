@@ -23,7 +23,7 @@ _RIGHT, _WRONG = (45, 106, 62), (156, 47, 29)
 
 
 def write_sheet(gallery: Gallery, path: Path) -> None:
-    """Write the gallery as one PNG: a row an image, its columns the image and each network's map.
+    """Write the gallery as one PNG: a row per image, its columns the image and each network's map.
 
     A gallery of quick runs has a band at the top that says so.
 

@@ -1,4 +1,4 @@
-"""Operating points of networks that predict several labels an image.
+"""Operating points of networks that predict several labels per image.
 
 Each label is a test of its own, on the images in which it is known: its predictions are handed on as those of a network
 with two classes, no and yes.

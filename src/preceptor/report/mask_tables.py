@@ -40,13 +40,13 @@ def size_table(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         chosen = [share == 0 if least is None else (share > least) & (share <= most) for share in shares]
         cases = sorted({int(mask.sum()) for mask in chosen})
         if cases != [0]:
-            values = [_mean(entry, one) for entry, one in zip(entries, chosen, strict=True)]
+            values = [_mean(entry, mask) for entry, mask in zip(entries, chosen, strict=True)]
             rows.append({"name": name, "least": least, "most": most, "cases": cases, "values": values})
     return rows
 
 
 def class_table(entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a foreground class: the test images that hold it, and of each network the figures of its pixels."""
+    """One row per foreground class: the test images that hold it, and of each network the figures of its pixels."""
     of_class = [entry.test.get("per_class") or {} for entry in entries]
     return [
         {

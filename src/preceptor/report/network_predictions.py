@@ -96,7 +96,7 @@ class NetworkPredictions:
 
 
 def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
-    """Return the networks of runs that predict one class an image, with their predictions."""
+    """Return the networks of runs that predict one class per image, with their predictions."""
     draws: dict[bytes, Resampling] = {}
     result = []
     for entry in entries:
@@ -132,7 +132,7 @@ def class_words(run: LabelledRun, codes: Sequence[str] | None = None) -> dict[st
 
 
 def predictions_on(entry: Entry, part: str) -> Predictions | None:
-    """Return what a network predicted on a part, None where it has no rows or does not predict one class an image."""
+    """Return what a network predicted on a part, None where it has no rows or does not predict one class per image."""
     table, classes = entry.run.predictions, entry.run.classes
     rows = table[(table["network"] == entry.name) & (table["part"] == part)]
     if rows.empty or entry.run.task not in ONE_CLASS:

@@ -1,4 +1,4 @@
-"""Remarks that stand before any result: on the data, and on networks that learnt nothing."""
+"""Remarks shown before any result: on the data, and on networks that learnt nothing."""
 
 from __future__ import annotations
 

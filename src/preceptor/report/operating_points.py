@@ -54,7 +54,7 @@ class PositiveClass:
         name: in full words.
         members: in full words, where they are several.
         validation, test: numbers of positive images of each part, several where runs have different parts.
-        rows: one a network.
+        rows: one per network.
         curve: decision curves; None in a study, or where a part lacks positives or negatives.
     """
 

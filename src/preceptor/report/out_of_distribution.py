@@ -34,7 +34,7 @@ class Separation:
 
 
 def separations(entries: Sequence[Entry], results: Sequence[ExternalResult]) -> list[Separation]:
-    """Return the AUROC of every network that predicts one class an image and was tested on images it never learned.
+    """Return the AUROC of every network that predicts one class per image and was tested on images it never learned.
 
     Args:
         entries: networks of the runs on the other data (:func:`preceptor.report.external_report.external_run`).

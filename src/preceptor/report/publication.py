@@ -72,7 +72,7 @@ def write_files(runs: Sequence[LabelledRun], contents: Mapping[str, Any], out: P
 
 
 def as_csv(contents: Mapping[str, Any]) -> str:
-    """Return one row a network and quantity: metrics of the test part, then those of every section."""
+    """Return one row per network and quantity: metrics of the test part, then those of every section."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)

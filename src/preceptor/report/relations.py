@@ -1,4 +1,4 @@
-"""Similarity matrices of embeddings, one a network, on one colour scale."""
+"""Similarity matrices of embeddings, one per network, on one colour scale."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RelationSection:
     """Matrices of all networks on one scale.
 
     Attributes:
-        figures: one a network.
+        figures: one per network.
         low, high: similarities at the ends of the scale.
         scale: CSS colours from ``low`` to ``high``.
         images: of each sample; several numbers where runs differ.

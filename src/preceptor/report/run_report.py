@@ -39,7 +39,7 @@ def write_report(runs: Sequence[Path | Run], out: Path) -> Path:
         ``out``.
 
     Raises:
-        PreceptorError: a directory is no finished run, runs have different tasks or classes, ``out`` cannot be
+        PreceptorError: a directory is not a finished run, runs have different tasks or classes, ``out`` cannot be
             written, or another file has the name of one beside it.
     """
     refuse_foreign_files(out)

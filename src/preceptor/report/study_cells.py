@@ -21,7 +21,7 @@ from preceptor.report.network_predictions import (
 )
 from preceptor.report.study_results import CellRun, Key, Line
 
-#: What a metric is called with, from the predictions of one cell: arrays with one row an image.
+#: What a metric is called with, from the predictions of one cell: arrays with one row per image.
 CasesOf = Callable[[NetworkPredictions], tuple[NDArray[Any], ...]]
 
 
@@ -60,7 +60,7 @@ def joined(cells: Sequence[NetworkPredictions], cases: CasesOf) -> tuple[tuple[N
 
 
 def class_cells(line: Line, network: str, resampling: Resampling) -> LineCells:
-    """Return a network of a line's runs that predicts one class an image."""
+    """Return a network of a line's runs that predicts one class per image."""
     cells = {}
     for key, entry in _entries(line, network).items():
         test = predictions_on(entry, "test")

@@ -121,7 +121,7 @@ def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, 
 
 
 def clinical_csv(contents: Mapping[str, Any]) -> str:
-    """Return the numbers of :func:`clinical_sections`, one row a method and quantity."""
+    """Return the numbers of :func:`clinical_sections`, one row per method and quantity."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEAD)

@@ -133,7 +133,7 @@ def compare(study: StudyResults, samples: int | None = None) -> Comparison:
             for line in study.lines
         },
         pooled={
-            index: {metric: Pooled(one.value, interval(one.samples, LEVEL)) for metric, one in of_line.items()}
+            index: {metric: Pooled(sample.value, interval(sample.samples, LEVEL)) for metric, sample in of_line.items()}
             for index, of_line in sampled.items()
         },
         versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},
@@ -175,7 +175,7 @@ def _test(line: Line, base: Line, metric: str) -> PairedTest:
 
 
 def _other_splits(line: Line, base: Line) -> str:
-    """Why two lines are no pair; empty where every common cell has the same split."""
+    """Why two lines are not a pair; empty where every common cell has the same split."""
     common = line.runs.keys() & base.runs.keys()
     unlike = [key for key in common if line.runs[key].split_hash != base.runs[key].split_hash]
     return f"different splits in {len(unlike)} of {len(common)} common cells" if unlike else ""

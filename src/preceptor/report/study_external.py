@@ -30,7 +30,7 @@ class CarriedLine:
         own_gain, other_gain: less the baseline's, paired; nothing for the baseline. Intervals are corrected by
             Bonferroni for the number of methods.
         noticed: AUROC of the network's largest probability, own test part against the other data, the mean over cells
-            with its 95 % interval; nothing for a task without one class an image.
+            with its 95 % interval; nothing for a task without one class per image.
     """
 
     entry: Line

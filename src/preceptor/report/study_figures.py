@@ -32,7 +32,7 @@ class Forest:
     """Differences on one scale; places are percentages of its width.
 
     Attributes:
-        lanes: one a method.
+        lanes: one per method.
         zero: place of no difference.
         ticks: (place, value).
     """
@@ -203,7 +203,7 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def curves(comparison: Comparison) -> list[Figure]:
-    """The metric that selected epochs, over the epochs: a thin line a cell, a thick one for their mean, on one scale.
+    """The metric that selected epochs, over the epochs: a thin line per cell, a thick one for their mean, on one scale.
 
     Empty where no cell has more than one epoch.
     """

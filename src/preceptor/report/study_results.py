@@ -168,7 +168,7 @@ class StudyResults:
 
     @property
     def quick(self) -> bool:
-        """Whether it only shows that everything runs; its results are no evidence."""
+        """Whether it only shows that everything runs; its results are not evidence."""
         return self.plan.is_quick
 
     @property
@@ -238,7 +238,7 @@ def read_study(folder: Path) -> StudyResults:
         errors = [cell.error for cell in kept if cell.error]
         raise PreceptorError(
             f"{folder}: no cell is finished{f'; the first error: {errors[0]}' if errors else ''}",
-            remedy="start it again: preceptor study goes on with what is left",
+            remedy="start it again: preceptor study continues with what is left",
         )
     _check_alike(runs.values())
     study.lines.extend(_lines(study, runs))

@@ -84,16 +84,16 @@ def as_csv(comparison: Comparison) -> str:
     for line in study.lines:
         for metric in study.layout:
             spread, pooled = comparison.spreads[line.index][metric], comparison.pooled[line.index].get(metric)
-            one = comparison.against(line, metric)
-            test = one.test if one else None
-            gap = one.pooled if one else None
+            versus = comparison.against(line, metric)
+            test = versus.test if versus else None
+            gap = versus.pooled if versus else None
             writer.writerow(
                 [
                     line.row.name, line.network, metric,
                     spread.cells if spread else 0, spread.mean if spread else None, spread.std if spread else None,
-                    paper[line.index].get(metric), one.baseline.label if one else None,
+                    paper[line.index].get(metric), versus.baseline.label if versus else None,
                     *((test.folds, test.mean, test.low, test.high, test.p) if test else (None,) * 5),
-                    *((one.adjusted, one.level, one.words) if one else (None,) * 3),
+                    *((versus.adjusted, versus.level, versus.words) if versus else (None,) * 3),
                     *((pooled.value, pooled.interval.low, pooled.interval.high) if pooled else (None,) * 3),
                     *((gap.low, gap.high) if gap else (None, None)), NOT_EVIDENCE if study.quick else None,
                 ]

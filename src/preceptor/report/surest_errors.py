@@ -49,7 +49,7 @@ def surest_errors(
 ) -> list[tuple[NetworkPredictions, int, list[SureError]]]:
     """Return of each network how many test images it gets wrong, and the errors it is surest of.
 
-    At most one error a group (lesion, patient) is shown.
+    At most one error per group (lesion, patient) is shown.
 
     Args:
         pictures: whether to show those that runs keep of their own test part.

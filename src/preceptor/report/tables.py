@@ -133,7 +133,7 @@ def _area(table: pd.DataFrame, name: str) -> float | None:
 
 
 def confusion_table(entry: Entry) -> list[dict[str, Any]]:
-    """Confusion matrix: one row a true class, with counts of test images and their shares of the row."""
+    """Confusion matrix: one row per true class, with counts of test images and their shares of the row."""
     table, classes = entry.predictions, entry.run.classes
     counts = pd.crosstab(table["target"], table["predicted"]).reindex(index=classes, columns=classes, fill_value=0)
     rows = []

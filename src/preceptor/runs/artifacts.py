@@ -49,7 +49,9 @@ def write_artifacts(
         write_overlays(folder / OVERLAYS, ids_to_keep(ids), networks, loader, ids, recipe.ensembles)
         written.append(OVERLAYS)
     if TASKS[recipe.task].target == "class" and ERRORS not in kept:
-        plain = {name: one.network if isinstance(one, MeanTeacher) else one for name, one in networks.items()}
+        plain = {
+            name: network.network if isinstance(network, MeanTeacher) else network for name, network in networks.items()
+        }
         classes = classes_of(evaluation.predictions[0].columns.astype(str))
         write_sure_errors(folder / ERRORS, plain, loader, ids, evaluation.predictions, classes)
         written.append(ERRORS)

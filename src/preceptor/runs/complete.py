@@ -1,4 +1,4 @@
-"""From wherever a run stands to its end: what must be trained first, epochs, evaluation."""
+"""Complete a run from its current state: what must be trained first, epochs, evaluation."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def prepare(
         if name not in stage.dependencies
     )
     networks, starts = build_networks(expected, classes, recipe.image_size, recipe.seed, TASKS[recipe.task].network)
-    starts |= {name: f"trained first, in {name}/" for name, one in recipe.networks.items() if one.trained_by}
+    starts |= {name: f"trained first, in {name}/" for name, config in recipe.networks.items() if config.trained_by}
     rows = training_rows(parts_of(split, catalog.table["id"]), recipe.unlabelled)
     build_objectives(
         recipe, networks, torch.from_numpy(TASKS[recipe.task].targets(catalog)[rows]), len(catalog.classes)

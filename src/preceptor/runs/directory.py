@@ -94,12 +94,12 @@ class Run:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch."""
+        """One row per epoch."""
         return read_history(self._require("history.csv"))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row an image, part and network (:func:`preceptor.runs.tables.read_predictions`)."""
+        """One row per image, part and network (:func:`preceptor.runs.tables.read_predictions`)."""
         return read_predictions(self._require("predictions.csv"), self.metrics)
 
     def require_finished(self) -> None:
@@ -178,7 +178,7 @@ class Run:
         record, root = self.environment.data, self.data.root
         if root is not None and not root.exists():
             raise PreceptorError(
-                f"{root}: does not exist, and the data of {self.path} lay there",
+                f"{root}: does not exist, but the data of {self.path} were there",
                 remedy=f"put them back, or name their new place: preceptor resume {self.path} --root FOLDER",
             )
         catalog = self.data.catalog()
@@ -235,7 +235,7 @@ class Run:
         self.remember(metrics=metrics)
 
     def remember(self, **values: Any) -> None:
-        """Take attributes that are known already for read."""
+        """Set attributes that are known already, so that they are not read again."""
         vars(self).update(values)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -270,7 +270,7 @@ class Run:
         return path
 
     def table(self) -> pd.DataFrame:
-        """Return the test metrics of a finished run: one row a network or ensemble, one column a metric."""
+        """Return the test metrics of a finished run: one row per network or ensemble, one column per metric."""
         return metrics_table(self.metrics)
 
     def __repr__(self) -> str:

@@ -60,25 +60,25 @@ def finish(run: Run, cache: Path | None, trained: dict[str, AnyNetwork] | None =
     if recipe.protocol == "paper":
         _mean_of_last_epochs(results, progress.history)
     write_predictions(frames, run.path / "predictions.csv")
-    save_networks(run, recipe, networks, {name: one["test"] for name, one in results.items()})
+    save_networks(run, recipe, networks, {name: parts["test"] for name, parts in results.items()})
     measured = {
         "parts": {**{part: len(loader) for part, loader in loaders.items()}, **_trained_on(run, recipe)},
         **_masks_cut(loaders["test"].pixels),
         "networks": {
-            name: one
+            name: described
             | results[name]
             | ({"relations": relations[name]} if name in relations else {})
             | ({"selected_epoch": progress.best_each[name][1]} if name in progress.best_each else {})
             | ({"temperature": fitted} if (fitted := progress.history[-1].get(f"temperature/{name}")) else {})
             | ({"sha256": sha256_of(file)} if (file := run.network_file(name)).is_file() else {})
-            for name, one in _described(run, recipe, networks).items()
+            for name, described in _described(run, recipe, networks).items()
         },
     }
     run.write_metrics(Metrics.model_validate(_metrics(recipe, catalog, progress) | measured))
 
 
 def _trained_on(run: Run, recipe: Recipe) -> dict[str, int]:
-    """How many labelled and unlabelled images a run has learned from, where it has from both."""
+    """Return how many labelled and unlabelled images a run was trained on, if it was trained on both."""
     if not recipe.unlabelled:
         return {}
     counts = run.split["part"].value_counts()

@@ -118,7 +118,7 @@ class OtherData:
     classes: Mapped = field(default_factory=dict)
 
     def mapped_to(self, run: Run) -> ClassMap | None:
-        """Return how its classes are judged, None for a task without one class an image.
+        """Return how its classes are judged, None for a task without one class per image.
 
         Raises:
             PreceptorError: classes without a counterpart, or that the task does not have.

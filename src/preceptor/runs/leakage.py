@@ -10,7 +10,7 @@ from preceptor.utils.errors import PreceptorError, some_of
 
 
 def refuse_leak(key: str, source: Run, data: str, split: pd.DataFrame) -> None:
-    """Folds do not leak through a teacher either: one of another fold has seen this fold's test part.
+    """Refuse a network trained on another fold, which has seen this fold's test part, such as a teacher.
 
     Args:
         key: where the recipe names the network.

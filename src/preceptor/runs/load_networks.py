@@ -46,9 +46,9 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
         except PreceptorError as error:
             lost[name] = error.what
         else:
-            one = built[name]
-            assert not isinstance(one, MeanTeacher)  # a mean teacher is not frozen
-            networks[name] = one.for_inference()
+            rebuilt = built[name]
+            assert not isinstance(rebuilt, MeanTeacher)  # a mean teacher is not frozen
+            networks[name] = rebuilt.for_inference()
     return networks, lost
 
 
@@ -95,7 +95,7 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
 
 
 def not_finished(run: Run) -> PreceptorError:
-    """The error for a folder that is no finished run."""
+    """The error for a folder that is not a finished run."""
     if not run.path.is_dir():
         return PreceptorError(
             f"{run.path}: there is no such run", expected="a finished run's folder, or a .safetensors file"

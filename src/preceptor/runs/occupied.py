@@ -13,7 +13,7 @@ FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written;
 
 
 def refuse_occupied(out: Path) -> None:
-    """Raise :class:`PreceptorError` unless ``out`` is new, empty, or what a start left that was killed."""
+    """Raise :class:`PreceptorError` unless ``out`` is new, empty, or left by a run that was killed while starting."""
     if out.exists() and not out.is_dir():
         raise PreceptorError(f"--out {out}: is a file", expected="a folder that is new or empty")
     refuse_unwritable(out)

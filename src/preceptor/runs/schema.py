@@ -188,7 +188,7 @@ class Metrics(Record):
                 for key in [key for key in task.metrics if key in values]:
                     value = values[key]
                     if not isinstance(value, int | float | None) or (value is None and (part, key) == needed):
-                        raise ValueError(f"networks.{name}.{part}.{key} is {str(value)[:60]!r}, which is no number")
+                        raise ValueError(f"networks.{name}.{part}.{key} is {str(value)[:60]!r}, which is not a number")
         return self
 
 

@@ -19,7 +19,7 @@ _TEXT = ("id", "group", "part", "label", "network", "target", "predicted")  # ne
 
 
 def read_history(path: Path) -> pd.DataFrame:
-    """Read ``history.csv``: one row an epoch.
+    """Read ``history.csv``: one row per epoch.
 
     Raises:
         PreceptorError: the file is missing or damaged, or holds something other than numbers.
@@ -41,7 +41,7 @@ def read_predictions(path: Path, metrics: Metrics) -> pd.DataFrame:
     """Read ``predictions.csv``, and check it against what ``metrics.json`` says of the run.
 
     Returns:
-        One row an image, part and network. Of classes: ``target`` and ``predicted`` (text) and one ``p_<class>`` each;
+        One row per image, part and network. Of classes: ``target`` and ``predicted`` (text) and one ``p_<class>`` each;
         of masks: what :meth:`preceptor.evaluation.masks.MaskMeter.rows` says of each image.
 
     Raises:
@@ -95,7 +95,7 @@ def _require_numbers(path: Path, table: pd.DataFrame, filled: Sequence[str]) -> 
 
 
 def metrics_table(metrics: Metrics) -> pd.DataFrame:
-    """Return the test metrics: one row a network or ensemble, one column a metric that is one number."""
+    """Return the test metrics: one row per network or ensemble, one column per metric that is one number."""
     rows = {
         name: {key.replace("_", " "): value for key, value in result.test.items() if isinstance(value, float)}
         for name, result in metrics.networks.items()

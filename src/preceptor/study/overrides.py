@@ -130,7 +130,7 @@ class Layers:
         merged: Settings = {}
         for layer in (self._plan.set, own, self._quick, own_quick or {}, self._command):
             for key, value in layer.items():
-                merged.pop(key, None)  # the last one stands last: order decides between a key and its parts
+                merged.pop(key, None)  # moved to the end: between a key and its parts, the later one wins
                 merged[key] = value
         if self._task not in (None, "classification") and source in RECIPES:
             merged = {"task": self._task, **merged}

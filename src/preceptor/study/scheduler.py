@@ -146,7 +146,8 @@ def data_of(config: DataSet) -> Data:
 def tried_again(study: Study) -> Study:
     """The study with what has failed before it, and is tried again, among what is left; the errors stay known."""
     again = {
-        key: replace(one, state="pending") if one.state == "failed" else one for key, one in study.outcomes.items()
+        key: replace(outcome, state="pending") if outcome.state == "failed" else outcome
+        for key, outcome in study.outcomes.items()
     }
     return replace(study, outcomes=again)
 
@@ -175,7 +176,7 @@ def run_jobs(
 
     Raises:
         PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
-            start. What is done stays done, and the same command goes on.
+            start. What is done stays done, and the same command continues.
     """
     busy = f"{study.folder}: another preceptor study is at work there"
     with locked(study.folder / ".lock", busy, "wait for it, end it, or choose another --out"):
@@ -300,5 +301,5 @@ def _write(path: Path, content: str) -> None:
     except OSError as error:
         raise PreceptorError(
             f"{path}: cannot be written ({error.strerror})",
-            remedy="make room for it; the same command goes on with what is done and from the last finished epochs",
+            remedy="make room for it; the same command continues with what is done and from the last finished epochs",
         ) from None

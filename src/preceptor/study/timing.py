@@ -125,7 +125,7 @@ def _time_training(training: Training) -> float:
     step = steps(rows[:LEAST])
     step()  # the first one sets things up
     small = _seconds(step) / len(rows[:LEAST])
-    if small * len(rows) > TURN:  # small batches cost more an image, so this estimate is on the safe side
+    if small * len(rows) > TURN:  # small batches cost more per image, so this estimate is on the safe side
         return small
     step, times = steps(rows), [small * len(rows)]
     while len(times) <= 1 + STEPS and sum(times[1:]) < TURN:

@@ -1,4 +1,4 @@
-"""Classification: one class an image."""
+"""Classification: one class per image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @register_task
 class Classification(Task):
-    """One class an image; weighted cross-entropy, judged by balanced accuracy."""
+    """One class per image; weighted cross-entropy, judged by balanced accuracy."""
 
     name = "classification"
     label = "classification of images"
@@ -38,7 +38,7 @@ class Classification(Task):
         if catalog.label_names:
             raise PreceptorError(
                 f"{catalog.name}: an image may have several labels ({some_of(catalog.label_names, 3)})",
-                expected="one class an image",
+                expected="one class per image",
                 remedy="train with --task multi_label",
             )
         if len(catalog.classes) < 2:

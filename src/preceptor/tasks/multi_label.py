@@ -1,4 +1,4 @@
-"""Multi-label classification: several labels an image at once, each a yes or no of its own."""
+"""Multi-label classification: several labels per image at once, each a yes or no of its own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @register_task
 class MultiLabel(Task):
-    """Several labels an image; binary cross-entropy of each, judged by the mean AUC of the labels."""
+    """Several labels per image; binary cross-entropy of each, judged by the mean AUC of the labels."""
 
     name = "multi_label"
-    label = "several labels an image"
+    label = "several labels per image"
     target: ClassVar[Literal["class", "labels", "mask"]] = "labels"
     network: ClassVar[Literal["classifier", "labeller", "segmenter"]] = "labeller"
     headline = "label_auc"
@@ -38,7 +38,7 @@ class MultiLabel(Task):
         if not catalog.label_names:
             raise PreceptorError(
                 f"{catalog.name}: an image has one class and not several labels",
-                expected="a data set with several labels an image, such as a table with data.labels=a,b,c",
+                expected="a data set with several labels per image, such as a table with data.labels=a,b,c",
                 remedy="train with --task classification",
             )
         return catalog.label_names

@@ -1,4 +1,4 @@
-"""Ordinal classification: one of several grades an image, such as the stages of diabetic retinopathy."""
+"""Ordinal classification: one of several grades per image, such as the stages of diabetic retinopathy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from preceptor.tasks.registry import register_task
 
 @register_task
 class Ordinal(Classification):
-    """One grade an image; trained as classification, judged by how far a miss is off.
+    """One grade per image; trained as classification, judged by how far a miss is off.
 
     The grades are the catalog's classes, in their order.
     """

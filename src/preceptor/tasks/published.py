@@ -1,4 +1,4 @@
-"""The task that a data set is published for, which is that of a recipe for which nobody names another."""
+"""The task that a data set is published for: the default task of a recipe trained on it."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class Task(ABC):
         """Raise a PreceptorError, which names the key, if a recipe cannot be run on this task."""
         if recipe.class_groups and self.target != "class":
             raise PreceptorError(
-                f"class_groups: {self.name} has no one class an image", remedy="leave class_groups out"
+                f"class_groups: {self.name} has no one class per image", remedy="leave class_groups out"
             )
         metric = recipe.select.metric
         if metric != "last" and metric not in self.metrics:

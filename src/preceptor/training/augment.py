@@ -25,7 +25,7 @@ class Views:
         images: (V·n, 3, S, S) in [0, 1], all upright views first.
         masks: (V·n, S, S) int64, where the task has masks.
         mixed: λ of mixup, where a network's view has it.
-        orientations: (V·n,) which of the eight orientations of an image each view is, where it is nothing else.
+        orientations: (V·n,) index of each view's orientation (of eight), where views are only mirrored or turned.
     """
 
     images: dict[str, Tensor]

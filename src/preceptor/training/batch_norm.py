@@ -1,7 +1,8 @@
 """Batch normalisation over the images of all processes.
 
 Each process sees its share of a batch, and plain batch normalisation takes the statistics of that share alone, so that
-two processes do not learn what one does. torch's own synchronised form needs GPUs; this one works with any backend.
+training on two processes differs from training on one. torch's own synchronised form needs GPUs; this one works with
+any backend.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from preceptor.utils.errors import PreceptorWarning
 def calibrate_teachers(fabric: Fabric, model: DistillationModel, validation: Loader) -> None:
     """Fit the temperature of every teacher that its recipe wants calibrated (Guo et al. 2017, §4.2).
 
-    It minimises the unweighted negative log-likelihood of the validation part. With several labels an image there is
+    It minimises the unweighted negative log-likelihood of the validation part. With several labels per image there is
     one temperature for all of them. Where the part does not determine it, nearly every image being right, the logits
     stay as they are and a warning says so.
     """

@@ -35,7 +35,7 @@ class Progress:
         best_each: under ``select.epoch: each``, by network its own best value and the epoch that reached it.
         stale: epochs since.
         seconds: time spent training and validating.
-        history: one row an epoch, as ``history.csv``.
+        history: one row per epoch, as ``history.csv``.
     """
 
     epoch: int = 0

@@ -149,11 +149,11 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     target = TASKS[recipe.task].target
     if of_labels and target != "labels":
         raise PreceptorError(
-            f"{place}: the loss {spec.name} needs several labels an image", expected="--task multi_label"
+            f"{place}: the loss {spec.name} needs several labels per image", expected="--task multi_label"
         )
     if of_classes and target == "labels":
         raise PreceptorError(
-            f"{place}: the loss {spec.name} needs one class an image, and an image has several labels",
+            f"{place}: the loss {spec.name} needs one class per image, and an image has several labels",
             expected="a loss such as binary_cross_entropy or sigmoid_kd, or one between features",
         )
     if target == "labels" and {"to.logits", "from.logits"} <= wants and not spec.per_label:
@@ -168,7 +168,7 @@ def _check_task(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
         )
     if of_classes and TASKS[recipe.task].needs_masks:
         raise PreceptorError(
-            f"{place}: the loss {spec.name} needs one class an image, which masks do not give",
+            f"{place}: the loss {spec.name} needs one class per image, which masks do not give",
             expected="a recipe that has a form for masks, such as kd, fitnet, mean_teacher or kd_ml_v3; "
             "preceptor recipes lists them",
         )
@@ -196,7 +196,7 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             )
         if recipe.draw(source) != recipe.draw(learner) and (recipe.mixup(source) or recipe.mixup(learner)):
             raise PreceptorError(
-                f"{place}: {source} and {learner} see images that are mixed otherwise, and cannot be compared",
+                f"{place}: {source} and {learner} see differently mixed images and cannot be compared",
                 remedy=f"set views.{source}.same_as={learner}, or leave mixup out",
             )
     if recipe.mixup(learner) and any(
@@ -210,7 +210,7 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
     if spec.tells_views_apart:
         if not several:
             raise PreceptorError(
-                f"{place}: the loss {spec.name} compares views of an image, and {learner} sees one",
+                f"{place}: the loss {spec.name} compares several views of an image, but {learner} sees one",
                 remedy=f"set views.{learner}.extra_transforms, for instance to [rot90, rot180, rot270]",
             )
         if objective.images == "upright":
@@ -223,6 +223,6 @@ def _check_views(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
             )
         if any(feed == "rows" or feed.endswith(".bank") for feed in spec.feeds.values()):
             raise PreceptorError(
-                f"{place}.images: the loss {spec.name} uses memory banks, which hold one row an image",
+                f"{place}.images: the loss {spec.name} uses memory banks, which hold one row per image",
                 expected="upright",
             )

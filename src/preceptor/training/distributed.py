@@ -144,7 +144,7 @@ def gather_rows(local: Tensor, sizes: list[int]) -> Tensor:
 
 
 def gather_views(local: Tensor, sizes: list[int]) -> Tensor:
-    """As :func:`gather_rows` for V views of each image, one block of n rows a view: the blocks are those of all.
+    """As :func:`gather_rows` for V views of each image, one block of n rows per view: the blocks are those of all.
 
     Args:
         local: (V·n_rank, …).

@@ -17,7 +17,7 @@ from torch.utils.tensorboard.summary import scalar
 
 
 class Logger(Protocol):
-    """Takes one row an epoch: ``epoch`` (from 1), then a number a key."""
+    """Takes one row per epoch: ``epoch`` (from 1), then a number per key."""
 
     def restore(self, history: Sequence[Mapping[str, float]]) -> None:
         """Make the log say what the checkpoint says, before the first epoch of a resumed run."""

@@ -35,7 +35,7 @@ LAST_EPOCHS = 10
 
 @dataclass
 class Parts:
-    """Loaders of the parts of the data; ``monitored`` is looked at after each epoch (validation, or the test part under
+    """Loaders of the parts of the data; ``monitored`` is evaluated after each epoch (validation, or the test part under
     ``protocol: paper``)."""
 
     train: Loader
@@ -202,7 +202,7 @@ class Training:
         return row
 
     def _measure(self) -> dict[str, float]:
-        changing = {n: self.model.networks[n] for n, one in self.recipe.networks.items() if one.predicts_anew}
+        changing = {n: self.model.networks[n] for n, config in self.recipe.networks.items() if config.predicts_anew}
         loader, task = self.parts.monitored, TASKS[self.recipe.task]
         paper = self.recipe.protocol == "paper"  # its figures are means over the monitored epochs, costly ones too
         evaluation = task.evaluate(
@@ -252,7 +252,7 @@ class Training:
             progress.stale += 1
 
     def _select_each(self, row: dict[str, float], epoch: int) -> None:
-        """Keep the weights of every network that changes whose own metric was never better."""
+        """Save the weights of each trained network whose own metric is its best so far."""
         best = self.progress.best_each
         for name, network in self.recipe.networks.items():
             value = self._value_of(name, row, epoch) if network.predicts_anew else None

@@ -199,7 +199,7 @@ class DistillationModel(nn.Module):
         return super().load_state_dict({**state_dict, **frozen}, strict, assign)
 
     def _frozen(self) -> tuple[str, ...]:
-        return tuple(f"networks.{name}." for name, one in self.recipe.networks.items() if one.frozen is True)
+        return tuple(f"networks.{name}." for name, config in self.recipe.networks.items() if config.frozen is True)
 
     def after_batch(
         self, step: int, rows: Tensor, projections: Mapping[str, Tensor], sizes: list[int], stepped: bool

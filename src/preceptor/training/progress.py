@@ -1,4 +1,4 @@
-"""What a run shows while it works: bars on a terminal, one line an epoch anywhere else."""
+"""What a run shows while it works: bars on a terminal, one line per epoch anywhere else."""
 
 from __future__ import annotations
 

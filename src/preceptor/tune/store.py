@@ -63,7 +63,7 @@ def storing(path: Path) -> Iterator[None]:
 def _unwritable(path: Path, error: Exception) -> PreceptorError:
     return PreceptorError(
         f"{path}: a trial cannot be written ({_of_sqlite(error)})",
-        remedy="make room if the disk is full; the same command then goes on",
+        remedy="make room if the disk is full; the same command then continues",
     )
 
 

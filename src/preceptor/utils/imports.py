@@ -11,7 +11,7 @@ from pathlib import Path
 
 from preceptor.utils.errors import PreceptorError
 
-#: Environment variable with the files imported so far, one a line: processes started from this one import them too.
+#: Environment variable with the files imported so far, one per line: processes started from this one import them too.
 VARIABLE = "PRECEPTOR_IMPORTS"
 
 

@@ -39,7 +39,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """The ids in a text file, one a line; blanks around them and empty lines do not count.
+    """The ids in a text file, one per line; blanks around them and empty lines do not count.
 
     A line that starts with ``# `` (or is ``#`` alone) is a comment, any other ``#`` belongs to an id. Comments are
     named in a :class:`~preceptor.utils.errors.PreceptorWarning`, so that an id such as ``# 12`` is not lost silently.
@@ -47,7 +47,7 @@ def read_ids(path: Path) -> tuple[str, ...]:
     Raises:
         PreceptorError: no such file, or one that is not text.
     """
-    lines = [line.strip() for line in read_text(path, "a text file with one id a line").splitlines()]
+    lines = [line.strip() for line in read_text(path, "a text file with one id per line").splitlines()]
     comments = [line for line in lines if line == "#" or line.startswith("# ")]
     if comments:
         warnings.warn(

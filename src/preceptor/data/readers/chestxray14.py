@@ -42,7 +42,7 @@ _LAYOUT = f"{_TABLES[0]}, images_001/images/<Image Index> … images_012/, and t
     ),
 )
 def chestxray14(root: Path) -> Catalog:
-    """Fourteen findings, several an image; images of one patient form a group; the official test part where listed.
+    """Fourteen findings, several per image; images of one patient form a group; the official test part where listed.
 
     Args:
         root: the folder that holds the table, or its parent where only one such folder lies.

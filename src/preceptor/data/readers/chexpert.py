@@ -45,7 +45,7 @@ def chexpert(
     uncertain: Literal["missing", "positive", "negative"] = "missing",
     view: Literal["all", "frontal", "lateral"] = "all",
 ) -> Catalog:
-    """Fourteen observations, several an image; images of one patient form a group.
+    """Fourteen observations, several per image; images of one patient form a group.
 
     An observation that a report does not mention (a blank cell) is taken as absent, as the publisher's baselines do.
     The publisher's validation part, labelled by radiologists, is the test part here; a validation part is made of the

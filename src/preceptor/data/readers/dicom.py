@@ -19,7 +19,7 @@ _LAYOUT = "a folder for each class with DICOM files (.dcm), sub-folders included
     "dicom",
     layout=_LAYOUT,
     about=About(
-        "your own DICOM files, one folder a class", tasks=("classification",), groups="patient (hashed PatientID)"
+        "your own DICOM files, one folder per class", tasks=("classification",), groups="patient (hashed PatientID)"
     ),
 )
 def dicom(root: Path, frame: int | None = None, window: str = "") -> Catalog:

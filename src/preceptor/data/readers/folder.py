@@ -82,7 +82,7 @@ class _Files:
     def notes(self) -> list[str]:
         if not self.others:
             return []
-        return [f"{len(self.others):,} files are no images by their names: {some_of(self.others, 3)}"]
+        return [f"{len(self.others):,} files are not images by their names: {some_of(self.others, 3)}"]
 
 
 def _files(root: Path, tops: Sequence[str]) -> _Files:

@@ -89,7 +89,7 @@ def _masks(root: Path) -> Catalog:
     notes = ["no labels: for segmentation only", "no groups known: images of one lesion are not told apart"]
     notes += [f"the images of {some_of(lacking)} are left out: their masks are not there"] if lacking else []
     rows = pd.concat(frames, ignore_index=True)
-    rows = rows if rows["part"].nunique() > 1 else rows.drop(columns="part")  # the training part alone is no split
+    rows = rows if rows["part"].nunique() > 1 else rows.drop(columns="part")  # the training part alone is not a split
     return Catalog("isic2018", root, rows, (UNLABELLED,), tuple(notes), mask_classes=("background", "lesion"))
 
 

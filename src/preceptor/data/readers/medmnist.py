@@ -130,7 +130,7 @@ def _part(path: Path, part: str, classes: tuple[str, ...], several: bool) -> pd.
     if labels.shape[1] != expected or labels.min() < 0 or labels.max() >= (2 if several else len(classes)):
         raise PreceptorError(
             f"{path}: {part}_labels of shape {labels.shape} with values {labels.min()} to {labels.max()}",
-            expected=f"{expected} label an image" if not several else f"{expected} labels of 0 or 1 an image",
+            expected=f"{expected} label per image" if not several else f"{expected} labels of 0 or 1 per image",
         )
     if not several:
         return rows.assign(label=names[labels[:, 0]])

@@ -40,7 +40,7 @@ def calibrate(subject: Subject) -> Calibration:
 
 
 def choose_thresholds(subject: Subject, temperature: float) -> list[LabelThreshold]:
-    """Choose from which probability on each label is predicted, on the validation part; none where there are no labels.
+    """Choose the threshold of each label on the validation part; none where there are no labels.
 
     Args:
         temperature: what logits are divided by before the sigmoid.

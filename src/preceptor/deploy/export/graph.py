@@ -1,4 +1,4 @@
-"""What stands around the network in ``model.onnx``: any photo in, probabilities or a mask of the photo's size out."""
+"""The graph around the network in ``model.onnx``: any photo in, probabilities or a mask of the photo's size out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def model_graph(
             ``feature_map``.
         image_size: S; images are stretched to a square of this side.
         classes: C.
-        target: what the logits are of: one class an image (softmax), several labels (sigmoid), or pixels.
+        target: what the logits are of: one class per image (softmax), several labels (sigmoid), or pixels.
         temperature: what logits are divided by before softmax or sigmoid; 1 for masks.
 
     Returns:

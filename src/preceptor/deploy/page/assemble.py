@@ -62,7 +62,7 @@ def write_page(
 
 
 def _facts(manifest: Manifest) -> str:
-    """What the script needs to know, as JSON that may stand in a script element."""
+    """The settings of the script, as JSON that is safe inside a script element."""
     facts: dict[str, Any] = {
         "classes": [item.name for item in manifest.classes],
         "masks": manifest.task == "segmentation",

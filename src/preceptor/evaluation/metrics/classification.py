@@ -1,4 +1,4 @@
-"""Metrics of tasks with one class an image, from class indices (N,) and probabilities (N, C).
+"""Metrics of tasks with one class per image, from class indices (N,) and probabilities (N, C).
 
 The predicted class is the most probable one (the first, among equals). Macro means run over the classes that occur in
 the targets: the recall, the AUC and the average precision of a class without a single case do not exist.

@@ -1,4 +1,4 @@
-"""Metrics of several labels an image, from labels (N, L), 1, 0 or NaN where not known, and probabilities (N, L).
+"""Metrics of several labels per image, from labels (N, L), 1, 0 or NaN where not known, and probabilities (N, L).
 
 Macro means run over the labels for which the metric exists. A label is predicted from a probability of 0.5 on.
 """

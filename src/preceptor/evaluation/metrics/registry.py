@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Draws = NDArray[np.float32]
 #: Values of a metric under resamplings: draws (S, G) -> (S,). Sums beyond 2²⁴ need float64.
 Resampled = Callable[[Draws], Floats]
-ONE_CLASS = ("classification", "ordinal")  # tasks with one class an image
+ONE_CLASS = ("classification", "ordinal")  # tasks with one class per image
 
 
 @dataclass(frozen=True)

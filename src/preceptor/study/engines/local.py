@@ -105,7 +105,7 @@ class _Worker:
     receive: Connection
 
     def outcome(self) -> Outcome:
-        """What it sent; or, of one that ended without a word, how it ended."""
+        """Return the worker's outcome or, if it ended without sending one, how it ended."""
         try:
             return self.receive.recv()
         except EOFError:

@@ -121,10 +121,10 @@ def _in_words(error: Exception) -> str:
 
 
 def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
-    """How many cells the nodes hold at once. A cell lies on one node: what two of them have together is of no use.
+    """Return how many cells the nodes hold at once. A cell runs on one node and cannot be split between two.
 
     Raises:
-        PreceptorError: none has room for a cell, which Ray would wait for without a word.
+        PreceptorError: none has room for a cell, which Ray would wait for silently.
     """
 
     def holds(node: Mapping[str, float]) -> int:
