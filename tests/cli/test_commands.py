@@ -125,6 +125,11 @@ def test_help_of_predict_says_what_segmenters_write(here: Here) -> None:
     assert "Segmenter: the folder of its masks" in text
 
 
+def test_help_says_whose_probabilities_are_calibrated(here: Here) -> None:
+    assert "An export's are calibrated" in " ".join(here("predict", "--help").split())
+    assert "the classes are the same" in " ".join(here("export", "--help").split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

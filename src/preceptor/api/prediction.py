@@ -69,6 +69,9 @@ def predict(
 ) -> Predictions:
     """Predict the class of image files, or draw their masks where the network is a segmenter.
 
+    A run's probabilities are as the network was trained; an export's are calibrated by the temperature in its
+    ``export.json``, and each of several labels has a threshold of its own there, in place of 0.5.
+
     Args:
         model: a run's folder, one of its ``.safetensors`` files, or an export.
         images: image files, or folders of them.
