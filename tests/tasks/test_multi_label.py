@@ -122,6 +122,14 @@ def test_explain_says_that_several_labels_are_not_explained(distilled: Run) -> N
     assert "mask" not in str(caught.value)
 
 
+def test_trained_networks_are_not_sent_to_another_task(distilled: Run, phantom_root: Path) -> None:
+    with pytest.raises(PreceptorError, match="one class and not several labels") as caught:
+        preceptor.evaluate(distilled.path, data="phantom", root=phantom_root)
+    assert "several labels an image" in caught.value.what
+    assert "--task" not in str(caught.value)
+    assert "measure networks" in caught.value.remedy
+
+
 def test_what_needs_one_class_is_refused(table: Path, tmp_path: Path, phantom_root: Path) -> None:
     options = {**SMALL, "data.labels": ",".join(LABELS)}
     out = tmp_path / "run"
