@@ -32,6 +32,14 @@ def test_what_is_no_override_is_refused(override: str) -> None:
     refused(lambda: parse_override(override), override.split("=")[0] or "=3", "expected")
 
 
+def test_the_command_line_replaces_what_a_file_sets_but_not_itself(tmp_path: Path) -> None:
+    file = written(tmp_path, to_yaml(resolve("kd", ["epochs=5"])))
+    assert resolve(file, ["epochs=7"]).epochs == 7
+    refused(
+        lambda: resolve(file, ["epochs=7", "batch_size=8", "epochs=9"]), "epochs: is given 2 times", "each key once"
+    )
+
+
 def test_an_empty_value_is_refused_rather_than_read_as_null() -> None:
     """``networks.teacher.run=$DIR`` with DIR unset must not quietly train another teacher."""
     refused(lambda: resolve("kd", ["networks.teacher.run="]), "networks.teacher.run")

@@ -332,3 +332,74 @@ def test_predict_needs_a_folder_and_names_of_their_own(student: Run, tmp_path: P
     assert not (tmp_path / "out").exists(), "nothing was written over anything"
     preceptor.predict(student.path, files, out=tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out" / "masks.csv")) == 2
+
+
+def lesion_photo(path: Path, shade: int) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (20, 20), (shade, 60, 60)).save(path)
+    return path
+
+
+def listed(folder: Path) -> list[str]:
+    return pd.read_csv(folder / "masks.csv")["file"].tolist()
+
+
+def test_a_mask_of_another_image_is_not_replaced(student: Run, tmp_path: Path) -> None:
+    first, second = lesion_photo(tmp_path / "a" / "x.png", 10), lesion_photo(tmp_path / "b" / "x.png", 200)
+    out = tmp_path / "out"
+    preceptor.predict(student.path, first, out=out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    third = lesion_photo(tmp_path / "b" / "y.png", 90)
+    with pytest.raises(PreceptorError, match=f"the mask of {first}; that of {second}"):
+        preceptor.predict(student.path, [third, second], out=out)
+    shutil.copy(first, second)
+    with pytest.raises(PreceptorError, match="the mask of"):  # its copy is another image too
+        preceptor.predict(student.path, second, out=out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before, "nothing was written"
+
+
+def test_a_relative_path_does_not_hide_another_image(
+    student: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, shade in (("a", 10), ("b", 200)):
+        lesion_photo(tmp_path / folder / "x.png", shade)
+    monkeypatch.chdir(tmp_path / "a")
+    preceptor.predict(student.path, "x.png", out="../out")
+    monkeypatch.chdir(tmp_path)
+    preceptor.predict(student.path, "a/x.png", out="out")
+    assert listed(tmp_path / "out") == ["a/x.png"], "the same image from elsewhere"
+    preceptor.predict(student.path, "a/x.png", out="out")
+    monkeypatch.chdir(tmp_path / "a")
+    preceptor.predict(student.path, "x.png", out="../out")
+    monkeypatch.chdir(tmp_path / "b")
+    with pytest.raises(PreceptorError, match="the mask of an image of other content"):
+        preceptor.predict(student.path, "x.png", out="../out")
+
+
+def test_rows_of_earlier_masks_stay(student: Run, tmp_path: Path) -> None:
+    first, second = lesion_photo(tmp_path / "a" / "x.png", 10), lesion_photo(tmp_path / "b" / "y.png", 200)
+    out = tmp_path / "out"
+    preceptor.predict(student.path, first, out=out)
+    row = (out / "masks.csv").read_text().splitlines()[1]
+    result = preceptor.predict(student.path, second, out=out)
+    assert result.table["file"].tolist() == [str(second)]
+    assert listed(out) == [str(first), str(second)]
+    assert (out / "masks.csv").read_text().splitlines()[1] == row
+    preceptor.predict(student.path, [second, first], out=out)
+    assert sorted(listed(out)) == [str(first), str(second)], "each image has one row"
+
+
+def test_masks_of_two_networks_are_not_mixed(tmp_path: Path) -> None:
+    photos = [lesion_photo(tmp_path / "photos" / name, 10) for name in ("x.png", "y.png")]
+    torch.manual_seed(0)
+    ours, theirs = TorchPredictor(segmenter("lesion")), TorchPredictor(segmenter("lesion"))
+    with torch.no_grad():
+        next(theirs.network.parameters()).add_(1)
+    out = tmp_path / "out"
+    write_masks(ours, photos[:1], out)
+    for other in (theirs, TorchPredictor(segmenter("disc", "cup"))):
+        with pytest.raises(PreceptorError, match=r"holds masks of another network, such as x\.png"):
+            write_masks(other, photos[1:], out)
+        assert listed(out) == [str(photos[0])]
+    write_masks(theirs, photos, out)
+    assert listed(out) == list(map(str, photos)), "all masks of the first network are replaced"

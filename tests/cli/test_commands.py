@@ -96,6 +96,28 @@ def test_train_evaluate_predict_report(phantom_root: Path, tmp_path: Path, here:
     assert "is finished already" in here("resume", run)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "student", "--data", "phantom"],
+        ["tune", "student", "--data", "phantom", "optimiser.lr=log(1e-4,1e-2)"],
+        ["study", "crckd_table1"],
+        ["evaluate", "run", "--data", "phantom"],
+        ["data", "check", "phantom", "."],
+        ["init", "."],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_key_given_twice_is_refused(words: list[str], tmp_path: Path, here: Here) -> None:
+    """Which of two values was meant is not known."""
+    own = ["--out", str(tmp_path / "out")] if words[0] != "data" else []
+    key = "data.images" if words[0] in ("evaluate", "data", "init") else "epochs"
+    errors = here.refused(*words, *own, f"{key}=41", f"{key}=42")
+    assert f"error: {key}: is given 2 times" in errors
+    assert "expected: each key once" in errors
+    assert not (tmp_path / "out").exists()
+
+
 def test_recipes(here: Here) -> None:
     listed = here("recipes")
     assert "mean_teacher" in listed
@@ -123,6 +145,11 @@ def test_help_of_predict_says_what_segmenters_write(here: Here) -> None:
     text = " ".join(here("predict", "--help").split())
     assert "or their masks where the network is a segmenter" in text
     assert "Segmenter: the folder of its masks" in text
+
+
+def test_help_says_whose_probabilities_are_calibrated(here: Here) -> None:
+    assert "An export's are calibrated" in " ".join(here("predict", "--help").split())
+    assert "the classes are the same" in " ".join(here("export", "--help").split())
 
 
 @pytest.mark.parametrize(

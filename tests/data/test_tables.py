@@ -146,6 +146,18 @@ def test_several_labels_an_image(tmp_path: Path) -> None:
         read("table", table(tmp_path, rows("image,Edema,Mass", ",2,1")), {"labels": "Edema,Mass"})
 
 
+@pytest.mark.parametrize("names", ["[Edema,Mass]", "['Edema', \"Mass\"]", " [ Edema , Mass ] "])
+def test_columns_may_be_listed_in_brackets(names: str, tmp_path: Path) -> None:
+    """As other lists on the command line are written: ``folds=[0,1]``."""
+    catalog = read("table", table(tmp_path, rows("image,Edema,Mass", ",1,1", ",0,0")), {"labels": names})
+    assert catalog.label_names == ("Edema", "Mass")
+
+
+def test_brackets_of_the_columns_own_names_stay(tmp_path: Path) -> None:
+    catalog = read("table", table(tmp_path, rows("image,[a],[b]", ",1,1", ",0,0")), {"labels": "[a],[b]"})
+    assert catalog.label_names == ("[a]", "[b]")
+
+
 def test_labels_joined_in_a_cell_are_not_silently_classes(tmp_path: Path) -> None:
     root = table(tmp_path, rows("image,label", ",Edema", ",Edema|Mass", ",Mass", ","))
     with pytest.raises(PreceptorError, match="no 'label' on line 5"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from preceptor import export, load
 from preceptor.data.images import resize
+from preceptor.deploy.export import write
 from preceptor.deploy.export.activation_map import activation_weights, class_map
 from preceptor.deploy.export.graph import resize_graph
 from preceptor.deploy.export.networks import joint_classes, joint_masks
@@ -189,7 +191,29 @@ def test_what_is_no_finished_run_or_network_is_refused(pair: Run, tmp_path: Path
     assert caught.value.expected == "one of student_1, student_2, ensemble"
     with pytest.raises(PreceptorError, match="class name for 'melanoma'"):
         export(pair.path, out=tmp_path / "out", network="student_1", class_names={"melanoma": "x"})
+    with pytest.raises(PreceptorError, match="class name for 'melanoma'"):
+        export(pair.path, out=tmp_path / "out", network="student_1", class_names=["melanoma=x"])
+    for text in ("mel", "mel=", "=mel"):
+        with pytest.raises(PreceptorError, match=f"--class-name {text}"):
+            export(pair.path, out=tmp_path / "out", network="student_1", class_names=[text])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_with_an_equals_sign_can_be_named(pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a spreadsheet's formula that became a label."""
+    given: list[dict[str, str]] = []
+
+    def stop(reader: str, codes: list[str], names: dict[str, str]) -> list[str]:
+        given.append(names)
+        raise PreceptorError("far enough")
+
+    monkeypatch.setattr(write, "full_names", stop)
+    subject = replace(load_subject(pair.path, "student_1"), classes=("=SUM(1)", "a=b", "mel"))
+    monkeypatch.setattr(write, "load_subject", lambda *_: subject)
+    texts = ["=SUM(1)=good", "a=b=c", "mel=x = y"]
+    with pytest.raises(PreceptorError, match="far enough"):
+        export(pair.path, out=tmp_path / "out", network="student_1", class_names=texts)
+    assert given == [{"=SUM(1)": "good", "a=b": "c", "mel": "x = y"}]
 
 
 def test_nothing_is_overwritten_unasked(pair: Run, exported: Path, tmp_path: Path) -> None:

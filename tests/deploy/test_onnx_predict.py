@@ -26,7 +26,7 @@ from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_evaluate import evaluate_export
 from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.runs.directory import Run
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 
 _PREDICT_AND_EVALUATE = """
 import preceptor
@@ -67,6 +67,54 @@ def test_masks_are_those_of_the_run(unet: Run, exported_masks: Path, photos: Pat
     for index in range(3):
         ours, theirs = (np.asarray(Image.open(tmp_path / out / f"{index}.png")) for out in ("onnx", "torch"))
         assert (ours == theirs).mean() > 0.999
+
+
+def test_what_is_no_mask_is_not_replaced(exported_masks: Path, photos: Path, tmp_path: Path) -> None:
+    content = (photos / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(content)
+    with pytest.raises(PreceptorError, match="is no mask of an earlier prediction"):
+        predict(exported_masks, photos, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+    assert (tmp_path / "0.png").read_bytes() == content
+
+
+def test_a_classifier_writes_no_folder(exported: Path, photos: Path, tmp_path: Path) -> None:
+    for out in (photos, tmp_path):
+        with pytest.raises(PreceptorError) as caught:
+            predict(exported, photos, out=out)
+        assert "mask" not in str(caught.value)
+        assert "CSV" in caught.value.expected or ".csv" in caught.value.expected
+    (notes := tmp_path / "notes").write_text("mine")
+    with pytest.raises(PreceptorError, match="not a file that this command wrote"):
+        predict(exported, photos, out=notes)
+    assert notes.read_text() == "mine"
+
+
+def test_images_of_formats_that_are_not_read_are_counted(exported: Path, photos: Path, tmp_path: Path) -> None:
+    phone = tmp_path / "phone"
+    (phone / "2024").mkdir(parents=True)
+    shutil.copy(photos / "0.png", phone / "a.png")
+    left_out = ("b.HEIC", "2024/c.heic", "d.gif", "e.svg", "f.jp2")
+    for name in (*left_out, "Thumbs.db", ".DS_Store", ".g.heic", "h.csv", "i.txt", "j.json"):
+        (phone / name).write_bytes(b"x")
+    with pytest.warns(PreceptorWarning) as caught:
+        result = predict(exported, phone)
+    assert result.table["file"].tolist() == [str(phone / "a.png")]
+    assert len(caught) == 1
+    assert "left out: 2 .heic, 1 .gif, 1 .jp2, 1 .svg;" in str(caught[0].message)
+    (phone / "a.png").unlink()
+    with pytest.raises(PreceptorError, match=r"holds no images that can be read, but 2 \.heic"):
+        predict(exported, phone)
+
+
+def test_litter_is_not_counted(exported: Path, photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    shutil.copy(photos / "0.png", tmp_path / "a.png")
+    for name in ("Thumbs.db", ".DS_Store", ".g.heic", "h.csv", "i.txt", "j.json"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "@eaDir").mkdir()
+    shutil.copy(photos / "0.png", tmp_path / "@eaDir" / "a.png")
+    assert len(predict(exported, tmp_path).table) == 1
+    assert not [warning for warning in recwarn if issubclass(warning.category, PreceptorWarning)]
 
 
 @pytest.fixture

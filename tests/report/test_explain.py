@@ -139,6 +139,10 @@ def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="trained alone on this split") as caught:
         explain(lonely)
     assert "--alone RUN" in caught.value.remedy
+    for alone in (None, runs / "kd"):
+        with pytest.raises(PreceptorError, match="has no distilled student") as caught:
+            explain(runs / "alone", alone)
+        assert caught.value.remedy.endswith(f"preceptor explain RUN --alone {runs / 'alone'}")
     other = shutil.copytree(runs / "alone", tmp_path / "other")
     table = (other / "predictions.csv").read_text()
     (other / "predictions.csv").write_text(table.replace("test,student", "validation,student", 1))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, hamming_loss, roc_auc_score
 
+import preceptor
 from preceptor import train
 from preceptor.evaluation.metrics import metrics_of
 from preceptor.evaluation.resampling import Resampling, resample
@@ -113,6 +114,20 @@ def test_a_student_learns_labels_from_a_teacher(distilled: Run) -> None:
     report = (distilled.path / "report.html").read_text()
     assert "macro AUC of labels" in report
     assert 'id="labels"' in report
+
+
+def test_explain_says_that_several_labels_are_not_explained(distilled: Run) -> None:
+    with pytest.raises(PreceptorError, match="predict several labels an image") as caught:
+        preceptor.explain(distilled.path)
+    assert "mask" not in str(caught.value)
+
+
+def test_trained_networks_are_not_sent_to_another_task(distilled: Run, phantom_root: Path) -> None:
+    with pytest.raises(PreceptorError, match="one class and not several labels") as caught:
+        preceptor.evaluate(distilled.path, data="phantom", root=phantom_root)
+    assert "several labels an image" in caught.value.what
+    assert "--task" not in str(caught.value)
+    assert "measure networks" in caught.value.remedy
 
 
 def test_what_needs_one_class_is_refused(table: Path, tmp_path: Path, phantom_root: Path) -> None:

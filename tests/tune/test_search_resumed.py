@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,18 @@ def test_data_that_changed_end_a_search(phantom_root: Path, tmp_path: Path, trai
     image.write_bytes(whole)
     tune(_search(root, out), 2)
     assert trained == [0, 1]
-    with pytest.raises(PreceptorError, match="another data; see"):  # not the same data changed
+    with pytest.raises(PreceptorError, match="another folder of the data; see"):  # not the same data changed
         tune(_search(phantom_root, out), 3)
+
+
+def test_what_differs_from_the_search_before_is_named(phantom_root: Path, tmp_path: Path, trained: list[int]) -> None:
+    search = _search(phantom_root, tmp_path / "out")
+    tune(search, 1)
+    with pytest.raises(PreceptorError, match="holds a search with another fold; see"):
+        tune(replace(search, data=replace(search.data, fold=1)), 2)
+    few = replace(search.data, exclude=("phantom_0000000",))
+    with pytest.raises(PreceptorError, match="holds a search with another list of ids left out and another seed; see"):
+        tune(replace(search, data=few, seed=7), 2)
 
 
 @pytest.mark.parametrize("text", [b"", b"a: [", b"- 1", b"data: 3", b"\xff\xfe\xfa"])

@@ -57,7 +57,7 @@ def export(
     """
     import_files(imports)
     shown, folder = shows_progress(progress), Path(out).expanduser()
-    names = dict(class_names) if isinstance(class_names, Mapping) else dict(map(_class_name, class_names))
+    names = dict(class_names) if isinstance(class_names, Mapping) else list(map(_checked_class_name, class_names))
     refuse_unwritable(folder)
     require_training()
     announce(f"exporting {network} of {run}", shown)
@@ -78,8 +78,8 @@ def export(
     )
 
 
-def _class_name(text: str) -> tuple[str, str]:
-    code, separator, name = text.partition("=")
-    if not separator or not code or not name:
+def _checked_class_name(text: str) -> str:
+    """The text, if it has an equals sign with something on both sides; only the run knows which of several is meant."""
+    if "=" not in text[1:-1]:
         raise PreceptorError(f"--class-name {text}", expected="CODE=full words, as in mel=melanoma")
-    return code, name
+    return text

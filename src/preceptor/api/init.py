@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import OverridesLike, PathLike, announce, counting, shows_progress
 from preceptor.api.project_text import plan_text, recipe_text
+from preceptor.recipes.overrides import refuse_repeated
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable, write_output
@@ -147,9 +148,10 @@ def _options(overrides: OverridesLike) -> dict[str, str]:
     """Options of a reader that is not known yet, as they were written.
 
     Raises:
-        PreceptorError: something else than ``data.key=value``.
+        PreceptorError: something else than ``data.key=value``, or a key given twice.
     """
     pairs = overrides.items() if isinstance(overrides, Mapping) else [text.partition("=")[::2] for text in overrides]
+    refuse_repeated(key for key, _ in pairs)
     for key, _ in pairs:
         if not key.startswith("data."):
             raise PreceptorError(f"{key!r} cannot be set here", expected="options of the reader, data.key=value")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from preceptor.api.inputs import PathLike, announce, counting, optional_path, shows_progress
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
-from preceptor.utils.files import MASK_MARK, has_mark, refuse_foreign, refuse_unwritable, write_output
+from preceptor.utils.files import refuse_foreign, refuse_unwritable, write_output
 from preceptor.utils.imports import import_files
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
     from preceptor.deploy.predict import Predictor
     from preceptor.networks.kinds import Network
+
+_CSV_MARK = b"file,predicted,"
 
 
 @dataclass(frozen=True)
@@ -68,17 +69,22 @@ def predict(
 ) -> Predictions:
     """Predict the class of image files, or draw their masks where the network is a segmenter.
 
+    A run's probabilities are as the network was trained; an export's are calibrated by the temperature in its
+    ``export.json``, and each of several labels has a threshold of its own there, in place of 0.5.
+
     Args:
         model: a run's folder, one of its ``.safetensors`` files, or an export.
         images: image files, or folders of them.
         network: which network of the run; its student, or its only one, unless given.
-        out: a CSV file to write; of a segmenter the folder of its masks, which it needs.
+        out: a CSV file to write; of a segmenter the folder of its masks, which it needs. Masks of other images that an
+            earlier call wrote there stay, and so do their rows of ``masks.csv``.
         precision: which model of an export.
         imports: Python files that register what the run needs.
         progress: whether to show progress; in a terminal or notebook unless given.
 
     Raises:
-        PreceptorError: no such run, network or image, or an ``out`` that this command would not have written.
+        PreceptorError: no such run, network or image, or an ``out`` that this command would not have written, or that
+            holds masks of other images by the same names, or of another network.
     """
     from preceptor.deploy.predict import image_files
 
@@ -86,18 +92,24 @@ def predict(
     shown, place = shows_progress(progress), optional_path(out)
     paths = [images] if isinstance(images, str | Path) else images
     files = image_files([Path(path).expanduser() for path in paths])
-    if place is not None and place.suffix:
-        refuse_foreign(place, [b"file,predicted,"])
-    elif place is not None:
-        _refuse_foreign_masks(place, files)
+    if place is not None:
+        _refuse_image_folder(place, files)
+        refuse_unwritable(place)
+        if place.is_file():
+            refuse_foreign(place, [_CSV_MARK])
     announce(f"predicting {len(files)} image files", shown)
     from preceptor.deploy.predict import predict_files, write_masks
 
     predictor = _predictor(Path(model).expanduser(), network, precision)
-    if predictor.draws_masks and (place is None or (place.suffix and not place.is_dir())):
+    if predictor.draws_masks and (place is None or place.is_file() or (place.suffix and not place.is_dir())):
         raise PreceptorError(
             "--out: this network draws masks, which need a folder" if place is None else f"--out {place}: is no folder",
             expected="--out FOLDER",
+        )
+    if place is not None and place.is_dir() and not predictor.draws_masks:
+        raise PreceptorError(
+            f"--out {place}: is a folder; this network predicts classes, which are written to one file",
+            expected="--out FILE.csv",
         )
     with counting("predicting", len(files), shown) as move:
         if predictor.draws_masks and place is not None:
@@ -131,27 +143,11 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
     return TorchPredictor(load_named(model, network, choose="--network {}").to(best_device()))
 
 
-def _refuse_foreign_masks(folder: Path, files: list[Path]) -> None:
-    """Raise if a mask would stand beside the images, or replace a file that is not a mask of an earlier prediction."""
-    from preceptor.deploy.predict import mask_name
-
-    refuse_unwritable(folder)
+def _refuse_image_folder(folder: Path, files: list[Path]) -> None:
+    """Raise if what is written would stand beside the images, whatever the network predicts."""
     for file in files:
-        if folder.exists() and folder.resolve() in file.resolve().parents:
+        if folder.is_dir() and folder.resolve() in file.resolve().parents:
             raise PreceptorError(
-                f"--out {folder}: holds the image {file}", expected="a folder of its own for the masks"
-            )
-    listed = folder / "masks.csv"
-    own: set[str] = set()
-    if listed.exists():
-        refuse_foreign(listed, [b"file,mask,"])
-        with listed.open(encoding="utf-8", newline="") as lines:
-            own = {row["mask"] for row in csv.DictReader(lines)}
-    for file in files:
-        mask = folder / mask_name(file)
-        if mask.exists() and mask.name not in own and not has_mark(mask, [MASK_MARK]):
-            raise PreceptorError(
-                f"--out {folder}: holds {mask.name}, which is not a mask of an earlier prediction",
-                expected="a folder that is new, or holds earlier masks",
-                remedy="name another folder",
+                f"--out {folder}: holds the image {file}",
+                expected="a CSV file for classes, or a folder of its own for what a segmenter draws",
             )

@@ -69,7 +69,11 @@ def predict(
     precision: Annotated[Literal["float", "int8"], typer.Option(help="Which model of an export.")] = "float",
     imports: Imports = None,
 ) -> None:
-    """Class probabilities for image files, or their masks where the network is a segmenter."""
+    """Class probabilities for image files, or their masks where the network is a segmenter.
+
+    A run's probabilities are as the network was trained. An export's are calibrated by the temperature in its
+    export.json: the classes are the same, of several labels with thresholds of their own in place of 0.5.
+    """
     import preceptor
     from preceptor.cli.console import print_predictions
 

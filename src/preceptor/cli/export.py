@@ -32,7 +32,11 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older export in that folder.")] = False,
     imports: Imports = None,
 ) -> None:
-    """Write a network as ONNX files that take photos as they are and need no torch."""
+    """Write a network as ONNX files that take photos as they are and need no torch.
+
+    Probabilities are calibrated: logits are divided by a temperature fitted on the run's validation part. Those of
+    'preceptor predict RUN' are not; the classes are the same.
+    """
     import preceptor
 
     manifest = preceptor.export(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
@@ -47,6 +47,23 @@ FULL_NAMES: dict[str, dict[str, str]] = {
     },
     "phantom": {code: f"synthetic {name}" for code, name in _SKIN.items()},
 }
+
+
+def parse_names(texts: Iterable[str], codes: Collection[str]) -> dict[str, str]:
+    """Class code → full words, of ``CODE=full words`` texts; codes may hold ``=`` themselves.
+
+    Args:
+        codes: class codes. Of several that a text may begin with the longest is meant.
+
+    >>> parse_names(["mel=melanoma", "=SUM(1)=good", "a=b = c"], ["mel", "=SUM(1)", "a"])
+    {'mel': 'melanoma', '=SUM(1)': 'good', 'a': 'b = c'}
+    """
+    names: dict[str, str] = {}
+    for text in texts:
+        begins = [code for code in codes if text.startswith(f"{code}=") and len(text) > len(code) + 1]
+        code = max(begins, key=len, default=text.partition("=")[0])
+        names[code] = text[len(code) + 1 :]
+    return names
 
 
 def full_names(reader: str, codes: Sequence[str], given: Mapping[str, str] | None = None) -> list[str]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 #: Endings of image files that are not read, lower case; a folder with such files is not a folder of litter.
 FOREIGN_SUFFIXES = frozenset(
-    {".gif", ".dcm", ".dicom", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pnm", ".nii", ".gz",
-     ".nrrd", ".mha", ".mhd", ".svs", ".ndpi", ".mrxs", ".npy", ".mat", ".exr", ".psd", ".dng", ".nef", ".cr2", ".arw"}
+    {".gif", ".dcm", ".dicom", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".svg", ".ppm", ".pgm",
+     ".pnm", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".svs", ".ndpi", ".mrxs", ".npy", ".mat", ".exr", ".psd", ".dng",
+     ".nef", ".cr2", ".cr3", ".arw"}
 )  # fmt: skip
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where in the file, what stands there, what it means

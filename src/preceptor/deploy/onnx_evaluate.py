@@ -50,7 +50,7 @@ def evaluate_export(
         PreceptorError: other classes than the network's, or an image that cannot be read.
     """
     task = TASKS[model.manifest.task]
-    classes = task.classes(catalog)
+    classes = task.classes_to_measure(catalog)
     if classes != model.classes:
         raise PreceptorError(
             f"the export predicts {', '.join(model.classes)}; {catalog.name} has {', '.join(classes)}",

@@ -31,6 +31,7 @@ class OnnxModel:
         classes: class codes in the order of the probabilities; of masks the background first.
         draws_masks: whether it predicts a mask instead of classes.
         thresholds: of each label, where it predicts several per image.
+        weights_hash: SHA-256 of the model's file.
 
     Raises:
         PreceptorError: no export, no int8 model in it, a file that is not the one exported, or no ONNX Runtime.
@@ -43,6 +44,7 @@ class OnnxModel:
         self.draws_masks = TASKS[self.manifest.task].needs_masks
         self.thresholds = tuple(item.threshold for item in self.manifest.thresholds) or None
         self.session = open_session(_model_file(folder, self.manifest, precision), threads)
+        self.weights_hash = self.manifest.files[MODEL_FILES[precision]].sha256
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from preceptor.data.dicom import DICOM_SUFFIXES, has_settings
+from preceptor.data.file_finder import walk_files
+from preceptor.data.foreign_formats import FOREIGN_SUFFIXES
 from preceptor.data.images import SUFFIXES, read_image
+from preceptor.deploy.mask_folder import mask_name, mask_png, refuse_other_masks, write_table
 from preceptor.evaluation.score_columns import score_columns
-from preceptor.utils.errors import PreceptorError, some_of
-from preceptor.utils.files import MASK_MARK, write_bytes, write_text
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
+from preceptor.utils.files import write_bytes
 
 Progress = Callable[[int], None]
 
@@ -30,11 +31,15 @@ class Predictor(Protocol):
         classes: class codes in the order of the probabilities; of masks the background first.
         draws_masks: whether it predicts a mask instead of classes.
         thresholds: the probability from which on each label is predicted, where an image may have several; else None.
+        weights_hash: SHA-256 of its weights, in hexadecimal digits.
     """
 
     classes: tuple[str, ...]
     draws_masks: bool
     thresholds: tuple[float, ...] | None
+
+    @property
+    def weights_hash(self) -> str: ...
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
         """Of each image (H, W, 3) the probabilities (C,), or the mask (H, W) of class indices."""
@@ -42,32 +47,52 @@ class Predictor(Protocol):
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files themselves, and the image files in folders and their sub-folders, sorted; hidden files are passed over.
+    """The files themselves, and the image files in folders and their sub-folders, sorted.
+
+    Hidden files and litter are passed over. Images of formats that are not read are counted in one
+    :class:`~preceptor.utils.errors.PreceptorWarning`.
 
     Raises:
         PreceptorError: a path that does not exist, or a folder without images.
     """
     files: list[Path] = []
+    foreign: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
+            listed = sorted(path / name for name in walk_files(path))
+            inside = [file for file in listed if file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)]
+            others = [file for file in listed if file.suffix.lower() in FOREIGN_SUFFIXES.difference(DICOM_SUFFIXES)]
             if not inside:
-                endings = ", ".join(sorted(SUFFIXES))
                 raise PreceptorError(
-                    f"{path}: holds no images, nor do its sub-folders", expected=f"files ending in {endings}"
+                    f"{path}: holds no images{_but(others)}, nor do its sub-folders",
+                    expected=f"files ending in {', '.join(sorted(SUFFIXES))}",
+                    remedy="convert them to PNG" if others else "",
                 )
             files += inside
+            foreign += others
         elif path.is_file() or has_settings(path):
             files.append(path)
         else:
             raise PreceptorError(f"{path}: no such file", expected="image files, or folders of them")
+    if foreign:
+        warnings.warn(
+            f"files of formats that are not read are left out: {_counted(foreign)}; convert them to PNG to have them "
+            "predicted",
+            PreceptorWarning,
+            stacklevel=2,
+        )
     return files
+
+
+def _but(foreign: Sequence[Path]) -> str:
+    return f" that can be read, but {_counted(foreign)}" if foreign else ""
+
+
+def _counted(files: Sequence[Path]) -> str:
+    """How many files there are of each ending, the most first: ``3 .heic, 1 .gif``."""
+    counts = Counter(file.suffix.lower() for file in files)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return some_of(f"{count:,} {suffix}" for suffix, count in ranked)
 
 
 def predict_files(
@@ -107,13 +132,15 @@ def write_masks(
     """A mask for every image file, of the image's own size, and ``masks.csv``.
 
     A mask is an 8-bit PNG called as the image; with one foreground class its pixels are 0 and 255, else class indices.
+    Rows of other images that ``masks.csv`` holds already stay there.
 
     Returns:
         One row a readable file in the order given (``file``, ``mask`` and the share of pixels of each foreground
         class), as ``masks.csv`` holds them, and what is wrong with each of the others.
 
     Raises:
-        PreceptorError: two files would have the same mask file.
+        PreceptorError: two files would have the same mask file, or the folder holds the mask of another image under its
+            name, masks of another network, or a file that is no mask.
     """
     classes = predictor.classes
     twice = [name for name, count in Counter(map(mask_name, files)).items() if count > 1]
@@ -121,29 +148,19 @@ def write_masks(
         raise PreceptorError(
             f"several images are called {Path(twice[0]).stem}", remedy="predict them into folders of their own"
         )
+    network = predictor.weights_hash
+    refuse_other_masks(folder, files, network, classes[1:])
     failures: dict[Path, str] = {}
     rows: list[dict[str, object]] = []
     for file, mask in _predictions(predictor, files, batch_size, failures, progress):
         place = folder / mask_name(file)
-        png = io.BytesIO()
-        Image.fromarray((mask * 255 if len(classes) == 2 else mask).astype(np.uint8)).save(png, "PNG", pnginfo=_mark())
-        write_bytes(place, png.getvalue())
+        values = (mask * 255 if len(classes) == 2 else mask).astype(np.uint8)
+        write_bytes(place, mask_png(values, file, network))
         shares = {name: float((mask == index).mean()) for index, name in enumerate(classes) if index}
         rows.append({"file": str(file), "mask": place.name, **shares})
     table = pd.DataFrame(rows, columns=["file", "mask", *classes[1:]])
-    write_text(folder / "masks.csv", table.to_csv(index=False, float_format="%.6f"))
+    write_table(folder, table)
     return table, failures
-
-
-def mask_name(file: Path) -> str:
-    """What the mask of an image file is called: ``photo.png`` for ``photo.jpg`` and for ``photo.dcm::frame=3``."""
-    return f"{Path(str(file).partition('::')[0]).stem if has_settings(file) else file.stem}.png"
-
-
-def _mark() -> PngInfo:
-    info = PngInfo()
-    info.add_text("Software", MASK_MARK.decode())
-    return info
 
 
 def refuse_failures(failures: dict[Path, str], done: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -31,6 +33,15 @@ class TorchPredictor:
         self.draws_masks = isinstance(network, Segmenter)
         several = isinstance(network, Classifier) and network.architecture.several_labels
         self.thresholds = (0.5,) * len(self.classes) if several else None
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 of all parameters and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @torch.no_grad()
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:

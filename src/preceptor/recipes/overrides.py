@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
@@ -38,13 +39,15 @@ def split_overrides(
         reader: the reader whose options ``data.key`` are; without one they are refused.
 
     Raises:
-        PreceptorError: see :func:`parse_override`; an option without a reader, or one that the reader does not have.
+        PreceptorError: see :func:`parse_override`; a key given twice; an option without a reader, or one that the
+            reader does not have.
     """
     if isinstance(overrides, str):
         raise PreceptorError(f"overrides: {overrides!r} is one text", expected="a list of key=value, or a mapping")
     settings: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else map(_split, overrides)
+    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else list(map(_split, overrides))
+    refuse_repeated(key for key, _ in pairs)
     for key, value in pairs:
         typed = not isinstance(overrides, Mapping)
         if key.startswith(_OF_READER):
@@ -55,6 +58,13 @@ def split_overrides(
     if options and reader is None:
         raise PreceptorError(f"data.{next(iter(options))}: there is no reader to have this option")
     return settings, options
+
+
+def refuse_repeated(keys: Iterable[str]) -> None:
+    """Raise :class:`PreceptorError` for a key that one command gives several times, since the last may not be meant."""
+    for key, count in Counter(keys).items():
+        if count > 1:
+            raise PreceptorError(f"{key}: is given {count} times", expected="each key once")
 
 
 def is_setting(key: str) -> bool:

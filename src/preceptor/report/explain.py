@@ -65,9 +65,11 @@ def explain(
         out: the folder to write to; by default the run's own, whose reports then embed the gallery.
 
     Raises:
-        PreceptorError: a run is unfinished, was split otherwise, lacks such a network, or its data are gone.
+        PreceptorError: a run is unfinished, was split otherwise, lacks such a network or a distilled one, or its data
+            are gone.
     """
     distilled = _entry(_of_classes(finished.load_run(path)), network)
+    _refuse_undistilled(distilled)
     single = _entry(_of_classes(finished.load_run(alone)), None) if alone else _beside(distilled)
     _refuse_other_images(distilled, single)
     teacher = next((entry for entry in entries_of([distilled.run]) if entry.kind in finished.TEACHERS.values()), None)
@@ -183,13 +185,31 @@ def _legend(network: Classifier) -> str:
 
 
 def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
-    if TASKS[run.task].target != "class":
+    target = TASKS[run.task].target
+    if target != "class":
+        labels = target == "labels"
         raise PreceptorError(
-            f"{run.path}: its networks draw masks; Grad-CAM explains classes",
-            expected="a run of classifiers",
-            remedy=f"see the outlines of its masks: preceptor report {run.path}",
+            f"{run.path}: its networks {'predict several labels an image' if labels else 'draw masks'}; Grad-CAM "
+            f"explains {'the one class of an image' if labels else 'classes'}",
+            expected="a run of networks that predict one class an image",
+            remedy=f"see {'each label' if labels else 'the outlines of its masks'}: preceptor report {run.path}",
         )
     return run
+
+
+def _refuse_undistilled(student: Entry) -> None:
+    """Raise if nothing taught the network: no objective compares networks, and it starts from no earlier run."""
+    recipe = student.run.recipe
+    start = recipe.networks.get(student.name)
+    taught = any(objective.sources for objective in recipe.objectives)
+    if not taught and not (start and (start.run or start.trained_by)):
+        path = student.run.path
+        raise PreceptorError(
+            f"{path}: was trained alone, by the recipe {recipe.name}; it has no distilled student to explain beside "
+            "one alone",
+            expected="a run whose student learned from a teacher, such as one of the recipe kd",
+            remedy=f"name that run, and this one as the student alone: preceptor explain RUN --alone {path}",
+        )
 
 
 def _entry(run: finished.LabelledRun, network: str | None) -> Entry:

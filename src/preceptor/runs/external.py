@@ -123,8 +123,9 @@ class OtherData:
         Raises:
             PreceptorError: classes without a counterpart, or that the task does not have.
         """
-        catalog, task = self.data.catalog(), TASKS[run.recipe.task]
-        other, own = task.classes(catalog), run.metrics.classes if run.finished else run.environment.data.classes
+        task = TASKS[run.recipe.task]
+        other = task.classes_to_measure(self.data.catalog())
+        own = run.metrics.classes if run.finished else run.environment.data.classes
         return class_map(task, own, other, self.classes, self.name)
 
 

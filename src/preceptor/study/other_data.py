@@ -44,7 +44,7 @@ def check_classes(plan: Plan, catalog: Catalog, recipes: Iterable[Recipe]) -> No
     for other in other_data(plan):
         for task in (TASKS[name] for name in sorted(tasks)):
             with prefix_errors(f"external, {other.name}"):
-                theirs = task.classes(other.data.catalog())
+                theirs = task.classes_to_measure(other.data.catalog())
                 class_map(task, task.classes(catalog), theirs, other.classes, other.name)
 
 

@@ -70,6 +70,27 @@ class Task(ABC):
             PreceptorError: the data lack the targets of this task.
         """
 
+    def classes_to_measure(self, catalog: Catalog) -> tuple[str, ...]:
+        """Return :meth:`classes` of data that trained networks are measured on.
+
+        Raises:
+            PreceptorError: as :meth:`classes`, but where targets of this kind are lacking, training for another task is
+                no way out any more.
+        """
+        lacking = {"class": not catalog.has_labels or bool(catalog.label_names), "labels": not catalog.label_names}
+        try:
+            return self.classes(catalog)
+        except PreceptorError as error:
+            if not lacking.get(self.target, not catalog.has_masks):
+                raise
+            some_masks = self.target == "mask" and bool((catalog.table["mask"] != "").any())
+            raise PreceptorError(
+                f"{error.what}; the networks were trained for {self.label}",
+                expected=error.expected,
+                remedy=("leave out images without a mask (--exclude), " if some_masks else "")
+                + "name data that have such targets, or measure networks that were trained for those of these data",
+            ) from None
+
     def targets(self, catalog: Catalog) -> np.ndarray:
         """Return what is known of each image as arrays that batches carry: class indices (N,) int64."""
         return catalog.labels

@@ -42,7 +42,7 @@ class Segmentation(Task):
             bare = catalog.table["id"][catalog.table["mask"] == ""]
             raise PreceptorError(
                 f"{catalog.name}: {len(bare)} of {len(catalog)} images have no mask ({some_of(bare, 3)})",
-                expected="a mask for every image, for --task segmentation",
+                expected="a mask for every image, as segmentation needs",
                 remedy="leave those images out (--exclude), take them as showing nothing (--data table: "
                 "data.empty_masks=true), or train with --task classification",
             )

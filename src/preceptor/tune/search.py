@@ -24,6 +24,13 @@ from preceptor.utils.text_files import read_text
 if TYPE_CHECKING:
     from optuna import Study
 
+_DATA_WORDS = {
+    "name": "data set",
+    "root": "folder of the data",
+    "options": "setting data.…",
+    "exclude": "list of ids left out",
+    "fold": "fold",
+}  # a description's keys in the user's words
 _HOPELESS = 3  # trials that all failed: then it is not their values
 
 
@@ -140,10 +147,17 @@ def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
             remedy="restore the data to go on with it, or choose another --out",
         )
     if changed:
+        words = [word for key in changed for word in (_differences(before[key], now[key]) if key == "data" else [key])]
         raise PreceptorError(
-            f"--out {search.out}: holds a search with another {' and '.join(changed)}; see {path}",
-            remedy="give the same recipe, ranges and data to go on with it, or choose another --out",
+            f"--out {search.out}: holds a search with another {' and another '.join(words)}; see {path}",
+            remedy="give the same recipe, ranges, data and fold to go on with it, or choose another --out",
         )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs in two descriptions of data; their content only where nothing else of them does."""
+    named = [word for key, word in _DATA_WORDS.items() if before.get(key) != now[key]]
+    return named or ["content of the data"]
 
 
 def _written_before(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
 
+from preceptor.recipes.overrides import refuse_repeated
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.plain_yaml import load_yaml
 
@@ -90,10 +91,7 @@ def split_space(overrides: Sequence[str]) -> tuple[list[Dimension], list[str]]:
             rest.append(override)
         else:
             space.append(_dimension(key, call[1], call[2]))
-    keys = [dimension.key for dimension in space] + [override.partition("=")[0] for override in rest]
-    repeated = [key for key in keys if keys.count(key) > 1]
-    if repeated:
-        raise PreceptorError(f"{repeated[0]}: is given {keys.count(repeated[0])} times", expected="each key once")
+    refuse_repeated(override.partition("=")[0] for override in overrides)
     return space, rest
 
 

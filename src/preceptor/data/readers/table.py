@@ -115,7 +115,16 @@ def table(
 
 
 def _listed(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+    return [name for name in _items(names) if name]
+
+
+def _items(names: str) -> list[str]:
+    """The parts of ``a,b``, or of ``[a,b]`` as lists are written elsewhere, there also in quotation marks."""
+    inner = names.strip()[1:-1]
+    if names.strip() != f"[{inner}]" or "[" in inner or "]" in inner:  # brackets of the names themselves
+        return [name.strip() for name in names.split(",")]
+    items = [name.strip() for name in inner.split(",")]
+    return [name[1:-1] if name[:1] == name[-1:] and name[:1] in ("'", '"') else name for name in items]
 
 
 def _label_column(path: Path, rows: pd.DataFrame, image: str, label: str, mask: str) -> str:
@@ -195,7 +204,7 @@ def _spelling_notes(finder: FileFinder) -> list[str]:
 
 
 def _mask_classes(path: Path, text: str, any_masks: bool) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    names = tuple(_items(text)) if text else ()
     if names and not any_masks:
         raise PreceptorError(
             f"data.mask_classes={text}, but {path} names no masks", expected="a column with the path of each mask"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from preceptor.data.class_names import full_names
+from preceptor.data.class_names import full_names, parse_names
 from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
 from preceptor.deploy.export.calibrate import calibrate, choose_thresholds
@@ -55,7 +55,7 @@ def export(
     bound: float = 0.005,
     page: bool = False,
     web_runtime: str | Path | None = None,
-    class_names: Mapping[str, str] | None = None,
+    class_names: Mapping[str, str] | Sequence[str] = (),
     cache: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -73,7 +73,8 @@ def export(
         bound: the largest loss of that figure, in its own unit (0.005 is half a point).
         page: whether to write ``index.html``, which runs the network in a browser without a server.
         web_runtime: where the page's ONNX Runtime Web is; ``$PRECEPTOR_WEB_RUNTIME`` or the cache folder unless given.
-        class_names: class code -> full words, where the data set's own are not known or not wanted.
+        class_names: class code -> full words, or ``CODE=full words`` texts, where the data set's own are not known
+            or not wanted.
         cache: where decoded images are kept.
         overwrite: whether ``out`` may hold an older export, which is replaced.
         progress: told what is done next, in words.
@@ -99,7 +100,8 @@ def export(
     target = Path(out)
     refuse_occupied(target, overwrite)
     subject = load_subject(Path(run), network)
-    names = full_names(subject.run.environment.data.name, subject.classes, class_names)
+    given = class_names if isinstance(class_names, Mapping) else parse_names(class_names, subject.classes)
+    names = full_names(subject.run.environment.data.name, subject.classes, given)
     with _staged(target) as folder:
         tell("writing the graphs")
         calibration = calibrate(subject)
