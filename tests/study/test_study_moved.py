@@ -12,7 +12,7 @@ import pytest
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, open_study, run_jobs
+from preceptor.study.scheduler import Study, _task, open_study, run_jobs
 from preceptor.study.worker import Outcome, Task, _prepared, work
 from small_study import PLAN, plan
 
@@ -96,6 +96,19 @@ def test_a_moved_study_goes_on_and_its_cells_find_their_teacher(moved: Path) -> 
     networks, lost = finished_networks(cell(again))
     assert set(networks) == {"teacher", "student"}
     assert not lost
+
+
+def test_other_data_in_the_new_place_are_refused(moved: Path) -> None:
+    """As by ``resume --root``; the study itself refuses them first, unless they change while it runs."""
+    study = open_study(
+        resolve_plan(plan(**ROWS, teacher={"recipe": "teacher"}), CommandLine(root=moved / "data")), moved / "study"
+    )
+    job = next(key for key, path in study.matrix.paths.items() if path == cell(moved / "study").path)
+    table = moved / "data" / "metadata.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
+    outcome = work(_task(study, 1, None, None, job, study.matrix.jobs[job]))
+    assert outcome.state == "failed"
+    assert "the data changed since" in outcome.error
 
 
 def test_another_teacher_in_its_place_is_not_taken(moved: Path) -> None:

@@ -22,11 +22,12 @@ from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, from_runs, plan_run
 from preceptor.runs.old_formats import recipe_from_yaml
+from preceptor.runs.resolve_paths import moved_along
 from preceptor.runs.schema import Environment, Metrics, Record, read_record
 from preceptor.runs.tables import metrics_table, read_history, read_predictions
 from preceptor.training.checkpoint import CheckpointStore
 from preceptor.utils.errors import PreceptorError, some_of
-from preceptor.utils.files import remove_halves, write_text
+from preceptor.utils.files import remove_halves, sha256_of, write_text
 
 #: Endings of the files that training and evaluation write.
 _WRITTEN = (".csv", ".json", ".npz", ".pt", ".safetensors", ".yaml")
@@ -156,10 +157,23 @@ class Run:
         return plan_run(self.recipe, data.fold, data.fingerprint, environment.processes)
 
     def settled_networks(self) -> dict[str, NetworkConfig]:
-        """Return the recipe's networks, those that were trained first now taken from their runs."""
+        """Return the recipe's networks, those that were trained first now taken from their runs.
+
+        A network of another run that was moved together with this one is found where it lies now.
+        """
         recipe = self.recipe
         first = {name: self.stage(name).path for name, network in recipe.networks.items() if network.trained_by}
-        return from_runs(recipe, first)
+        return {name: self._found_again(name, network) for name, network in from_runs(recipe, first).items()}
+
+    def _found_again(self, name: str, network: NetworkConfig) -> NetworkConfig:
+        if network.run is None or Path(network.run).exists():
+            return network
+        recorded = Path(network.run)
+        for file in moved_along(recorded, self.path):
+            known = self.environment.source_hashes.get(name) or _hash_of_shared(file)
+            if known == sha256_of(file):
+                return network.model_copy(update={"run": str(file)})
+        return network
 
     @cached_property
     def data(self) -> Data:
@@ -284,3 +298,15 @@ class Run:
         if not self.finished:
             return heading
         return heading + self.table().T.to_html(float_format="{:.3f}".format)
+
+
+def _hash_of_shared(file: Path) -> str | None:
+    """The checksum of a network's file as its own run knows it, of a study's ``shared/NAME/`` alone.
+
+    For cells that were begun before runs recorded the files that they take. ``NAME`` ends with the run's identity, so
+    that a folder of the same name holds the same run; of runs elsewhere names prove nothing.
+    """
+    source = Run(file.parent)
+    if file.parts[-3] != "shared" or not source.finished or file.stem not in source.metrics.networks:
+        return None
+    return source.metrics.networks[file.stem].sha256
