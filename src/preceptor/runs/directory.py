@@ -21,6 +21,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, from_runs, plan_run
+from preceptor.runs.occupied import FIRST
 from preceptor.runs.old_formats import recipe_from_yaml
 from preceptor.runs.resolve_paths import moved_along
 from preceptor.runs.schema import Environment, Metrics, Record, read_record
@@ -276,10 +277,13 @@ class Run:
         if not self.path.is_dir():
             raise PreceptorError(f"{self.path}: no such run", expected="a folder that preceptor train wrote")
         if not path.is_file():
+            start = name in FIRST  # which every run has that can be resumed
             raise PreceptorError(
                 f"{path} is missing",
                 expected="a folder that preceptor train wrote",
-                remedy=f"if the run was stopped, finish it: preceptor resume {self.path}",
+                remedy=f"if this is a run, copy the file back, or remove {self.path} and train the run again"
+                if start
+                else f"preceptor resume {self.path} finishes the run, or writes the file again",
             )
         return path
 
