@@ -9,7 +9,7 @@ import pytest
 
 import preceptor
 from conftest import TINY, without_reports
-from preceptor import report, resume, train
+from preceptor import evaluate, export, report, resume, train
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.utils.errors import PreceptorError
@@ -110,3 +110,20 @@ def test_commands_name_the_file_and_what_writes_it_again(path: Path, tmp_path: P
     with pytest.raises(PreceptorError, match=r"split\.csv is missing") as missing:
         resume(path)
     assert "resume" not in missing.value.remedy
+
+
+def test_an_edited_recipe_of_a_finished_run_is_refused_by_every_command(path: Path, tmp_path: Path) -> None:
+    """Its figures are not those of what it says now."""
+    recipe = path / "recipe.yaml"
+    text = recipe.read_text()
+    recipe.write_text(text.replace("epochs: 1", "epochs: 2"))
+    for command in (
+        lambda: resume(path),
+        lambda: evaluate(path),
+        lambda: report(path, out=tmp_path / "report.html"),
+        lambda: export(path, out=tmp_path / "export"),
+    ):
+        with pytest.raises(PreceptorError, match=r"recipe\.yaml: the recipe was changed since"):
+            command()
+    recipe.write_text(text)
+    assert Run(path).recipe.epochs == 1

@@ -76,7 +76,21 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return recipe_from_yaml(self.recipe_text, str(self.path / "recipe.yaml"))
+        """The recipe that the run was started with.
+
+        Raises:
+            PreceptorError: it is no recipe, or was edited since.
+        """
+        path = self.path / "recipe.yaml"
+        recipe = recipe_from_yaml(self.recipe_text, str(path))
+        recorded = self.environment.recipe_hash if self.exists else ""  # format 1 has none
+        if recorded not in ("", self.recipe_hash):
+            raise PreceptorError(
+                f"{path}: the recipe was changed since the run was started",
+                expected=f"recipe {recorded[:12]}…",
+                remedy=f"put the file back as it was, or train a new run (preceptor train {path} …)",
+            )
+        return recipe
 
     @cached_property
     def environment(self) -> Environment:
