@@ -23,7 +23,9 @@ def refuse_occupied(out: Path) -> None:
     """Raise :class:`PreceptorError` unless ``out`` is new, empty, or what a start of a run left that was killed."""
     refuse_unless_folder(out)
     refuse_unwritable(out)
-    _refuse_held(out, kind_of(out))
+    if (held := kind_of(out)) is not None:
+        go_on = f"go on with it (preceptor resume {out}), or " if held == "run" else ""
+        raise _held(out, held, f"{go_on}choose another --out")
     for name in FIRST:
         remove_halves(out / name)
     _refuse_strange(out, "run")
@@ -39,9 +41,10 @@ def refuse_occupied_by_other(out: Path, kind: Kind) -> None:
     """
     refuse_unless_folder(out)
     held = kind_of(out)
-    if held != kind:
-        _refuse_held(out, held)
+    if held is None:
         _refuse_strange(out, kind)
+    elif held != kind:
+        raise _held(out, held, "choose another --out")
 
 
 def refuse_unless_folder(out: Path) -> None:
@@ -65,14 +68,9 @@ def kind_of(folder: Path) -> Kind | None:
     return None
 
 
-def _refuse_held(out: Path, held: Kind | None) -> None:
-    if held is None:
-        return
-    go_on = f"go on with it (preceptor resume {out}), or " if held == "run" else ""
-    raise PreceptorError(
-        f"--out {out}: holds a {held} already",
-        expected="a folder that is new or empty",
-        remedy=f"{go_on}choose another --out",
+def _held(out: Path, held: Kind, remedy: str) -> PreceptorError:
+    return PreceptorError(
+        f"--out {out}: holds a {held} already", expected="a folder that is new or empty", remedy=remedy
     )
 
 
