@@ -92,6 +92,7 @@ def teacher_file(study: Path) -> Path:
 def test_a_moved_study_goes_on_and_its_cells_find_their_teacher(moved: Path) -> None:
     study = run(moved / "data", moved / "study")
     assert study.count("done") == 2, study.outcomes
+    assert {Run(path).environment.data.root for path in study.matrix.paths.values()} == {str(moved / "data")}
     again = (moved / "study").rename(moved / "renamed")
     networks, lost = finished_networks(cell(again))
     assert set(networks) == {"teacher", "student"}

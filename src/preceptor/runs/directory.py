@@ -237,8 +237,12 @@ class Run:
         self.with_root(root).catalog()
         stages = [self.stage(name) for name in self.planned.dependencies]
         for run in (self, *(stage for stage in stages if stage.exists)):
-            record = run.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
-            run.write_environment(run.environment.model_copy(update={"data": record}))
+            run.write_root(root)
+
+    def write_root(self, root: Path) -> None:
+        """Write down where the data lie, which were checked against :attr:`DataRecord.fingerprint` already."""
+        record = self.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
+        self.write_environment(self.environment.model_copy(update={"data": record}))
 
     def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame) -> None:
         """Write what a run is before its first epoch. ``environment.json`` comes last: with it the run exists.
