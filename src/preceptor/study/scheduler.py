@@ -294,9 +294,9 @@ def _environment(study: Study) -> dict[str, Any]:
 def _write_new_root(study: Study) -> None:
     """Tell finished runs where the data lie now, so that a gallery and other commands find them there."""
     root = study.data.root
-    for key, outcome in study.outcomes.items() if root is not None else ():
-        if outcome.state != "done":
-            continue  # its worker checks the data, and writes this down then
+    for key, outcome in study.outcomes.items():
+        if root is None or outcome.state != "done":
+            continue  # the worker of one in progress checks the data, and writes this down then
         run = Run(study.matrix.paths[key])
         try:
             record = run.environment.data
