@@ -50,5 +50,5 @@ def test_one_run_reads_everything_once(phantom_root: Path, tmp_path: Path, monke
     assert calls["recipe.yaml parsed"] == 0
     assert calls["catalog read"] == 1
     assert calls["fingerprint"] == 1
-    assert calls["JSON parsed"] == 0
+    assert calls["JSON parsed"] == 1, "the stage's metrics, for the checksum of its weights"
     assert calls["networks built"] == 4, "two for the teacher's run and two for the student's"

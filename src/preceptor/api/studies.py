@@ -18,6 +18,7 @@ from preceptor.api.inputs import (
     shows_progress,
 )
 from preceptor.recipes.overrides import split_overrides
+from preceptor.runs.occupied import refuse_occupied_by_other
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
@@ -160,6 +161,7 @@ def prepare_study(
         raise PreceptorError(f"{place} does not exist", expected="the data set's folder", remedy="check --root")
     if out is not None:
         refuse_unwritable(Path(out).expanduser())
+        refuse_occupied_by_other(Path(out).expanduser(), "study")
     require_training()
     announce(f"reading {plan} and its data", shows_progress(progress))
     from preceptor.study.engines.local import LocalEngine, workers_for

@@ -117,6 +117,8 @@ def resume(
 ) -> Run:
     """Continue a run that was stopped, as if it had never stopped; a finished one is returned as it is.
 
+    Networks, predictions, history and report of a finished run that are gone are written again, from its checkpoints.
+
     Args:
         run: the run's folder.
         devices: processes; as many as the run was started with unless given.
@@ -126,7 +128,8 @@ def resume(
         progress: whether to show progress; in a terminal or notebook unless given.
 
     Raises:
-        PreceptorError: no run, or one whose files or data have changed.
+        PreceptorError: no run, one whose files or data have changed, or a finished one that lacks files which cannot be
+            written again.
     """
     import_files(imports)
     shown, place = shows_progress(progress), Path(run).expanduser()
@@ -135,10 +138,13 @@ def resume(
     announce(f"reading {place}", shown)
     from preceptor.api.completion import continue_run
     from preceptor.runs.directory import Run as Directory
+    from preceptor.runs.restore import missing_outputs
 
     directory = Directory(place)
     if directory.finished:
-        announce(f"{place} is finished already", shown)
+        missing = [*missing_outputs(directory), *([] if directory.report.is_file() else [directory.report.name])]
+        again = f"is finished; writing {' and '.join(missing)} again"
+        announce(f"{place} {again if missing else 'is finished already'}", shown)
     with resumable(f"go on with: preceptor resume {place}"):
         return continue_run(
             directory, devices=devices, root=optional_path(root), cache=optional_path(cache), quiet=not shown

@@ -19,6 +19,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
+from preceptor.runs.occupied import refuse_occupied_by_other
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
@@ -84,7 +85,8 @@ def tune(
         say: called with a line on each trial; it is printed unless given.
 
     Raises:
-        PreceptorError: wrong keys or ranges, before anything is trained; a folder of another search.
+        PreceptorError: wrong keys or ranges, before anything is trained; a folder that holds another search, or
+            anything that no search wrote.
     """
     import_files(imports)
     from preceptor.tune.space import split_space
@@ -95,6 +97,7 @@ def tune(
     ids, shown = excluded_ids(exclude), shows_progress(progress)
     folder = optional_path(out) or Path("tunes") / data / Path(recipe).stem
     refuse_unwritable(folder)
+    refuse_occupied_by_other(folder, "search")
     settings = with_task(recipe, settings, data, shown)
     resolve(recipe, settings)  # what is mistyped is found before torch is imported
     require_training()

@@ -18,6 +18,7 @@ from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import finish
 from preceptor.runs.occupied import LOCK
+from preceptor.runs.restore import missing_outputs, restore_outputs
 from preceptor.runs.resumable import check_unchanged
 from preceptor.runs.worker import fit
 from preceptor.tasks import TASKS
@@ -63,7 +64,7 @@ def complete(
     on_finished: OnFinished | None = None,
     patience: float = 0,
 ) -> None:
-    """Take a prepared, stopped or finished run to its end.
+    """Take a prepared, stopped or finished run to its end; files of a finished one that are gone are written again.
 
     Args:
         devices: processes; as many as it was started with unless given.
@@ -131,7 +132,16 @@ def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], Pixe
 
 
 def _complete(run: Run, devices: int, cache: Path | None, quiet: bool, on_finished: OnFinished | None) -> None:
-    if not run.finished:
+    if run.finished:
+        check_unchanged(run)
+        if missing := missing_outputs(run):
+            for name, network in run.recipe.networks.items():
+                stage = run.stage(name)
+                if network.trained_by is not None and stage.finished:
+                    with at_work(stage.path):
+                        _complete(stage, devices, cache, quiet, on_finished)
+            restore_outputs(run, missing, cache)
+    else:
         if "test" not in set(run.split["part"]):
             raise PreceptorError(
                 f"{run.path}: is a trial of a search, and has no test part",

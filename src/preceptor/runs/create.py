@@ -35,6 +35,7 @@ from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorWarning
+from preceptor.utils.files import sha256_of
 from preceptor.utils.imports import imported_files
 from preceptor.version import __version__
 
@@ -101,7 +102,9 @@ def prepare(
     pixels = decode(catalog, recipe).digest if decode is not None else ""
     run = Run(out)
     record = data.record(recipe.split.folds, notes).model_copy(update={"pixels": pixels})
-    run.write_start(recipe, _environment(recipe, record, devices, starts), split)
+    environment = _environment(recipe, record, devices, starts)
+    sources = {name: sha256_of(Path(network.run)) for name, network in recipe.networks.items() if network.run}
+    run.write_start(recipe, environment.model_copy(update={"source_hashes": sources}), split)
     run.remember(data=data, planned=planned)
     return run
 

@@ -21,12 +21,14 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, from_runs, plan_run
+from preceptor.runs.occupied import FIRST
 from preceptor.runs.old_formats import recipe_from_yaml
+from preceptor.runs.resolve_paths import moved_along
 from preceptor.runs.schema import Environment, Metrics, Record, read_record
 from preceptor.runs.tables import metrics_table, read_history, read_predictions
 from preceptor.training.checkpoint import CheckpointStore
 from preceptor.utils.errors import PreceptorError, some_of
-from preceptor.utils.files import remove_halves, write_text
+from preceptor.utils.files import remove_halves, sha256_of, write_text
 
 #: Endings of the files that training and evaluation write.
 _WRITTEN = (".csv", ".json", ".npz", ".pt", ".safetensors", ".yaml")
@@ -74,7 +76,21 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return recipe_from_yaml(self.recipe_text, str(self.path / "recipe.yaml"))
+        """The recipe that the run was started with.
+
+        Raises:
+            PreceptorError: it is no recipe, or was edited since.
+        """
+        path = self.path / "recipe.yaml"
+        recipe = recipe_from_yaml(self.recipe_text, str(path))
+        recorded = self.environment.recipe_hash if self.exists else ""  # format 1 has none
+        if recorded not in ("", self.recipe_hash):
+            raise PreceptorError(
+                f"{path}: the recipe was changed since the run was started",
+                expected=f"recipe {recorded[:12]}…",
+                remedy=f"put the file back as it was, or train a new run (preceptor train {path} …)",
+            )
+        return recipe
 
     @cached_property
     def environment(self) -> Environment:
@@ -156,10 +172,23 @@ class Run:
         return plan_run(self.recipe, data.fold, data.fingerprint, environment.processes)
 
     def settled_networks(self) -> dict[str, NetworkConfig]:
-        """Return the recipe's networks, those that were trained first now taken from their runs."""
+        """Return the recipe's networks, those that were trained first now taken from their runs.
+
+        A network of another run that was moved together with this one is found where it lies now.
+        """
         recipe = self.recipe
         first = {name: self.stage(name).path for name, network in recipe.networks.items() if network.trained_by}
-        return from_runs(recipe, first)
+        return {name: self._found_again(name, network) for name, network in from_runs(recipe, first).items()}
+
+    def _found_again(self, name: str, network: NetworkConfig) -> NetworkConfig:
+        if network.run is None or Path(network.run).exists():
+            return network
+        recorded = Path(network.run)
+        for file in moved_along(recorded, self.path):
+            known = self.environment.source_hashes.get(name) or _hash_of_shared(file)
+            if known == sha256_of(file):
+                return network.model_copy(update={"run": str(file)})
+        return network
 
     @cached_property
     def data(self) -> Data:
@@ -208,8 +237,12 @@ class Run:
         self.with_root(root).catalog()
         stages = [self.stage(name) for name in self.planned.dependencies]
         for run in (self, *(stage for stage in stages if stage.exists)):
-            record = run.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
-            run.write_environment(run.environment.model_copy(update={"data": record}))
+            run.write_root(root)
+
+    def write_root(self, root: Path) -> None:
+        """Write down where the data lie, which were checked against :attr:`DataRecord.fingerprint` already."""
+        record = self.environment.data.model_copy(update={"root": str(root.expanduser().resolve())})
+        self.write_environment(self.environment.model_copy(update={"data": record}))
 
     def write_start(self, recipe: Recipe, environment: Environment, split: pd.DataFrame) -> None:
         """Write what a run is before its first epoch. ``environment.json`` comes last: with it the run exists.
@@ -262,10 +295,13 @@ class Run:
         if not self.path.is_dir():
             raise PreceptorError(f"{self.path}: no such run", expected="a folder that preceptor train wrote")
         if not path.is_file():
+            start = name in FIRST  # which every run has that can be resumed
             raise PreceptorError(
                 f"{path} is missing",
                 expected="a folder that preceptor train wrote",
-                remedy=f"if the run was stopped, finish it: preceptor resume {self.path}",
+                remedy=f"if this is a run, copy the file back, or remove {self.path} and train the run again"
+                if start
+                else f"preceptor resume {self.path} finishes the run, or writes the file again",
             )
         return path
 
@@ -284,3 +320,15 @@ class Run:
         if not self.finished:
             return heading
         return heading + self.table().T.to_html(float_format="{:.3f}".format)
+
+
+def _hash_of_shared(file: Path) -> str | None:
+    """The checksum of a network's file as its own run knows it, of a study's ``shared/NAME/`` alone.
+
+    For cells that were begun before runs recorded the files that they take. ``NAME`` ends with the run's identity, so
+    that a folder of the same name holds the same run; of runs elsewhere names prove nothing.
+    """
+    source = Run(file.parent)
+    if file.parts[-3] != "shared" or not source.finished or file.stem not in source.metrics.networks:
+        return None
+    return source.metrics.networks[file.stem].sha256

@@ -10,7 +10,7 @@ from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.network_file import load_network
 from preceptor.runs.directory import Run
-from preceptor.runs.weights import refuse_changed_weights
+from preceptor.runs.weights import own_networks, refuse_changed_weights, refuse_missing_weights
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean
 
@@ -59,7 +59,7 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
 
     Args:
         model: the run's folder, or the file.
-        name: which network; the student, or the only one with a file, unless given.
+        name: which network; the student, or the only one that the run wrote a file of, unless given.
         choose: how another network is asked for, with ``{}`` for its name, for messages.
 
     Raises:
@@ -75,8 +75,9 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
         return network
     run = Run(model)
     files = sorted(file.stem for file in model.glob("*.safetensors"))
-    if name is None and (run.network_file("student").is_file() or len(files) == 1):
-        return _own_network(run, "student" if "student" in files else files[0])
+    written = own_networks(run) if run.finished and "student" not in files else files
+    if name is None and ("student" in written or len(written) == 1):
+        return _own_network(run, "student" if "student" in written else written[0])
     if not run.finished and not files:
         raise not_finished(run)
     known = list(run.recipe.networks) if run.finished else files
@@ -143,6 +144,7 @@ def add_relations(run: Run, relations: PartRelations, ids: list[str]) -> bool:
 
 def _own_network(run: Run, name: str) -> Network:
     """A network from the run's own file, which must be the one that the run wrote."""
+    refuse_missing_weights(run, name)
     network, _ = load_network(run.network_file(name))
     refuse_changed_weights(run, name)
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,24 @@ def absolute(recipe: Recipe) -> Recipe:
             plain["trained_by"] = _stage(network.trained_by)
         networks[name] = NetworkConfig.model_validate({**plain, **changes})
     return recipe.model_copy(update={"networks": networks})
+
+
+def moved_along(recorded: Path, run: Path) -> Iterator[Path]:
+    """Files that a recorded path may mean after a run was moved together with what it uses, the likeliest first.
+
+    The end of the path is looked for below the folders around the run: of a study's cell ``../../shared/NAME/FILE``, of
+    runs side by side ``../NAME/FILE``. Whether the content is the recorded one is left to the caller.
+
+    Args:
+        recorded: of a network's file, which is not there any more.
+        run: the folder of the run that recorded it.
+    """
+    around = run.resolve().parents[:3]
+    for length in (4, 3, 2):  # a longer end that is found says more
+        for folder in around:
+            file = folder.joinpath(*recorded.parts[-length:])
+            if len(recorded.parts) > length and file.is_file():
+                yield file
 
 
 def _stage(stage: TrainedBy) -> dict[str, Any]:

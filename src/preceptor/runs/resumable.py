@@ -13,17 +13,11 @@ def check_unchanged(run: Run) -> None:
     Raises:
         PreceptorError: ``recipe.yaml`` or ``split.csv`` was changed since.
     """
-    environment = run.environment
-    remedy = f"put the file back as it was, or train a new run (preceptor train {run.path / 'recipe.yaml'} …)"
-    if split_hash(run.split) != environment.split_hash:
+    recorded = run.environment.split_hash
+    if split_hash(run.split) != recorded:
         raise PreceptorError(
             f"{run.path / 'split.csv'}: the parts were changed since the run was started",
-            expected=f"split {environment.split_hash[:12]}…",
-            remedy=remedy,
+            expected=f"split {recorded[:12]}…",
+            remedy=f"put the file back as it was, or train a new run (preceptor train {run.path / 'recipe.yaml'} …)",
         )
-    if environment.recipe_hash not in ("", run.recipe_hash):  # format 1 has none
-        raise PreceptorError(
-            f"{run.path / 'recipe.yaml'}: the recipe was changed since the run was started",
-            expected=f"recipe {environment.recipe_hash[:12]}…",
-            remedy=remedy,
-        )
+    _ = run.recipe  # refuses an edited one

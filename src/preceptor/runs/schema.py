@@ -90,6 +90,8 @@ class Environment(Record):
         starts: where the weights of each network came from, in words.
         split_hash: of ``split.csv`` (:func:`preceptor.data.split.split_hash`).
         recipe_hash: of ``recipe.yaml``; empty in format 1.
+        source_hashes: SHA-256 of the files of networks that are taken from other runs, by network; runs of before have
+            none.
         marked: what must be said wherever the run is shown, as of a quick study.
         imports: Python files given with ``--import``, which register what the recipe names.
     """
@@ -109,6 +111,7 @@ class Environment(Record):
     data: DataRecord
     split_hash: str
     recipe_hash: str = ""
+    source_hashes: dict[str, str] = Field(default_factory=dict)
     marked: str = ""
     imports: list[str] = Field(default_factory=list)
 

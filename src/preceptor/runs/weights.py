@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from preceptor.networks.build import find_network
 from preceptor.recipe import NetworkConfig
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import sha256_of
+
+
+def own_networks(run: Run) -> list[str]:
+    """Names of the networks that have a file in a finished run: frozen ones have it in the run that trained them."""
+    networks = run.recipe.networks
+    return [name for name, network in networks.items() if network.frozen is not True and not network.gives_features]
+
+
+def refuse_missing_weights(run: Run, name: str) -> None:
+    """Raise :class:`PreceptorError` if the file of a network that a finished run wrote is gone; names it."""
+    file = run.network_file(name)
+    if file.is_file():
+        return
+    checkpoint = run.best if run.recipe.protocol == "grouped" else run.checkpoint
+    again = f"preceptor resume {run.path} writes it again from {checkpoint.relative_to(run.path)}"
+    raise PreceptorError(
+        f"{file} is missing",
+        expected=f"the weights of {name}, which the run wrote",
+        remedy=again if checkpoint.is_file() else f"copy it back, or remove {run.path} and train the run again",
+    )
 
 
 def refuse_changed_weights(run: Run, name: str) -> None:
@@ -32,9 +53,9 @@ def refuse_changed_sources(networks: Mapping[str, NetworkConfig]) -> None:
     """Check those networks of a recipe that are taken from other runs; a file beside no run has no checksum.
 
     Raises:
-        PreceptorError: see :func:`refuse_changed_weights`.
+        PreceptorError: see :func:`refuse_changed_weights`; or there is no such run or file.
     """
-    for network in networks.values():
+    for name, network in networks.items():
         if network.run is not None:
-            file = Path(network.run)
+            file = find_network(Path(network.run), name, f"networks.{name}.run")
             refuse_changed_weights(Run(file.parent), file.stem)

@@ -123,7 +123,7 @@ def load_parts(
 def _networks(run: Run, recipe: Recipe, catalog: Catalog) -> dict[str, AnyNetwork]:
     wanted = run.settled_networks()
     refuse_changed_sources({name: network for name, network in wanted.items() if network.frozen})
-    if run.checkpoint.is_file():  # which holds the weights; the file they started from may be gone by now
+    if run.finished or run.checkpoint.is_file():  # which has the weights; the file they started from may be gone by now
         wanted = {
             name: network if network.frozen else _bare(network, recipe.networks[name])
             for name, network in wanted.items()

@@ -196,6 +196,7 @@ def run_jobs(
             _write(study.folder / PLAN, to_yaml(study.plan))
             _write_json(study.folder / ENVIRONMENT, _environment(study))
             study.write()
+            _write_new_root(study)
             if started is not None:
                 _decode(study, todo, cache, quiet)
                 task_of = partial(_task, study, threads, cache, on_finished)
@@ -289,6 +290,21 @@ def _environment(study: Study) -> dict[str, Any]:
         "notes": list(study.catalog.notes),
         **({"marked": NOT_EVIDENCE} if study.plan.is_quick else {}),
     }
+
+
+def _write_new_root(study: Study) -> None:
+    """Tell finished runs where the data lie now, so that a gallery and other commands find them there."""
+    root = study.data.root
+    for key, outcome in study.outcomes.items():
+        if root is None or outcome.state != "done":
+            continue  # the worker of one in progress checks the data, and writes this down then
+        run = Run(study.matrix.paths[key])
+        try:
+            record = run.environment.data
+        except PreceptorError:
+            continue  # damaged: reports leave the run out and say why
+        if record.root != str(root) and record.fingerprint == study.data.fingerprint:
+            run.write_root(root)
 
 
 def _write_json(path: Path, content: Any) -> None:

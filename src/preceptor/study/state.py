@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from preceptor.runs.directory import Run
+from preceptor.runs.occupied import refuse_occupied_by_other
 from preceptor.study.plan import Plan, validate
 from preceptor.study.worker import Outcome, State, seconds_so_far
 from preceptor.utils.errors import PreceptorError
@@ -81,10 +82,11 @@ def read_resolved_plan(folder: Path) -> Plan:
 
 
 def refuse_other_study(folder: Path, plan: Plan) -> None:
-    """Refuses a folder that is none, or that holds another study.
+    """Refuses a folder that is none, or that holds another study or anything that no study wrote.
 
     Raises:
-        PreceptorError: it is a file or cannot be looked into, holds a study of another name or size, or a damaged plan.
+        PreceptorError: it is a file or cannot be looked into, holds a run, a search, other files, a study of another
+            name or size, or a damaged plan.
     """
     try:
         there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -92,6 +94,7 @@ def refuse_other_study(folder: Path, plan: Plan) -> None:
         raise PreceptorError(f"--out {folder}: cannot be looked into ({error.strerror})") from None
     if not there.is_dir():
         raise PreceptorError(f"--out {folder}: {there} is a file", expected="a folder, new or one of this study")
+    refuse_occupied_by_other(folder, "study")
     before = _plan_before(folder)
     if before is None:
         return

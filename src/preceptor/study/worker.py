@@ -128,6 +128,9 @@ def _prepared(task: Task) -> Run:
     run = Run(task.path)
     if not run.exists:
         run = prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
+    elif task.data.root is not None and str(task.data.root) != run.environment.data.root:
+        run.move_data(task.data.root)
+        run = Run(task.path)  # what was read of it before names the old place
     if run.environment.marked != task.mark:
         run.write_environment(run.environment.model_copy(update={"marked": task.mark}))
     return run
