@@ -134,6 +134,16 @@ def test_shown_yaml_runs(phantom_root: Path, tmp_path: Path, here: Here) -> None
     here("train", recipe, "--data", "phantom", "--root", phantom_root, "--out", tmp_path / "run")
 
 
+def test_an_option_of_a_reader_is_not_taken_for_its_folder(
+    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write a data set into a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    for options in (["data.images=many"], ["data.images=41", "data.colour=red"]):
+        assert f"{options[-1].partition('=')[0]}" in here.refused("data", "check", "phantom", *options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_data_check_and_preview(phantom_root: Path, tmp_path: Path, here: Here) -> None:
     sheet = tmp_path / "sheet.png"
     output = here("data", "check", "phantom", phantom_root, "--preview", sheet, "--image-size", 48)

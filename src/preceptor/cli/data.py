@@ -44,11 +44,14 @@ def check(
     from preceptor.api.data_sets import check_data
     from preceptor.cli.console import print_data_report
 
+    settings = overrides or []
+    if root is not None and str(root).startswith("data.") and "=" in str(root) and not root.exists():
+        settings, root = [str(root), *settings], None  # an option of a reader that needs no folder
     print_data_report(
         check_data(
             data,
             root,
-            overrides or (),
+            settings,
             exclude=exclude or (),
             preview=preview,
             policy=policy or (),
