@@ -117,7 +117,7 @@ def test_a_student_learns_labels_from_a_teacher(distilled: Run) -> None:
 
 
 def test_explain_says_that_several_labels_are_not_explained(distilled: Run) -> None:
-    with pytest.raises(PreceptorError, match="predict several labels an image") as caught:
+    with pytest.raises(PreceptorError, match="predict several labels per image") as caught:
         preceptor.explain(distilled.path)
     assert "mask" not in str(caught.value)
 

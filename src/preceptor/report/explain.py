@@ -189,7 +189,7 @@ def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
     if target != "class":
         labels = target == "labels"
         raise PreceptorError(
-            f"{run.path}: its networks {'predict several labels an image' if labels else 'draw masks'}; Grad-CAM "
+            f"{run.path}: its networks {'predict several labels per image' if labels else 'draw masks'}; Grad-CAM "
             f"explains {'the one class of an image' if labels else 'classes'}",
             expected="a run of networks that predict one class an image",
             remedy=f"see {'each label' if labels else 'the outlines of its masks'}: preceptor report {run.path}",
