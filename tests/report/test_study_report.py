@@ -136,6 +136,7 @@ def test_images_are_ranked_by_the_scores_of_one_network(folder: Path) -> None:
     assert len(areas) == 3
     assert pooled.value == pytest.approx(np.mean(areas)) != pytest.approx(together)
     assert pooled.interval.low < pooled.value < pooled.interval.high
+    assert "ranks the scores of the networks of all folds together" in Page((folder / "report.html").read_text()).text
 
 
 def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> None:
