@@ -38,7 +38,7 @@ def test_other_classes_are_refused(runs: list[Path], tmp_path: Path) -> None:
 
 
 def test_missing_and_foreign_directories_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="not a directory"):
+    with pytest.raises(PreceptorError, match="nowhere: there is no such run"):
         load_run(tmp_path / "nowhere")
     with pytest.raises(PreceptorError, match=r"holds no recipe\.yaml"):
         load_run(tmp_path)
@@ -52,9 +52,9 @@ def spoilt(runs: list[Path], tmp_path: Path) -> Path:
 
 def test_unfinished_run_says_how_to_go_on(spoilt: Path) -> None:
     (spoilt / "metrics.json").unlink()
-    with pytest.raises(PreceptorError, match="unfinished") as caught:
+    with pytest.raises(PreceptorError, match="is not finished") as caught:
         load_run(spoilt)
-    assert caught.value.remedy == f"preceptor resume {spoilt}"
+    assert caught.value.remedy == f"finish it: preceptor resume {spoilt}"
 
 
 @pytest.mark.parametrize(

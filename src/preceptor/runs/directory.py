@@ -119,19 +119,18 @@ class Run:
         return read_predictions(self._require("predictions.csv"), self.metrics)
 
     def require_finished(self) -> None:
-        """Raise :class:`PreceptorError` unless this is the directory of a finished run."""
+        """Raise :class:`PreceptorError` unless this is the folder of a finished run."""
         if not self.path.is_dir():
-            raise PreceptorError(f"{self.path} is not a directory", expected="the directory of a finished run")
+            raise PreceptorError(f"{self.path}: there is no such run", expected="the folder of a finished run")
         if not (self.path / "recipe.yaml").is_file():
             raise PreceptorError(
-                f"{self.path} is not a run directory: it holds no recipe.yaml",
-                expected="a directory that preceptor train has written",
+                f"{self.path}: is not a run: it holds no recipe.yaml", expected="a folder that preceptor train wrote"
             )
         if not self.finished:
             raise PreceptorError(
-                f"{self.path} is unfinished: it holds no metrics.json yet",
-                expected="a run that has come to its end",
-                remedy=f"preceptor resume {self.path}",
+                f"{self.path}: is not finished: it holds no metrics.json yet",
+                expected="a finished run",
+                remedy=f"finish it: preceptor resume {self.path}",
             )
 
     @property
@@ -293,7 +292,7 @@ class Run:
     def _require(self, name: str) -> Path:
         path = self.path / name
         if not self.path.is_dir():
-            raise PreceptorError(f"{self.path}: no such run", expected="a folder that preceptor train wrote")
+            raise PreceptorError(f"{self.path}: there is no such run", expected="a folder that preceptor train wrote")
         if not path.is_file():
             start = name in FIRST  # which every run has that can be resumed
             raise PreceptorError(

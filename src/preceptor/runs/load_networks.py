@@ -27,8 +27,7 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
     Raises:
         PreceptorError: the run is unfinished, or a file of its own is missing or damaged.
     """
-    if not run.finished:
-        raise not_finished(run)
+    run.require_finished()
     recipe, settled = run.recipe, run.settled_networks()
     classes = tuple(run.metrics.classes)
     networks: dict[str, Network] = {}
@@ -78,8 +77,8 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
     written = own_networks(run) if run.finished and "student" not in files else files
     if name is None and ("student" in written or len(written) == 1):
         return _own_network(run, "student" if "student" in written else written[0])
-    if not run.finished and not files:
-        raise not_finished(run)
+    if not files:
+        run.require_finished()
     known = list(run.recipe.networks) if run.finished else files
     if name is None or name not in known:
         wrong = f"has no network {name!r}.{did_you_mean(name, known)}" if name else "has several networks."
@@ -93,19 +92,6 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
     if name in unavailable:
         raise PreceptorError(f"{model}: {name}: {unavailable[name]}", remedy="put the run that trained it back")
     return networks[name]
-
-
-def not_finished(run: Run) -> PreceptorError:
-    """The error for a folder that is not a finished run."""
-    if not run.path.is_dir():
-        return PreceptorError(
-            f"{run.path}: there is no such run", expected="a finished run's folder, or a .safetensors file"
-        )
-    return PreceptorError(
-        f"{run.path}: is not a finished run",
-        expected="a folder that preceptor train wrote",
-        remedy=f"if it was stopped, finish it: preceptor resume {run.path}",
-    )
 
 
 def networks_at(model: Path) -> dict[str, tuple[Network, Path]]:
