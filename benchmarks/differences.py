@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.metrics.registry import metric_of
-from preceptor.evaluation.resampling import Resampling, interval, resample
+from preceptor.evaluation.resampling import Resampling, interval, resample_folds
 from preceptor.evaluation.statistics import corrected_t_test
 from preceptor.report.entries import LabelledRun, load_runs
 from preceptor.tasks import TASKS
@@ -44,13 +45,12 @@ def main() -> None:
     resampling = Resampling(own["group"])
     task = TASKS[of[0].task]
     metrics = {asked.metric: metric_of(task.name, asked.metric)}
-    of_one_network = ["seed", "split"] if metrics[asked.metric].ranks else ["seed"]
+
+    def tables(side: pd.DataFrame, keys: list[str]) -> list[tuple[Any, pd.Series]]:
+        return [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby(keys)]
+
     value, base = (
-        resample(
-            metrics,
-            [(task.metric_cases(rows, of[0].classes), rows["group"]) for _, rows in side.groupby(of_one_network)],
-            resampling,
-        )[asked.metric]
+        resample_folds(metrics, tables(side, ["seed"]), tables(side, ["seed", "split"]), resampling)[asked.metric]
         for side in (own, other)
     )
     bounds = interval(value.samples - base.samples)

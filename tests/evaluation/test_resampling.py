@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.metrics import Metric, metrics_of
-from preceptor.evaluation.resampling import Resampling, Sampled, interval, resample
+from preceptor.evaluation.resampling import Resampling, Sampled, interval, resample, resample_folds
 from preceptor.tasks import TASKS
 
 CLASSES = ("bkl", "mel", "nv")
@@ -75,6 +75,22 @@ def test_every_metric_of_masks_is_that_of_a_literal_bootstrap(classes: tuple[str
             got = sampled[key].value if index == 0 else sampled[key].samples[index - 1]
             wanted = np.nan if figures[key] is None else figures[key]
             assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True), key
+
+
+def test_folds_are_ranked_apart_and_counted_together() -> None:
+    """The second fold's network gives one class more throughout, which changes no order within the fold."""
+    targets = np.array([0, 1, 0, 1])
+    first = np.array([0.8, 0.3, 0.6, 0.1])[:, None]
+    folds = [(targets, np.hstack([scores, 1 - scores])) for scores in (first, first / 9)]
+    groups = [np.array(list(names)) for names in ("abcd", "efgh")]
+    whole = tuple(map(np.concatenate, zip(*folds, strict=True)))
+    metrics = {key: metrics_of("classification")[key] for key in ("macro_auc", "accuracy")}
+    resampling = Resampling(np.concatenate(groups), 20)
+    together = [(whole, np.concatenate(groups))]
+    sampled = resample_folds(metrics, together, list(zip(folds, groups, strict=True)), resampling)
+    assert sampled["macro_auc"].value == 1
+    assert resample(metrics, together, resampling)["macro_auc"].value < 1
+    assert sampled["accuracy"].value == metrics["accuracy"](*whole) == 0.75
 
 
 def test_draws_are_paired_and_repeatable() -> None:

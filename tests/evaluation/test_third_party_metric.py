@@ -37,6 +37,17 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(probabilities.max(axis=1)[wrong].mean()) if wrong.any() else float("nan")
 
 
+def test_one_that_ranks_images_says_so() -> None:
+    """As the area under a curve: a study then computes it within folds."""
+
+    @register_metric("largest_first", label="largest first", tasks=["classification"], ranks=True)
+    def largest_first(targets: np.ndarray, probabilities: np.ndarray) -> float:
+        return float(targets[probabilities[:, 1].argmax()] == 1)
+
+    assert METRICS["largest_first"].ranks
+    assert not METRICS[KEY].ranks
+
+
 def test_it_is_measured_selects_the_epoch_and_is_in_the_report(phantom_root: Path, tmp_path: Path) -> None:
     settings = {**TINY, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
     run = train(

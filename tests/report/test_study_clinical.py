@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sklearn.metrics import roc_auc_score
 
 from fake_study import FakeStudy, write_fake_study
 from page import Page
@@ -98,6 +99,17 @@ def test_each_cells_threshold_is_applied_to_its_own_test_part(study: StudyResult
         positives[seed] += int(truth.sum())
     expected = np.mean([hits[seed] / positives[seed] for seed in (0, 1)])
     assert points[0].value.value == pytest.approx(expected)
+
+
+def test_areas_rank_the_images_of_a_cell_alone(study: StudyResults, sections: dict) -> None:
+    """Each cell has a network of its own, which may give higher scores throughout."""
+    melanoma = next(positive for positive in sections["positives"] if positive.name == "melanoma")
+    _, area, _, _ = melanoma.rows[2]
+    tested = [test for _, test in rows_of(study, "KD")]
+    areas = [roc_auc_score(test["target"] == "mel", test["p_mel"]) for test in tested]
+    whole = pd.concat(tested)
+    assert area.value == pytest.approx(np.mean(areas))
+    assert area.value != pytest.approx(roc_auc_score(whole["target"] == "mel", whole["p_mel"]))
 
 
 def test_each_cell_has_its_own_temperature(study: StudyResults, sections: dict) -> None:

@@ -134,7 +134,8 @@ def test_images_are_ranked_by_the_scores_of_one_network(folder: Path) -> None:
     )
     pooled = compare(study, samples=50).pooled[line.index]["macro_auc"]
     assert len(areas) == 3
-    assert pooled.value == pytest.approx(np.mean(areas)) != pytest.approx(together)
+    assert pooled.value == pytest.approx(np.mean(areas))
+    assert pooled.value != pytest.approx(together)
     assert pooled.interval.low < pooled.value < pooled.interval.high
     assert "ranks the scores of the networks of all folds together" in Page((folder / "report.html").read_text()).text
 

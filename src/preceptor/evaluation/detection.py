@@ -33,7 +33,9 @@ def ranking_metrics(positive: Sequence[int], least_tpr: float = LEAST_TPR) -> di
         "partial_auc": (f"AUC above {least_tpr:.0%} sensitivity", partial(resampled_partial_area, least_tpr=least_tpr)),
     }
     return {
-        key: Metric(key, label, ONE_CLASS, partial(_once, positive, area), prepare=partial(_ranked, positive, area))
+        key: Metric(
+            key, label, ONE_CLASS, partial(_once, positive, area), prepare=partial(_ranked, positive, area), ranks=True
+        )
         for key, (label, area) in areas.items()
     }
 

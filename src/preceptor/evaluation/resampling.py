@@ -136,6 +136,25 @@ def resample(
     return result
 
 
+def resample_folds(
+    metrics: Mapping[str, Metric],
+    together: Sequence[tuple[Cases, ArrayLike]],
+    apart: Sequence[tuple[Cases, ArrayLike]],
+    resampling: Resampling,
+) -> dict[str, Sampled]:
+    """Return metrics of the folds of a study, each tested by a network of its own; see :func:`resample`.
+
+    Args:
+        metrics: by key; those that rank images are computed within folds and averaged.
+        together: cases and groups of all folds, one table per seed.
+        apart: the same of each fold and seed.
+        resampling: of (at least) these groups.
+    """
+    ranking = {key: metric for key, metric in metrics.items() if metric.ranks}
+    others = {key: metric for key, metric in metrics.items() if not metric.ranks}
+    return resample(others, together, resampling) | resample(ranking, apart, resampling)
+
+
 def resample_each(jobs: Mapping[J, tuple[Metric, Cases, ArrayLike]], resampling: Resampling) -> dict[J, Sampled]:
     """Return metrics, each of cases of its own, and what they are in every resampling; one pass over the draws.
 

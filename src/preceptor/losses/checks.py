@@ -29,7 +29,7 @@ _OF_IMAGES = ("labels", "masks", "rows")
 _WIDTHS = {"channels": "feature_map", "embedding": "embedding", "projection": "projection"}
 
 #: Dimensions that an input of a feed may have, where the feed decides it.
-_DIMENSIONS = {"embedding": (2,), "projection": (2,), "rows": (1,), "feature_map": (3, 4), "logits": (2, 3, 4, 5)}
+_DIMENSIONS = {"embedding": (2,), "projection": (2,), "rows": (1,), "feature_map": (4,), "logits": (2, 3, 4, 5)}
 
 _TOLERANCE = 0.01  # of a unit row's length: rows normalised in bfloat16 pass
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics import Metric
-from preceptor.evaluation.resampling import Resampling, resample
+from preceptor.evaluation.resampling import Resampling, resample_folds
 from preceptor.report.entries import Entry
 from preceptor.report.label_predictions import label_network
 from preceptor.report.network_predictions import (
@@ -48,9 +48,14 @@ class LineCells:
         return [[cell for (_, of), cell in sorted(self.cells.items()) if of == seed] for seed in seeds]
 
     def estimates(self, metrics: Mapping[str, Metric], cases: CasesOf) -> dict[str, Estimate]:
-        """Return metrics of the test parts of all folds together, the means over seeds, with intervals."""
-        tables = [joined(cells, cases) for cells in self.by_seed()]
-        return {key: estimate_of(value) for key, value in resample(metrics, tables, self.resampling).items()}
+        """Return metrics of the test parts of all folds together, the means over seeds, with intervals.
+
+        Those that rank images are computed within folds and averaged.
+        """
+        together = [joined(cells, cases) for cells in self.by_seed()]
+        apart = [(cases(cell), cell.test.groups) for cell in self.cells.values()]
+        sampled = resample_folds(metrics, together, apart, self.resampling)
+        return {key: estimate_of(sampled[key]) for key in metrics}
 
 
 def joined(cells: Sequence[NetworkPredictions], cases: CasesOf) -> tuple[tuple[NDArray[Any], ...], NDArray[np.str_]]:

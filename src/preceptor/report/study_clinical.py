@@ -291,7 +291,8 @@ def _selective(method: Method, line: LineCells) -> SelectiveRow:
         lambda right, confidence: risk_coverage(right, confidence).area,
         higher_is_better=False,
         prepare=lambda right, confidence, group, groups: resampled_risk_area(confidence, ~right, group, groups),
+        ranks=True,
     )
-    curves = [risk_coverage(*joined(cells, answers)[0]) for cells in line.by_seed()]
+    curves = [risk_coverage(*answers(cell)) for cell in line.cells.values()]  # confidence ranks images too
     risks = [float(np.mean([risk_at_coverage(curve, share) for curve in curves])) for share in ANSWERED]
     return SelectiveRow(method, risks, line.estimates({"aurc": area}, answers)["aurc"])

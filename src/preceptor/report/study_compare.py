@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preceptor.evaluation.metrics import METRICS
-from preceptor.evaluation.resampling import LEVEL, Interval, Resampling, Sampled, interval, resample
+from preceptor.evaluation.resampling import LEVEL, Interval, Resampling, Sampled, interval, resample_folds
 from preceptor.evaluation.statistics import (
     ALPHA,
     FEW,
@@ -203,11 +203,11 @@ class _Draws:
             task, classes = TASKS[self.study.task], self.study.classes
             shown = (task.headline, *self.study.layout)
             metrics = {key: metric for key, metric in task.metrics.items() if key in shown or metric.per_image}
-            sampled: dict[str, Sampled] = {}
-            for ranks, tested in ((False, line.tested), (True, line.tested_in_folds)):
-                tables = [(task.metric_cases(rows, classes), rows["group"]) for rows in tested(address[1]).values()]
-                alike = {key: metric for key, metric in metrics.items() if metric.ranks is ranks}
-                sampled |= resample(alike, tables, self.resampling)
+            together, apart = (
+                [(task.metric_cases(rows, classes), rows["group"]) for rows in tables.values()]
+                for tables in (line.tested(address[1]), line.tested_in_folds(address[1]))
+            )
+            sampled = resample_folds(metrics, together, apart, self.resampling)
             self._known[address] = {key: each for key, each in sampled.items() if np.isfinite(each.samples).any()}
         return self._known[address]
 

@@ -129,6 +129,7 @@ def register_metric(
     digits: int = 3,
     per_image: bool = False,
     resampled: bool = True,
+    ranks: bool = False,
     every_epoch: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: register a function of ``(targets, predictions)`` as a metric.
@@ -157,6 +158,7 @@ def register_metric(
             digits,
             additive=additive,
             resampled=resampled,
+            ranks=ranks,
             per_image=function if per_image else None,
             every_epoch=every_epoch,
         )
