@@ -129,7 +129,7 @@ def test_targets_of_another_shape_than_the_images_are_refused(logits: tuple[int,
     assert refused.value.expected.endswith(str((4, *logits[2:])))
 
 
-@pytest.mark.parametrize("loss", ["kl", "dist", "dkd", "cross_entropy", "focal", "dice", "mlld"])
+@pytest.mark.parametrize("loss", ["kl", "dist", "dkd", "cross_entropy", "focal", "dice", "mlld", "sskd_logits"])
 def test_networks_with_one_logit_are_refused_where_a_softmax_would_be_constant(loss: str) -> None:
     """Its value is 0 or 2 and its gradient 0, whatever the networks say."""
     built = trial(LOSSES[loss])
@@ -140,6 +140,12 @@ def test_networks_with_one_logit_are_refused_where_a_softmax_would_be_constant(l
             built.inputs[argument] = torch.zeros_like(built.inputs[argument])
     with pytest.raises(PreceptorError, match=rf"{loss}: logits of .*1.* class"):
         built.value()
+
+
+def test_region_logits_of_one_class_are_refused() -> None:
+    maps, classifier = torch.rand(2, 3, 4, 4), torch.nn.Linear(3, 1)
+    with pytest.raises(PreceptorError, match=r"sdd: logits of .* of one class"):
+        LOSSES["sdd"].module()(maps, maps, classifier, classifier, torch.tensor([0, 0]))
 
 
 def wide() -> list[tuple[str, str]]:
@@ -159,7 +165,7 @@ def test_a_network_of_another_width_than_the_loss_was_built_for_is_refused(loss:
     """One channel would broadcast over all of the other network's."""
     built = trial(LOSSES[loss])
     whole = built.inputs[argument]
-    built.inputs[argument] = whole[:, :1] if whole.ndim != 3 else whole[:, :, :1]
+    built.inputs[argument] = whole[:, :1]
     with pytest.raises(PreceptorError, match=rf"{loss}: the .* of the .* has the shape") as refused:
         built.value()
     assert refused.value.expected.endswith("as the loss was built for")
@@ -207,12 +213,23 @@ def test_facts_may_be_lists() -> None:
     ContrastiveRepresentation(negatives=2, row_labels=[0, 0, 1, 1])
     LOSSES["src_mt"].module([5, 6, 7])
     LOSSES["ltkd"].module([5, 6, 7])
+    LOSSES["crp"].module("official", row_labels=[0, 0, 1, 1])
+    LOSSES["binary_cross_entropy"].module("balanced", row_labels=[[1, 0], [0, 1]])
 
 
-@pytest.mark.parametrize("loss", ["crkd", "fitnet", "simkd", "feature_mse", "cwd_map"])
-def test_tokens_are_refused_where_a_loss_compares_places_of_maps(loss: str) -> None:
+@pytest.mark.parametrize("loss", [name for name in LOSSES if "to.feature_map" in LOSSES[name].feeds.values()])
+def test_tokens_are_refused_where_a_loss_reads_maps(loss: str) -> None:
     built = trial(LOSSES[loss])
-    for argument in ("student", "teacher"):
-        built.inputs[argument] = built.inputs[argument].flatten(2).transpose(1, 2)
-    with pytest.raises(PreceptorError, match="map"):
+    argument = next(name for name, feed in LOSSES[loss].feeds.items() if feed == "to.feature_map")
+    built.inputs[argument] = built.inputs[argument].flatten(2).transpose(1, 2)
+    with pytest.raises(PreceptorError, match=f"{argument} has the shape") as refused:
+        built.value()
+    assert refused.value.expected.endswith("feature_map")
+
+
+@pytest.mark.parametrize("loss", ["sdd", "synergic", "sskd_logits"])
+def test_a_column_of_labels_is_refused_where_it_would_broadcast(loss: str) -> None:
+    built = trial(LOSSES[loss])
+    built.inputs["labels"] = built.inputs["labels"][:, None]
+    with pytest.raises(PreceptorError, match=f"{loss}: labels has the shape"):
         built.value()

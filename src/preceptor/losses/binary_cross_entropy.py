@@ -71,6 +71,7 @@ class BinaryCrossEntropy(nn.Module):
 
 
 def _balanced(row_labels: Tensor | None) -> Tensor:
+    row_labels = None if row_labels is None else torch.as_tensor(row_labels)
     if row_labels is None or row_labels.ndim != 2:
         raise PreceptorError("positive_weights: balanced needs the labels of the training part", expected="(N, L)")
     positives, negatives = (row_labels == 1).sum(0), (row_labels == 0).sum(0)

@@ -98,7 +98,7 @@ def check_inputs(loss: nn.Module, arguments: Mapping[str, Any]) -> None:
         _check_batch(name, rows | images)
     logits = {a: rows[a] for a, feed in feeds.items() if feed.endswith(".logits") and a in rows}
     _check_classes(name, logits)
-    _check_targets(name, images, next(iter(logits.values()), None), several_views="views" in feeds.values())
+    _check_targets(name, images, feeds, next(iter(logits.values()), None))
     _check_widths(name, loss, {feed: rows[a] for a, feed in feeds.items() if a in rows})
     _check_device(name, loss, rows | images)
     _check_precision(name, loss, rows)
@@ -147,7 +147,8 @@ def _check_classes(loss: str, logits: Mapping[str, Tensor]) -> None:
         )
 
 
-def _check_targets(loss: str, images: Mapping[str, Tensor], logits: Tensor | None, several_views: bool) -> None:
+def _check_targets(loss: str, images: Mapping[str, Tensor], feeds: Mapping[str, str], logits: Tensor | None) -> None:
+    places = () if logits is None else tuple(logits.shape[2:])
     for label, tensor in images.items():
         if tensor.is_floating_point():
             raise PreceptorError(
@@ -155,13 +156,11 @@ def _check_targets(loss: str, images: Mapping[str, Tensor], logits: Tensor | Non
                 expected="whole numbers: the index of a class for each image or pixel",
                 remedy="call .long() on indices; a mask that was read as an image of 0 to 1 has lost them",
             )
-        if logits is None or several_views or label == "rows":
-            continue
-        if tensor.shape[1:] != logits.shape[2:]:
-            places = "".join(f", {side}" for side in logits.shape[2:])
+        if tensor.shape[1:] != places and (logits is not None or feeds[label] != "masks"):
             raise PreceptorError(
-                f"{loss}: {label} has the shape {shape(tensor)}, for logits {shape(logits)}",
-                expected=f"one class for each image{' and pixel' if places else ''}, ({len(logits)}{places or ','})",
+                f"{loss}: {label} has the shape {shape(tensor)}"
+                + ("" if logits is None else f", for logits {shape(logits)}"),
+                expected=f"one class for each image{' and pixel' if places else ''}, {(len(tensor), *places)}",
             )
 
 
@@ -171,8 +170,7 @@ def _check_widths(loss: str, module: nn.Module, feeds: Mapping[str, Tensor]) -> 
         tensor = feeds.get(f"{side}.{_WIDTHS[kind]}")
         if tensor is None:
             continue
-        has = tensor.shape[1 if tensor.ndim == 4 else -1]  # of tokens (B, N, K) the last
-        if has != width:
+        if tensor.shape[1] != width:
             network = "student" if side == "to" else "network that it learns from"
             raise PreceptorError(
                 f"{loss}: the {_WIDTHS[kind].replace('_', ' ')} of the {network} has the shape {shape(tensor)}",

@@ -82,7 +82,8 @@ class CategoricalRelation(nn.Module):
             temperature = 0.07 if variant == "official" else 1.0
         check_positive(temperature=temperature)
         self.rectified, self.temperature = variant == "official", temperature
-        self.register_buffer("row_labels", row_labels, persistent=False)
+        labels = None if row_labels is None else torch.as_tensor(row_labels)
+        self.register_buffer("row_labels", labels, persistent=False)
 
     @full_precision
     def forward(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.checks import check_several_classes, loss_name
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.utils.errors import PreceptorError
@@ -57,11 +58,8 @@ class SoftDice(nn.Module):
         Raises:
             PreceptorError: logits of one class.
         """
+        check_several_classes(loss_name(self), logits)
         classes = logits.shape[1]
-        if classes < 2:
-            raise PreceptorError(
-                f"dice: logits of {classes} class", expected="the background and at least one class, for a softmax"
-            )
         probabilities = logits.softmax(1)[:, 1:]
         truth = functional.one_hot(masks.long(), classes).movedim(3, 1)[:, 1:]
         overlap = (probabilities * truth).sum(self.pooled_over)

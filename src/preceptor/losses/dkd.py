@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.checks import check_same_shape
+from preceptor.losses.checks import check_same_shape, check_several_classes
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
 from preceptor.losses.standardise import standardised
-from preceptor.utils.errors import PreceptorError
 
 
 def decoupled(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -96,7 +95,7 @@ class DecoupledKD(nn.Module):
             PreceptorError: logits of different shapes, or of one class; fewer than three to standardise.
         """
         check_same_shape("dkd", student_logits=student_logits, teacher_logits=teacher_logits)
-        check_classes("dkd", student_logits.shape[1])
+        check_classes("dkd", student_logits)
         teacher_logits = teacher_logits.detach()
         if self.standardise:
             student_logits, teacher_logits = (standardised("dkd", z) for z in (student_logits, teacher_logits))
@@ -127,11 +126,8 @@ class MaskDecoupledKD(DecoupledKD):
     """
 
 
-def check_classes(loss: str, classes: int) -> None:
+def check_classes(loss: str, logits: Tensor) -> None:
     """Raise if there are no other classes than the target; warn if there is only one."""
-    if classes < 2:
-        raise PreceptorError(
-            f"{loss}: logits of {classes} class", expected="at least 2, and 3 for the part of the others"
-        )
-    if classes == 2:
+    check_several_classes(loss, logits)
+    if logits.shape[1] == 2:
         warnings.warn(f"{loss}: with 2 classes the non-target part is zero, which leaves alpha times KD", stacklevel=3)

@@ -62,7 +62,7 @@ class FitNet(nn.Module):
         Raises:
             PreceptorError: the maps differ in height or width.
         """
-        if student.ndim != 4 or student.shape[2:] != teacher.shape[2:]:
+        if student.shape[2:] != teacher.shape[2:]:
             raise PreceptorError(
                 f"fitnet: the student's map is {_size(student)}, the teacher's {_size(teacher)}",
                 expected="maps of one height and width",

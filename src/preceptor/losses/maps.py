@@ -86,16 +86,7 @@ def pairs_of_one_size(loss: str, student: Sequence[Tensor], teacher: Sequence[Te
 
 
 def at_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps (B, K, h, w), averaged over places to the smaller of their heights and widths.
-
-    Raises:
-        PreceptorError: features that are no maps, as tokens (B, N, K).
-    """
-    for name, feature in (("student's", student), ("teacher's", teacher)):
-        if feature.ndim != 4:
-            raise PreceptorError(
-                f"the {name} features have the shape {tuple(feature.shape)}", expected="feature maps (B, K, h, w)"
-            )
+    """Two maps (B, K, h, w), averaged over places to the smaller of their heights and widths."""
     size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
     return average_to(student, size), average_to(teacher, size)
 

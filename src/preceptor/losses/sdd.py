@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.adapters import classify, drawn_linear
+from preceptor.losses.checks import check_several_classes
 from preceptor.losses.dkd import check_classes, decoupled
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -94,7 +95,7 @@ class ScaleDecoupled(nn.Module):
             labels: (B,) classes.
 
         Raises:
-            PreceptorError: decoupled terms of one class.
+            PreceptorError: classifiers of one class.
         """
         ours = classify(student_classifier, self._regions(student), frozen=False)
         theirs = classify(teacher_classifier, self._regions(teacher.detach()), frozen=True)
@@ -111,8 +112,9 @@ class ScaleDecoupled(nn.Module):
 
     def _divergences(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """(B, 21) of logits (B, C, 21)."""
+        check_several_classes("sdd", student)
         if self.divergence == "dkd":
-            check_classes("sdd", student.shape[1])
+            check_classes("sdd", student)
             every = labels[:, None].expand(-1, student.shape[2])
             target, others = decoupled(student, teacher, every, self.temperature)
             return self.alpha * target + self.beta * others

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.checks import check_unit_rows
+from preceptor.losses.checks import check_several_classes, check_unit_rows
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -240,6 +240,7 @@ class TransformedLogits(nn.Module):
         Raises:
             PreceptorError: fewer than two views, or rows that are no whole number of images.
         """
+        check_several_classes("sskd_logits", student_logits)
         _, ours = _upright_and_transformed(student_logits, views)
         _, theirs = _upright_and_transformed(teacher_logits, views)
         return _filtered_divergence(ours, theirs, labels.repeat(views - 1), self.temperature, self.keep)
