@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
+from preceptor.runs.occupied import kind_of
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_foreign, refuse_unwritable, write_output
@@ -43,7 +44,7 @@ def report(
     """
     import_files(imports)
     folders = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
-    if studies := [folder for folder in folders if _is_study(folder)]:
+    if studies := [folder for folder in folders if kind_of(folder) == "study"]:
         return _report_study(studies[0], len(folders), out, progress)
     page = Path(out or _PAGE).expanduser()
     refuse_foreign(page, ["· run report · Preceptor</title>".encode(), "· Preceptor report</title>".encode()])
@@ -52,10 +53,6 @@ def report(
     from preceptor.report.run_report import write_report
 
     return write_report(folders, page)
-
-
-def _is_study(folder: Path) -> bool:
-    return (folder / "study.yaml").is_file() and (folder / "cells.json").is_file()
 
 
 def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> Path:
