@@ -12,9 +12,11 @@ from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
 from preceptor.recipes.resolve import validate
 from preceptor.tasks import TASKS
+from preceptor.training.augment import Views
 from preceptor.training.checks import check_objectives
 from preceptor.training.module import DistillationModel
 from preceptor.training.objectives import build_banks, build_objectives
+from preceptor.training.step import StepInputs, StepOutputs
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
 
@@ -49,10 +51,23 @@ def views(built: DistillationModel, seed: int = 0) -> dict[str, Tensor]:
     return {name: torch.rand(4, 3, 32, 32, generator=generator(seed, name)) for name in built.networks}
 
 
+def one_step(
+    built: DistillationModel,
+    images: dict[str, Tensor] | None = None,
+    labels: Tensor = BATCH,
+    rng_key: tuple[int, int, int] = (0, 0, 0),
+    **drawn: Any,
+) -> StepOutputs:
+    """Run the model on four images; ``drawn`` is what :class:`Views` holds besides them."""
+    received = Views(images or views(built), **drawn)
+    outputs: StepOutputs = built(StepInputs(received, labels, torch.arange(4), rng_key, [4]))
+    return outputs
+
+
 def losses(
     built: DistillationModel, epoch: int = 0, step: int = 0, collected: dict[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    return built(collected or views(built), BATCH, torch.arange(4), (built.recipe.seed, epoch, step), [4])[0]
+    return one_step(built, collected, rng_key=(built.recipe.seed, epoch, step)).losses
 
 
 def refused(objectives: list[dict[str, Any]], networks: Any, *parts: str) -> PreceptorError:

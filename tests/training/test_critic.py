@@ -14,7 +14,7 @@ from torch.func import functional_call
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.training.module import DistillationModel
 from preceptor.training.optimiser import Descent, build_critic_optimiser, build_optimiser
-from small_model import BATCH, model, views
+from small_model import model, one_step
 
 CE = {"loss": "cross_entropy", "of": "student"}
 TERM = {"loss": "adversary", "from": "teacher", "to": "student", "weight": 0.3}
@@ -57,8 +57,8 @@ def started() -> tuple[DistillationModel, Descent]:
 
 
 def outputs(built: DistillationModel) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    losses, _, critics = built(views(built), BATCH, torch.arange(4), (0, 0, 0), [4])
-    return losses, critics
+    step = one_step(built)
+    return step.losses, step.critic_losses
 
 
 def test_one_pass_steps_both_as_two_would(adversary: None) -> None:

@@ -15,7 +15,7 @@ from preceptor.training.mode_choice import choose_modes
 from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass
 from preceptor.utils.errors import PreceptorError
-from small_model import BATCH, CE, KL, STUDENT, model, views
+from small_model import CE, KL, STUDENT, losses, model, views
 from small_networks import classifier, images
 
 
@@ -54,9 +54,9 @@ def test_a_network_that_learns_in_bf16_keeps_float32_weights_and_gradients() -> 
 
 
 def test_losses_are_float32_in_every_mode(pair: DistillationModel) -> None:
-    before = pair(views(pair), BATCH, torch.arange(4), (0, 0, 0), [4])[0]
+    before = losses(pair)
     pair.use_modes({"student": ForwardMode("bf16"), "teacher": ForwardMode("bf16", folded=True)})
-    after = pair(views(pair), BATCH, torch.arange(4), (0, 0, 0), [4])[0]
+    after = losses(pair)
     assert {loss.dtype for loss in after.values()} == {torch.float32}
     assert any(not torch.equal(after[name], before[name]) for name in after)
     for name in after:

@@ -18,7 +18,7 @@ from preceptor.networks.network_file import load_network, save_network
 from preceptor.recipes.resolve import resolve, validate
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
-from small_model import BATCH, model
+from small_model import BATCH, model, one_step
 from small_recipe import refused
 
 CE = {"loss": "cross_entropy", "of": "student"}
@@ -35,7 +35,7 @@ KL = {"loss": "kl", "from": {"t1": 0.25, "t2": 0.75}, "to": "student"}
 def test_each_head_learns_from_its_teacher_and_the_labels_teach_their_mean() -> None:
     built = model([CE, *LEARN, KL], TEACHERS).eval()
     views = dict.fromkeys(TEACHERS, torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-    losses = built(views, BATCH, torch.arange(4), (0, 0, 0), [4])[0]
+    losses = one_step(built, views).losses
     student, first, second = (built.networks[name](views[name]) for name in ("student", "t1", "t2"))
     each, kl = student.head_logits, KLDivergence()
     expected = 0.25 * kl(each["t1"], first.logits) + 0.75 * kl(each["t2"], second.logits)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from preceptor.data.batches import Batch
 from preceptor.training.augment import make_views, mixing_share
-from small_model import BATCH, CLASSES, model, recipe, views
+from small_model import BATCH, CLASSES, model, one_step, recipe, views
 
 CE = {"loss": "cross_entropy", "of": "student"}
 KL = {"loss": "kl", "from": "teacher", "to": "student"}
@@ -40,9 +40,8 @@ def test_shares_are_the_larger_half_of_the_beta_distribution_and_repeat_themselv
 def test_labels_are_mixed_and_targets_without_labels_are_not() -> None:
     built = model([CE, KL], views=MIXED)
     received = dict.fromkeys(built.networks, views(built)["student"])
-    arguments = (BATCH, torch.arange(4), (0, 0, 0), [4], {})
-    mixed = built(received, *arguments, {"student": 0.7, "teacher": 0.7})[0]
-    plain = built(received, *arguments)[0]
+    mixed = one_step(built, received, mixed={"student": 0.7, "teacher": 0.7}).losses
+    plain = one_step(built, received).losses
     logits = built.networks["student"](received["student"]).logits
     targets = 0.7 * functional.one_hot(BATCH, len(CLASSES)) + 0.3 * functional.one_hot(
         BATCH[[1, 2, 3, 0]], len(CLASSES)

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import preceptor
 from preceptor.data.batches import Batch
 from preceptor.training.augment import make_views
+from preceptor.training.step import StepInputs
 from small_model import CE, KL, STUDENT, model
 
 #: Operators whose result, or its shape, depends on values that the host does not have.
@@ -65,9 +66,9 @@ def test_views_losses_gradients_and_banks_need_no_value_on_the_host(
     for step in range(2):  # the first sets Z and buffers up
         with ReadBacks() as waits:
             views = make_views(recipe, recipe.networks, batch, 4, (0, 0, step))
-            losses, projections, critics = distillation(views.images, labels, rows, (0, 0, step), [4], views.masks)
-            torch.stack([*losses.values(), *critics.values()]).sum().backward()
-            distillation.after_batch(step, rows, projections, [4], True)
+            outputs = distillation(StepInputs(views, labels, rows, (0, 0, step), [4]))
+            torch.stack([*outputs.losses.values(), *outputs.critic_losses.values()]).sum().backward()
+            distillation.after_batch(step, rows, outputs.projections, [4], True)
         assert waits.names == []
 
 

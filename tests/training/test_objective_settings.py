@@ -17,7 +17,7 @@ from preceptor.training.checks import check_objectives
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
-from small_model import BATCH, CE, CLASSES, KL, LABELS, PAIR, STUDENT, losses, model, recipe, refused, views
+from small_model import BATCH, CE, CLASSES, KL, LABELS, PAIR, STUDENT, losses, model, one_step, recipe, refused, views
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -50,11 +50,11 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
         size = 2 if spec.critic else 1  # critics want images of 64 px
         images = {name: image.repeat(1, 1, size, size) for name, image in views(built).items()}
         masks = dict.fromkeys(PAIR, torch.randint(3, (4, 32 * size, 32 * size), generator=generator(0)))
-        result = built(images, BATCH, torch.arange(4), (0, 0, 0), [4], masks)[0]["tried"]
+        result = one_step(built, images, masks=masks).losses["tried"]
     elif "label_matrix" in spec.feeds.values():
         built = model([tried], networks, task="multi_label", select={"metric": "label_auc"}, views=received)
         labels = torch.nn.functional.one_hot(BATCH, 3).float()
-        result = built(views(built), labels, torch.arange(4), (0, 0, 0), [4])[0]["tried"]
+        result = one_step(built, labels=labels).losses["tried"]
     elif spec.tells_views_apart:
         received["student"] = {"policy": "plain", "extra_transforms": ["rot90"]}
         built = model([CE, tried], networks, views=received)

@@ -21,7 +21,7 @@ from preceptor.training.module import DistillationModel
 from preceptor.training.objectives import LossInputs
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import generator
-from small_model import BATCH, CE, CLASSES, KL, PAIR, STUDENT, losses, model, recipe, refused, views
+from small_model import BATCH, CE, CLASSES, KL, PAIR, STUDENT, losses, model, one_step, recipe, refused, views
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def test_banks_store_projections_after_the_step() -> None:
     built = model([CE, {"loss": "ccd", "from": "teacher", "to": "student"}], networks).train()
     assert set(built.banks) == {"student", "teacher"}
     before = {name: bank.rows.clone() for name, bank in built.banks.items()}
-    _, projections, _ = built(views(built), BATCH, torch.arange(4), (0, 0, 0), [4])
+    projections = one_step(built).projections
     assert all(torch.equal(bank.rows, before[name]) for name, bank in built.banks.items()), "not before the step"
     built.after_batch(0, torch.arange(4), projections, [4], True)
     for name, bank in built.banks.items():

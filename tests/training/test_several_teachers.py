@@ -12,7 +12,7 @@ from preceptor.losses.kl import KLDivergence
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.recipe import Objective
 from preceptor.utils.errors import PreceptorError
-from small_model import BATCH, model
+from small_model import model, one_step
 
 CE = {"loss": "cross_entropy", "of": "student"}
 TEACHERS = {
@@ -28,7 +28,7 @@ def distilled(source: Any) -> Tensor:
     """The KL term of one batch."""
     built = model([CE, *LEARN, {"loss": "kl", "from": source, "to": "student"}], TEACHERS)
     views = {name: torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) for name in TEACHERS}
-    return built(views, BATCH, torch.arange(4), (0, 0, 0), [4])[0]["kl"]
+    return one_step(built, views).losses["kl"]
 
 
 def test_a_list_counts_teachers_alike_and_weights_as_they_are() -> None:
@@ -84,7 +84,7 @@ def test_an_objective_gets_the_feature_points_that_it_names(stages: Any) -> None
     term = {"loss": "stages", "from": "t1", "to": "student", "features": ["stage2"], "from_features": ["stage3_pre"]}
     built = model([CE, *LEARN, term], TEACHERS)
     built.train()
-    built(views, BATCH, torch.arange(4), (0, 0, 0), [4])[0]["stages"].backward()
+    one_step(built, views).losses["stages"].backward()
     assert built.objective("stages").features("student") == ("stage2",)
     assert built.objective("stages").features("t1") == ("stage3_pre",)
     assert built.objective("stages").features("t2") == ()

@@ -29,7 +29,7 @@ class Views:
     """
 
     images: dict[str, Tensor]
-    masks: dict[str, Tensor]
+    masks: dict[str, Tensor] = field(default_factory=dict)
     mixed: dict[str, float] = field(default_factory=dict)
     orientations: dict[str, np.ndarray] = field(default_factory=dict)
 

@@ -26,6 +26,7 @@ from preceptor.training.logging import Logger
 from preceptor.training.module import DistillationModel
 from preceptor.training.optimiser import Descent, build_critic_optimiser, build_optimiser
 from preceptor.training.progress import Display
+from preceptor.training.step import StepInputs
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.randomness import seed_of
 
@@ -175,15 +176,13 @@ class Training:
         torch.manual_seed(seed_of(*rng_key, "dropout", rank))
         views = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
         mine = shard(whole, rank, world)
-        losses, projections, critics = self.wrapped(
-            views.images, batch.labels, batch.rows, rng_key, sizes, views.masks, views.mixed, views.orientations, mine
-        )
-        terms = [weights[name] * loss for name, loss in losses.items()]
-        loss = torch.stack([*terms, *critics.values()]).sum()
+        outputs = self.wrapped(StepInputs(views, batch.labels, batch.rows, rng_key, sizes, mine))
+        terms = [weights[name] * loss for name, loss in outputs.losses.items()]
+        loss = torch.stack([*terms, *outputs.critic_losses.values()]).sum()
         stepped = self.descent.backward(loss, step)
-        self.model.after_batch(self.progress.step, batch.rows, projections, sizes, stepped)
+        self.model.after_batch(self.progress.step, batch.rows, outputs.projections, sizes, stepped)
         self.progress.step += stepped
-        return losses
+        return outputs.losses  # type: ignore[no-any-return]
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Metrics of every network that changes, on the monitored part; drives plateau, selection and early stop."""

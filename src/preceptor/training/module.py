@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from preceptor.recipe import ForwardMode, Recipe
 from preceptor.training.distributed import gather_rows
 from preceptor.training.network_pass import NetworkPass
 from preceptor.training.objectives import LossInputs, ObjectiveModule, build_banks, build_objectives
+from preceptor.training.step import StepInputs, StepOutputs
 from preceptor.training.teacher_cache import TeacherCache
 
 
@@ -117,66 +117,38 @@ class DistillationModel(nn.Module):
         """
         return {network for name in self.active(epoch) for network in self.objective(name).networks} | {*self.banks}
 
-    def forward(
-        self,
-        views: Mapping[str, Tensor],
-        labels: Tensor,
-        rows: Tensor,
-        rng_key: tuple[int, int, int],
-        sizes: list[int],
-        masks: Mapping[str, Tensor] | None = None,
-        mixed: Mapping[str, float] | None = None,
-        orientations: Mapping[str, np.ndarray] | None = None,
-        host_rows: np.ndarray | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Return the unweighted losses of the objectives that count in this epoch, by name; the projections that memory
-        banks store after the step, by network; and the losses of critics, by the name of their objective.
-
-        Args:
-            views: the images of each network, (V·n, 3, S, S) in [0, 1], the upright views of all images first.
-            labels, rows, rng_key, sizes, masks, mixed: see :class:`LossInputs`.
-            orientations, host_rows: with a teacher cache, the orientation of each view by network, and ``rows`` on the
-                host.
-        """
-        active = [self.objective(name) for name in self.active(rng_key[1])]
-        needed = self.needed(rng_key[1])
-        outputs = {
-            name: self._output(name, views[name], active, host_rows, (orientations or {}).get(name))
-            for name in self.networks
-            if name in needed
-        }
+    def forward(self, step: StepInputs) -> StepOutputs:
+        """Run the networks that this epoch needs, and compute its objectives from their outputs, in float32."""
+        views, epoch = step.views, step.rng_key[1]
+        active = [self.objective(name) for name in self.active(epoch)]
+        needed = self.needed(epoch)
+        outputs = {name: self._output(name, step, active) for name in self.networks if name in needed}
         classifiers = {name: network.classifier for name, network in self.networks.items()}
-        with torch.autocast(labels.device.type, enabled=False):
+        with torch.autocast(step.labels.device.type, enabled=False):
             inputs = LossInputs(
                 outputs=outputs,
                 banks=self.banks,  # type: ignore[arg-type]
-                labels=labels,
-                rows=rows,
-                masks=masks or {},
-                rng_key=rng_key,
-                sizes=sizes,
+                labels=step.labels,
+                rows=step.rows,
+                masks=views.masks,
+                rng_key=step.rng_key,
+                sizes=step.sizes,
                 classifiers=classifiers,  # type: ignore[arg-type]
-                mixed=mixed or {},
+                mixed=views.mixed,
             )
             losses = {objective.objective.name: objective(inputs) for objective in active}
             critics = {term.objective.name: term.critic_loss(inputs) for term in active if term.spec.critic}
         projections = {name: outputs[name].projection for name in self.banks if name in outputs}
-        return losses, {name: g.detach()[: len(rows)] for name, g in projections.items() if g is not None}, critics
+        stored = {name: rows.detach()[: len(step.rows)] for name, rows in projections.items() if rows is not None}
+        return StepOutputs(losses, stored, critics)
 
-    def _output(
-        self,
-        name: str,
-        images: Tensor,
-        active: list[ObjectiveModule],
-        rows: np.ndarray | None,
-        orientations: np.ndarray | None,
-    ) -> NetworkOutput:
-        run = self._passes[name]
+    def _output(self, name: str, step: StepInputs, active: list[ObjectiveModule]) -> NetworkOutput:
+        run, images = self._passes[name], step.views.images[name]
         if name in self._caches:
-            assert rows is not None
-            assert orientations is not None
+            assert step.host_rows is not None
             points = self.feature_points(name)  # of all epochs, since what is kept serves them all
-            output = self._caches[name](lambda views: run(views, points), images, rows, orientations)
+            orientations = step.views.orientations[name]
+            output = self._caches[name](lambda views: run(views, points), images, step.host_rows, orientations)
         else:
             output = run(images, sorted({point for term in active for point in term.features(name)}))
         if name in self.temperatures:
