@@ -55,6 +55,24 @@ def test_every_metric_is_that_of_a_literal_bootstrap() -> None:
             assert got == pytest.approx(np.mean(values), abs=1e-12), key  # type: ignore[arg-type]
 
 
+def test_every_metric_of_labels_is_that_of_a_literal_bootstrap() -> None:
+    """Also of a label that is recorded where it is positive alone, and of one with a single negative."""
+    draw = np.random.default_rng(0)
+    targets = (draw.random((60, 4)) < 0.5).astype(float)
+    targets[:, 1] = np.where(draw.random(60) < 0.2, 1, np.nan)
+    targets[:, 2] = np.where(np.arange(60) == 5, 0, 1)
+    targets[draw.random(60) < 0.2, 3] = np.nan
+    probabilities = np.round(draw.random((60, 4)), 1)  # ties
+    groups = pd.Series([f"patient {index // 3}" for index in range(60)])
+    resampling = Resampling(groups, samples=40)
+    metrics = metrics_of("multi_label")
+    sampled = resample(metrics, [((targets, probabilities), groups)], resampling)
+    for index, rows in enumerate(_draws(resampling, groups)):
+        for key, metric in metrics.items():
+            got = sampled[key].value if index == 0 else sampled[key].samples[index - 1]
+            assert got == pytest.approx(metric(targets[rows], probabilities[rows]), abs=1e-12), key  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("classes", [("none", "lesion"), ("none", "disc", "cup")])
 def test_every_metric_of_masks_is_that_of_a_literal_bootstrap(classes: tuple[str, ...]) -> None:
     draw = torch.Generator().manual_seed(0)

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preceptor.evaluation.metrics.classification import Indices, mean_of_known
-from preceptor.evaluation.metrics.registry import Additive, Floats, Metric, Resampled, add_metric
+from preceptor.evaluation.metrics.registry import Additive, Draws, Floats, Metric, Resampled, add_metric
 
 LABELS = ("multi_label",)
 
@@ -77,8 +78,20 @@ def _resampled(form: str, targets: Floats, probabilities: Floats, group: Indices
     for label in range(targets.shape[1]):
         known = ~np.isnan(targets[:, label])
         truth = targets[known, label] == 1
-        prepared.append(getattr(ranking, form)(probabilities[known, label], truth, group[known], groups))
+        values = getattr(ranking, form)(probabilities[known, label], truth, group[known], groups)
+        prepared.append(_of_both_kinds(values, truth, group[known], groups))
     return lambda times: mean_of_known(np.stack([values(times) for values in prepared], axis=1))
+
+
+def _of_both_kinds(values: Resampled, truth: NDArray[np.bool_], group: Indices, groups: int) -> Resampled:
+    """Leave a label's metric undefined in draws without a positive or without a negative, as :func:`by_label` does."""
+    counts = [np.bincount(group[kind], minlength=groups).astype(np.float64) for kind in (truth, ~truth)]
+
+    def of_draws(times: Draws) -> Floats:
+        both = np.logical_and(*(times @ count > 0 for count in counts))
+        return np.where(both, values(times), np.nan)
+
+    return of_draws
 
 
 add_metric(
