@@ -32,7 +32,7 @@ def test_a_sound_data_set(root: Path) -> None:
     received: list[tuple[int, int]] = []
     report = check(read("table", root), progress=lambda *at: received.append(at))
     assert report.ok
-    assert report.classes == (ClassCount("a", 3, 2), ClassCount("b", 3, 2))
+    assert report.classes == (ClassCount("a", 3, 2, 6), ClassCount("b", 3, 2, 6))
     assert (report.images, report.groups, report.most_in_group) == (6, 2, 3)
     assert report.sizes == {(16, 12): 6}
     assert report.modes == {"RGB": 6}

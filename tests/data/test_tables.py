@@ -197,6 +197,15 @@ def test_attributes(tmp_path: Path) -> None:
         read("table", root, {"attributes": "site"})
 
 
+def test_words_for_nothing_are_no_value_of_an_attribute(tmp_path: Path) -> None:
+    """A patient of unknown sex is in no subgroup, and one unknown age does not turn ages into names."""
+    root = table(tmp_path, rows("image,label,sex,age", ",a,F,31", ",b,unknown,N/A"))
+    catalog = read("table", root, {"attributes": "sex,age"})
+    assert catalog.attributes.to_dict("list") == {"sex": ["F", ""], "age": ["31", ""]}
+    assert "attribute sex: 1 × unknown taken as not recorded" in catalog.notes
+    assert "attribute age: 1 × N/A taken as not recorded" in catalog.notes
+
+
 def test_an_empty_cell_is_an_empty_mask_on_request(tmp_path: Path) -> None:
     root = table(tmp_path, rows("image,mask", ",3.png", ",", ",4.png"))
     catalog = read("table", root, {"empty_masks": True})

@@ -143,7 +143,12 @@ def _class_counts(catalog: Catalog) -> tuple[ClassCount, ...]:
         groups = {name: table.loc[table[name] == 1, "group"].nunique() for name in catalog.label_names}
     else:
         groups = {name: table.loc[table["label"] == name, "group"].nunique() for name in catalog.classes}
-    return tuple(ClassCount(name, images, int(groups.get(name, 0))) for name, images in counts.items())
+    known = table[list(catalog.label_names)].notna().sum().to_dict() if catalog.label_names else {}
+    labelled = int(catalog.labelled.sum())
+    return tuple(
+        ClassCount(name, images, int(groups.get(name, 0)), int(known.get(name, labelled)))
+        for name, images in counts.items()
+    )
 
 
 def _notes(catalog: Catalog) -> tuple[str, ...]:

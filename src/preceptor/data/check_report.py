@@ -17,11 +17,12 @@ _NAMED = 5  # groups with several labels that are listed; of patients with many 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One class: its name, images and groups (lesions, patients)."""
+    """One class: its name, images and groups (lesions, patients), and of how many images it is known."""
 
     name: str
     images: int
     groups: int
+    known: int
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,11 @@ class DataReport:
         return [
             *self._head(),
             "",
-            f"{'class':{width}}  {'images':>8}  {'groups':>8}",
-            *(f"{row.name:{width}}  {row.images:>8,}  {row.groups:>8,}" for row in self.classes),
+            f"{'class':{width}}  {'images':>8}  {'groups':>8}  {'known':>8}  {'share':>6}",
+            *(
+                f"{row.name:{width}}  {row.images:>8,}  {row.groups:>8,}  {row.known:>8,}  {_share(row):>6}"
+                for row in self.classes
+            ),
             "",
             *self._findings(),
         ]
@@ -94,10 +98,11 @@ class DataReport:
         table = Table("class", box=None, header_style="bold")
         table.add_column("images", justify="right")
         table.add_column("groups", justify="right")
-        table.add_column("share", justify="right")
+        table.add_column("known", justify="right")  # of the images
+        table.add_column("share", justify="right")  # of those
         for row in self.classes:
-            share = f"{row.images / self.images:.1%}"
-            table.add_row(Text(row.name), f"{row.images:,}", f"{row.groups:,}", share)  # a name is not markup
+            counts = (f"{count:,}" for count in (row.images, row.groups, row.known))
+            table.add_row(Text(row.name), *counts, _share(row))  # a name is not markup
         style = "green" if self.ok else "red"
         return Group(*map(Text, self._head()), "", table, "", *(Text(line, style=style) for line in self._findings()))
 
@@ -153,3 +158,7 @@ class DataReport:
             if ids:
                 lines.append(f"{what}: {len(ids):,} ({some_of(ids, 3)})")
         return lines
+
+
+def _share(row: ClassCount) -> str:
+    return f"{row.images / row.known:.1%}" if row.known else "–"

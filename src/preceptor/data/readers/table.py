@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from preceptor.data.catalog import PARTS, UNLABELLED, Catalog
-from preceptor.data.csvfile import LINE, is_missing, read_csv, refuse_absent, refuse_missing
+from preceptor.data.csvfile import LINE, is_missing, is_unknown, read_csv, refuse_absent, refuse_missing
 from preceptor.data.file_finder import FileFinder
 from preceptor.data.groups import tidied
 from preceptor.data.label_columns import Labels, binary_columns, one_column, several_columns, several_in_a_cell
@@ -101,13 +101,18 @@ def table(
     if split:
         result["part"] = _parts(path, rows, split)
     described = rows[_listed(attributes)]
-    result = pd.concat([result, described.mask(described.apply(is_missing), ""), read_labels.matrix], axis=1)
+    result = pd.concat([result, described.mask(described.apply(is_unknown), ""), read_labels.matrix], axis=1)
     return Catalog(
         "table",
         path.parent,
         result,
         read_labels.classes,
-        (*_notes(rows, result, read_labels, group, mask, split), *notes, *_spelling_notes(finder)),
+        (
+            *_notes(rows, result, read_labels, group, mask, split),
+            *_unknown_notes(described),
+            *notes,
+            *_spelling_notes(finder),
+        ),
         mask_classes=_mask_classes(path, mask_classes, bool((result["mask"] != "").any())),
         attribute_names=tuple(_listed(attributes)),
         label_names=read_labels.classes if read_labels.matrix is not None else (),
@@ -194,6 +199,19 @@ def _notes(
         if len(rows) and words.isin(PART_WORDS).all() and words.nunique() > 1:
             notes.append(f"the column {column!r} names parts that are not used (data.split={column} takes them)")
     return tuple(notes)
+
+
+def _unknown_notes(attributes: pd.DataFrame) -> list[str]:
+    """Say which words of an attribute stand for no value."""
+    notes = []
+    for name in attributes.columns:
+        words = attributes[name].str.strip()
+        unknown = words[is_unknown(words) & (words != "")]
+        if len(unknown):
+            counts = unknown.value_counts()
+            listed = some_of(f"{count:,} × {word}" for word, count in counts.items())
+            notes.append(f"attribute {name}: {listed} taken as not recorded")
+    return notes
 
 
 def _spelling_notes(finder: FileFinder) -> list[str]:
