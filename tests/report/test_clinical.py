@@ -91,6 +91,19 @@ def test_temperature_comes_from_the_validation_part(networks: list[NetworkPredic
     assert plain.slope.interval is not None
 
 
+def test_a_temperature_that_the_validation_part_does_not_determine_is_not_applied(
+    networks: list[NetworkPredictions],
+) -> None:
+    """Of logits that tell nothing the fit ends at its bound, and an export keeps 1 there: so do reports."""
+    network = networks[2]
+    assert network.validation is not None
+    rolled = replace(network.validation, probabilities=np.roll(network.validation.probabilities, 1, axis=1))
+    blind = replace(network, validation=rolled)
+    assert blind.temperature is None
+    assert blind.calibrated is network.test.probabilities
+    assert [row.scaled for row in calibration_rows([blind])] == [False]
+
+
 def test_subgroups_are_the_images_of_one_value(networks: list[NetworkPredictions]) -> None:
     sections = {section.name: section for section in attribute_sections(networks)}
     assert list(sections) == ["sex", "age", "site"], "an attribute of many values names images"

@@ -13,9 +13,11 @@ from fake_labels import LABELS, study_with_labels, with_labels
 from fake_run import FakeRun, write_fake_run
 from fake_study import FakeStudy, write_fake_study
 from page import Page
+from preceptor.evaluation.calibration import fit_temperature
 from preceptor.evaluation.operating_points import threshold_at_sensitivity, threshold_at_specificity
+from preceptor.evaluation.resampling import shared_resampling
 from preceptor.report.entries import entries_of, load_runs
-from preceptor.report.label_predictions import label_positives
+from preceptor.report.label_predictions import label_networks, label_positives
 from preceptor.report.run_report import write_report
 from preceptor.report.study_report import write_study_report
 
@@ -48,6 +50,18 @@ def test_thresholds_are_of_the_validation_part_and_rates_of_the_test_part(run: P
     assert points[3].threshold == threshold_at_sensitivity(validated, chosen, 0.95)
     assert points[0].value.interval.low < points[0].value.value < points[0].value.interval.high
     assert section.curve is not None
+
+
+def test_all_labels_share_the_temperature_of_an_export(run: Path) -> None:
+    """One temperature divides the logits of all labels, fitted on every label that is known."""
+    known = [rows_of(run, label, "validation") for label in LABELS]
+    truth, scores = (np.concatenate(columns) for columns in zip(*known, strict=True))
+    logits = np.log(np.stack([1 - scores, scores], axis=1))
+    entry = entries_of(load_runs([run]))[0]
+    networks = label_networks(entry, LABELS, shared_resampling(np.array(["a"])))
+    assert [network.temperature for network in networks if network] == pytest.approx(
+        [fit_temperature(logits, truth.astype(int))] * 3
+    )
 
 
 def test_a_label_that_no_image_has_gets_no_threshold_and_no_curve(run: Path) -> None:

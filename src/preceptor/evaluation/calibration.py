@@ -19,6 +19,15 @@ _STEPS = 60  # halvings: more than a float64 tells apart
 DETERMINED = (0.05, 20.0)
 
 
+def is_determined(temperature: float) -> bool:
+    """Whether a fitted temperature follows from the cases, and is not an end of the range of the fit.
+
+    >>> is_determined(1.3), is_determined(2980.96)
+    (True, False)
+    """
+    return DETERMINED[0] < temperature < DETERMINED[1]
+
+
 def calibration_error(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
     """Return the expected calibration error of the predicted class, in [0, 1].
 

@@ -35,7 +35,7 @@ class CalibrationRow:
 
 
 def calibration_rows(networks: Sequence[NetworkPredictions]) -> list[CalibrationRow]:
-    """Return each network as it is and, where there is a validation part, with a temperature fitted on that."""
+    """Return each network as it is and, where the validation part determines a temperature, scaled by that."""
     rows = []
     for network in networks:
         rows.append(_row(network, network.test.probabilities, scaled=False))

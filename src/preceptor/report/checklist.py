@@ -84,6 +84,7 @@ def _data(runs: Sequence[LabelledRun]) -> list[Item]:
         for name in attributes
         if (run.split[name].str.strip() == "").any()
     ]
+    missing += _labels_not_known(run)
     disjoint = (
         "images (patients or lesions may stand in two parts)" if run.paper_protocol else "groups: lesion or patient"
     )
@@ -97,6 +98,16 @@ def _data(runs: Sequence[LabelledRun]) -> list[Item]:
         ("Missing data", "not recorded: " + listed(missing) if missing else ""),
         ("Recorded attributes", listed(attributes) if attributes else ""),
     ]
+
+
+def _labels_not_known(run: LabelledRun) -> list[str]:
+    """Labels that are not known of every image of the parts that were predicted."""
+    if TASKS[run.task].target != "labels":
+        return []
+    table = run.predictions.drop_duplicates(["part", "id"])
+    counts = {name: int(table[f"t_{name}"].isna().sum()) for name in run.classes}
+    of = f"of {count(len(table))} of the validation and test part"
+    return [f"label {name} of {counted(number, 'image')} {of}" for name, number in counts.items() if number]
 
 
 def _reference(run: LabelledRun) -> list[Item]:

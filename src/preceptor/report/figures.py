@@ -16,7 +16,7 @@ from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.score_columns import PREFIX, score_columns
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
 from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.formatting import scaled
+from preceptor.report.formatting import scaled, short
 from preceptor.tasks import TASKS
 
 BINS = 15  # as in the calibration error beside it
@@ -123,7 +123,7 @@ def _over_epochs(axes: Axes, run: LabelledRun, values: pd.Series, colour: str, l
 
 def _epoch_axis(axes: Axes, run: LabelledRun) -> None:
     if axes.get_yscale() == "linear":
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
     axes.set_xlim(1, max(int(run.history["epoch"].max()), 2))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 

@@ -101,6 +101,18 @@ def scaled(value: float | None, unit: str = "") -> str:
     return f"{value:.3g}{THIN}{unit}".rstrip(THIN)
 
 
+def short(value: float, _: object = None) -> str:
+    """The number at a tick of an axis, short: ``0.25``, but ``2.5e-4``.
+
+    >>> short(0.25), short(0.00025), short(0.001), short(0.0)
+    ('0.25', '2.5e-4', '0.001', '0')
+    """
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.4g}"
+    number, power = f"{value:.2e}".split("e")
+    return f"{float(number):g}e{int(power)}"
+
+
 def duration(seconds: float | None) -> str:
     """A time span: ``1 h 02 min``, ``3 min 20 s`` or ``12 s``."""
     if seconds is None:

@@ -7,10 +7,13 @@ with two classes, no and yes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from preceptor.evaluation.calibration import fit_temperature, is_determined, log_probabilities
 from preceptor.evaluation.resampling import Resampling, shared_resampling
 from preceptor.evaluation.score_columns import PREFIX
 from preceptor.report.entries import Entry
@@ -28,23 +31,49 @@ def label_positives(entries: Sequence[Entry]) -> list[PositiveClass]:
     """
     run = entries[0].run
     words = class_words(run)
+    of_entries = [label_networks(entry, run.classes, shared_resampling(_groups(entry))) for entry in entries]
     sections = []
-    for name in run.classes:
-        candidates = [label_network(entry, name, shared_resampling(_groups(entry))) for entry in entries]
+    for name, candidates in zip(run.classes, zip(*of_entries, strict=True), strict=True):
         networks = [network for network in candidates if network is not None]
         if networks:
             sections.append(positive_class(networks, words[name], [], [YES], curve=all(map(_has_both, networks))))
     return sections
 
 
-def label_network(entry: Entry, label: str, resampling: Resampling) -> NetworkPredictions | None:
-    """Return a network as one that predicts a single label; None without a validation part.
+@dataclass(frozen=True)
+class LabelNetwork(NetworkPredictions):
+    """A network as one that predicts a single label. All of its labels share one temperature, as in an export."""
+
+    shared_temperature: float | None
+
+    @cached_property
+    def temperature(self) -> float | None:
+        return self.shared_temperature
+
+
+def label_networks(entry: Entry, labels: Sequence[str], resampling: Resampling) -> list[LabelNetwork | None]:
+    """Return a network once for each label, as one that predicts it alone; None without a validation part.
 
     Args:
         resampling: of (at least) the groups of its test part.
     """
-    validation, test = (label_predictions_on(entry, label, part) for part in ("validation", "test"))
-    return None if validation is None or test is None else NetworkPredictions(entry, validation, test, resampling)
+    validation, test = (
+        [label_predictions_on(entry, label, part) for label in labels] for part in ("validation", "test")
+    )
+    temperature = _temperature([part for part in validation if part is not None])
+    return [
+        None if chosen is None or tested is None else LabelNetwork(entry, chosen, tested, resampling, temperature)
+        for chosen, tested in zip(validation, test, strict=True)
+    ]
+
+
+def _temperature(labels: Sequence[Predictions]) -> float | None:
+    """Fit one temperature to every known label of a validation part; None where they do not determine it."""
+    if not any(len(part.targets) for part in labels):
+        return None
+    probabilities = np.concatenate([part.probabilities for part in labels])
+    fitted = fit_temperature(log_probabilities(probabilities), np.concatenate([part.targets for part in labels]))
+    return fitted if is_determined(fitted) else None
 
 
 def label_predictions_on(entry: Entry, label: str, part: str) -> Predictions | None:

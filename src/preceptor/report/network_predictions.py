@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.data.class_names import full_names
-from preceptor.evaluation.calibration import fit_temperature, log_probabilities, rescaled
+from preceptor.evaluation.calibration import fit_temperature, is_determined, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.registry import ONE_CLASS, Floats
 from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
@@ -71,14 +71,15 @@ class NetworkPredictions:
 
     @cached_property
     def temperature(self) -> float | None:
-        """Fitted on the validation part; None without one."""
+        """Fitted on the validation part; None without one, and where it does not determine a temperature."""
         if self.validation is None:
             return None
-        return fit_temperature(log_probabilities(self.validation.probabilities), self.validation.targets)
+        fitted = fit_temperature(log_probabilities(self.validation.probabilities), self.validation.targets)
+        return fitted if is_determined(fitted) else None
 
     @cached_property
     def calibrated(self) -> Floats:
-        """Probabilities (N, C) of the test part after temperature scaling, as they are without a validation part."""
+        """Probabilities (N, C) of the test part after temperature scaling, as they are without a temperature."""
         if self.temperature is None:
             return self.test.probabilities
         return rescaled(self.test.probabilities, self.temperature)

@@ -93,7 +93,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "headline": METRICS[task.headline].label,
         "metrics": {key: metric.label for key, metric in tables.metrics_shown(entries).items()},
         "digits": {key: metric.digits for key, metric in tables.metrics_shown(entries).items()},
-        "metrics_note": run_text.METRICS_NOTE[task.target],
+        "metrics_note": run_text.metrics_note(task, tables.metrics_shown(entries)),
         "intervals": intervals,
         "samples": SAMPLES,
         "differences": differences,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from preceptor.evaluation.metrics import Metric
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import counted, listed, percent, points
 from preceptor.report.tables import Difference
 from preceptor.runs.marks import NOT_EVIDENCE
-from preceptor.tasks import TASKS
+from preceptor.tasks import TASKS, Task
 
 PAPER_PROTOCOL = """\
 In {} the folds are drawn over images, as some papers do, so images of one lesion lie in the training and the test part.
@@ -21,15 +22,15 @@ follows from its results."""
 DIFFERENT_SPLITS = """\
 These runs do not share one split. Their results are listed together, but only networks tested on the same images are
 subtracted from one another."""
-METRICS_NOTE = {
-    "class": "Ratios from 0 to 1; macro metrics are means over classes. Higher is better, except for the "
-    "calibration error and the negative log-likelihood.",
-    "labels": "Ratios from 0 to 1; macro metrics are means over labels that have a positive and a negative; a label is "
-    "predicted from a probability of 0.5 on. Higher is better.",
-    "mask": "Ratios from 0 to 1; higher is better. Pooled metrics count the pixels of all test images; "
-    "per-image metrics are means over images: without a target, 1 for an empty prediction and 0 for any other. HD95 "
-    "is a distance in pixels of the network's input: lower is better.",
+_MEANS = {
+    "class": "Macro metrics are means over classes.",
+    "labels": "Macro metrics are means over labels that have a positive and a negative (F1: a positive); a label is "
+    "predicted from a probability of 0.5 on.",
+    "mask": "Pooled metrics count the pixels of all test images; per-image metrics are means over images: without a "
+    "target, 1 for an empty prediction and 0 for any other. HD95 is a distance in pixels of the network's input.",
 }
+#: What student and teacher agree on, by the target of the task.
+AGREEMENT = {"class": "test images", "labels": "labels of the test images", "mask": "pixels of the test images"}
 _MOST_VALUES = 3  # named one by one under the title
 
 
@@ -80,6 +81,13 @@ def quick_warning(labels: Sequence[str]) -> tuple[str, str]:
     return NOT_EVIDENCE.capitalize(), QUICK_RUNS.format(listed(labels))
 
 
+def metrics_note(task: Task, shown: Mapping[str, Metric]) -> str:
+    """How the metrics of a table are to be read: what means run over, and which way is better."""
+    lower = [metric.label for metric in shown.values() if not metric.higher_is_better]
+    higher = f"Higher is better, except for {listed(lower)}." if lower else "Higher is better."
+    return f"{_MEANS[task.target]} {higher}"
+
+
 def findings(differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
     """One sentence for each difference in the headline metric, whatever its sign."""
     result = []
@@ -87,11 +95,12 @@ def findings(differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
         value = difference.values[TASKS[difference.of.run.task].headline]
         if value is None:
             continue
+        size, level = points(abs(value)), points(abs(value)) == points(0)
         if difference.less.kind == "alone":
-            verb = "gained" if value > 0 else "lost" if value < 0 else "neither gained nor lost"
-            sentence = f"{verb} {points(abs(value))} over the same network trained alone"
+            change = "neither gained nor lost" if level else f"{'gained' if value > 0 else 'lost'} {size}"
+            sentence = f"{change} over the same network trained alone"
         else:
-            place = f"{points(abs(value))} {'above' if value > 0 else 'below'}" if value else "level with"
+            place = "level with" if level else f"{size} {'above' if value > 0 else 'below'}"
             sentence = f"is {place} its teacher"
         result.append((difference, sentence))
     return result
@@ -102,7 +111,7 @@ def fidelities(entries: Sequence[Entry]) -> list[tuple[Entry, str]]:
     result = []
     for entry in entries:
         if fidelity := entry.test.get("fidelity"):
-            cases = "pixels of the test images" if TASKS[entry.run.task].needs_masks else "test images"
+            cases = AGREEMENT[TASKS[entry.run.task].target]
             sentence = f"agrees with its {fidelity['to']} on {percent(fidelity['agreement'])} of the {cases}, right or "
             sentence += "wrong"
             if fidelity["kl"] is not None:  # a union of masks has none

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.resampling import Resampling, resample_folds
 from preceptor.report.entries import Entry
-from preceptor.report.label_predictions import label_network
+from preceptor.report.label_predictions import label_networks
 from preceptor.report.network_predictions import (
     Estimate,
     NetworkPredictions,
@@ -78,8 +78,7 @@ def label_cells(line: Line, labels: Sequence[str], resampling: Resampling) -> li
     """Return a line's network as one that predicts a single label, for each label; None without validation parts."""
     of_label: list[dict[Key, NetworkPredictions]] = [{} for _ in labels]
     for key, entry in _entries(line, line.network).items():  # each run is read once for all labels
-        for label, cells in zip(labels, of_label, strict=True):
-            cell = label_network(entry, label, resampling)
+        for cell, cells in zip(label_networks(entry, labels, resampling), of_label, strict=True):
             if cell is not None:
                 cells[key] = cell
     return [LineCells(cells, resampling) if len(cells) == len(line.runs) else None for cells in of_label]

@@ -248,7 +248,7 @@ def _calibration(method: Method, line: LineCells) -> CalibrationChange:
     metrics = {"calibration_error": METRICS["calibration_error"], "nll": METRICS["nll"], "brier": brier_score()}
     before = line.estimates(metrics, lambda cell: (cell.test.targets, cell.test.probabilities))
     after = line.estimates(metrics, lambda cell: (cell.test.targets, cell.calibrated))
-    temperatures = [cell.temperature for cell in line.cells.values() if cell.temperature is not None]
+    temperatures = [1.0 if cell.temperature is None else cell.temperature for cell in line.cells.values()]
     each = (min(temperatures), max(temperatures))
     return CalibrationChange(method, each, [before[key] for key in metrics], [after[key] for key in metrics])
 

@@ -15,6 +15,7 @@ from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.statistics import FEW
 from preceptor.report.canvas import RULE, SERIES, Figure, sketch
 from preceptor.report.figures import plain_powers
+from preceptor.report.formatting import short
 from preceptor.report.study_compare import Comparison, Versus
 from preceptor.report.study_results import Line
 
@@ -242,5 +243,5 @@ def _progress(line: Line, tracks: list[pd.Series], low: float, high: float) -> F
         axes.set_xlim(1, max(2, *(int(track.index.max()) for track in tracks)))
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-9)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
     return Figure(drawing.svg, line.label, str(tracks[0].name))

@@ -28,6 +28,7 @@ from preceptor.report.notes import data_notes, useless_networks
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
 from preceptor.report.relations import relation_section
+from preceptor.report.run_text import AGREEMENT
 from preceptor.report.study_clinical import clinical_csv, clinical_sections
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_external import external_sections
@@ -93,6 +94,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         "plan_text": study.text,
         "quick": study.quick,
         "of_masks": of_masks,
+        "agreement": AGREEMENT[TASKS[study.task].target],
         "of_classes": of_classes,
         "of_labels": TASKS[study.task].target == "labels",
         "classes": study.classes,

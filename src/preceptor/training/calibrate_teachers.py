@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from preceptor.data.batches import Batch, Loader
-from preceptor.evaluation.calibration import DETERMINED, fit_temperature
+from preceptor.evaluation.calibration import fit_temperature, is_determined
 from preceptor.evaluation.inference import predict_part
 from preceptor.networks.output import NetworkOutput
 from preceptor.training.module import DistillationModel
@@ -41,7 +41,7 @@ def _fitted(model: DistillationModel, validation: Loader) -> dict[str, float]:
     fitted = {}
     for name, parts in logits.items():
         temperature = fit_temperature(*cases(torch.cat(parts).numpy(), validation.labels))
-        if not DETERMINED[0] < temperature < DETERMINED[1]:
+        if not is_determined(temperature):
             warnings.warn(
                 f"networks.{name}.calibrated: the validation part does not determine its temperature "
                 f"({temperature:.3g}); its logits stay as they are",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import Subject
 from preceptor.deploy.manifest import Calibration, CalibrationFigures, LabelRates, LabelThreshold
-from preceptor.evaluation.calibration import DETERMINED, calibration_error, fit_temperature, mean_nll, softmax
+from preceptor.evaluation.calibration import calibration_error, fit_temperature, is_determined, mean_nll, softmax
 from preceptor.evaluation.operating_points import at_threshold, youden_threshold
 from preceptor.tasks import TASKS
 
@@ -27,7 +27,7 @@ def calibrate(subject: Subject) -> Calibration:
         return Calibration(temperature=1.0, fitted_on=None, reason="the run has no validation part")
     parts = {part: _logits(subject, table) for part, table in tables.items()}
     temperature = round(fit_temperature(*parts["validation"]), 6)
-    if not DETERMINED[0] < temperature < DETERMINED[1]:
+    if not is_determined(temperature):
         return Calibration(
             temperature=1.0, fitted_on=None, reason=f"the validation part does not determine it (T = {temperature:.3g})"
         )
