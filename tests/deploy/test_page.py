@@ -101,10 +101,61 @@ def test_photos_are_turned_upright(tab: Tab, exported: Path) -> None:
 def test_what_is_no_photo_gets_one_error(tab: Tab) -> None:
     result = drop(tab, b"no image", "notes.txt")
     assert result["className"] == "failed"
-    assert "notes.txt is not an image that this browser can read" in result["textContent"]
+    assert "notes.txt is not an image that this page reads" in result["textContent"]
     assert "is a DICOM file: save the frame as PNG first" in drop(tab, bytes(128) + b"DICM", "scan.dcm")["textContent"]
     transparent = np.zeros((8, 8, 4), dtype=np.uint8)
     assert "is partly transparent" in drop(tab, png(transparent), "glass.png")["textContent"]
+
+
+def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+ODD = {
+    "deep.png": (_saved(Image.fromarray(np.full((8, 8), 40000, np.uint16)), "PNG"), "has 16 bits per channel"),
+    "bits.png": (_saved(Image.new("1", (8, 8), 1), "PNG"), "has 1 bit per channel"),
+    "palette.png": (_saved(Image.new("P", (8, 8), 1), "PNG"), "is a palette image"),
+    "print.jpg": (_saved(Image.new("CMYK", (8, 8)), "JPEG"), "is a CMYK image"),
+    "moving.gif": (_saved(Image.new("L", (8, 8)), "GIF"), "is not an image that this page reads"),
+    "moving.webp": (
+        _saved(Image.new("RGB", (8, 8)), "WEBP", save_all=True, append_images=[Image.new("RGB", (8, 8), "red")]),
+        "holds several frames",
+    ),
+    "turned.webp": (_saved(Image.new("RGB", (8, 8)), "WEBP", exif=_turned(6)), "its EXIF data turn"),
+    "broken.jpg": (_saved(Image.new("RGB", (8, 8)), "JPEG")[:40], "is damaged"),
+}
+
+
+@in_a_browser
+@pytest.mark.parametrize("name", ODD)
+def test_what_preceptor_refuses_or_a_browser_reads_otherwise_is_refused(tab: Tab, name: str) -> None:
+    content, reason = ODD[name]
+    result = drop(tab, content, name)
+    assert result["className"] == "failed"
+    assert reason in result["textContent"]
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("grey.png", _saved(Image.new("L", (32, 32), 90), "PNG")),
+        ("grey.jpg", _saved(Image.new("L", (32, 32), 90), "JPEG")),
+        ("turned.jpg", _saved(Image.new("RGB", (32, 32), "red"), "JPEG", exif=_turned(6))),
+        ("upright.webp", _saved(Image.new("RGB", (32, 32), "red"), "WEBP", exif=_turned(1), lossless=True)),
+        ("plain.bmp", _saved(Image.new("RGB", (32, 32), "red"), "BMP")),
+    ],
+)
+def test_photos_of_the_usual_kinds_are_taken(tab: Tab, name: str, content: bytes) -> None:
+    assert "probabilities" in drop(tab, content, name)
 
 
 @in_a_browser

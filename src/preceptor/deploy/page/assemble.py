@@ -17,6 +17,7 @@ from preceptor.utils.files import write_text
 
 PAGE = "index.html"
 _HERE = Path(__file__).parent
+_SCRIPTS = ("photo_file.js", "page.js")
 
 
 def write_page(
@@ -45,7 +46,7 @@ def write_page(
         network=manifest.network,
         source=manifest.source,
         style=(_HERE / "page.css").read_text(encoding="utf-8"),
-        script=(_HERE / "page.js").read_text(encoding="utf-8"),
+        script="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
         runtime_script=_packed(runtime[SCRIPT]),
         runtime_binary=_packed(runtime[BINARY]),
         model=_packed(model.read_bytes()),

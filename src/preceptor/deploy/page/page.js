@@ -1,4 +1,3 @@
-"use strict";
 // Everything that is computed here is computed on this device; the page's policy forbids any connection.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
@@ -28,16 +27,20 @@ async function load() {
 
 /** The upright photo on a canvas of its own size, as stored: no colour conversion, no scaling. */
 async function decode(file) {
+  let refused;
+  try {
+    refused = refusal(new Uint8Array(await file.arrayBuffer()));
+  } catch {
+    refused = "is damaged"; // a length or a place in it lies outside of it
+  }
+  if (refused) throw new Error(refused);
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, {
       imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none",
     });
   } catch {
-    const mark = new TextDecoder("latin1").decode(await file.slice(128, 132).arrayBuffer());
-    throw new Error(mark === "DICM"
-      ? "is a DICOM file: save the frame as PNG first, with the window that its reader would use"
-      : "is not an image that this browser can read (JPEG, PNG, WebP or BMP)");
+    throw new Error("is damaged, or not an image that this browser can read");
   }
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) throw new Error(`has ${width} × ${height} pixels; at most 50 million are taken`);
