@@ -33,6 +33,9 @@ def test_extending() -> None:
             exec(compile(code, "docs/extending.md", "exec"), space)
         assert "logit_mse" in LOSSES
         assert "mimic" in RECIPES
+        screening = resolve("student", {"task": "screening"})
+        assert screening.select.metric == "macro_auc"
+        assert {"macro_auc", "balanced_accuracy", "mean_confidence"} <= set(TASKS["screening"].metrics)
     finally:
         LOSSES._entries.pop("logit_mse", None)
         RECIPES._entries.pop("mimic", None)

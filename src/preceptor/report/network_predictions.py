@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from preceptor.data.class_names import full_names
 from preceptor.evaluation.calibration import fit_temperature, is_determined, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
-from preceptor.evaluation.metrics.registry import ONE_CLASS, Floats
+from preceptor.evaluation.metrics.registry import Floats
 from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
 from preceptor.evaluation.score_columns import score_columns
 from preceptor.report.entries import Entry, LabelledRun
+from preceptor.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
     result = []
     for entry in entries:
         test = predictions_on(entry, "test")
-        if entry.run.task not in ONE_CLASS or test is None:
+        if TASKS[entry.run.task].target != "class" or test is None:
             continue
         names = np.unique(test.groups)
         key = names.tobytes()
@@ -136,7 +137,7 @@ def predictions_on(entry: Entry, part: str) -> Predictions | None:
     """Return what a network predicted on a part, None where it has no rows or does not predict one class per image."""
     table, classes = entry.run.predictions, entry.run.classes
     rows = table[(table["network"] == entry.name) & (table["part"] == part)]
-    if rows.empty or entry.run.task not in ONE_CLASS:
+    if rows.empty or TASKS[entry.run.task].target != "class":
         return None
     index = {name: place for place, name in enumerate(classes)}
     return Predictions(

@@ -13,8 +13,9 @@ from preceptor.evaluation.score_columns import score_columns
 from preceptor.evaluation.separation import separation
 from preceptor.report.entries import Entry
 from preceptor.report.formatting import ratio
-from preceptor.report.network_predictions import ONE_CLASS, Estimate, estimate_of
+from preceptor.report.network_predictions import Estimate, estimate_of
 from preceptor.runs.external import ExternalResult
+from preceptor.tasks import TASKS
 
 OWN_SEED = SEED + 1  # of draws of the own patients, which are independent of those of the other data
 
@@ -80,7 +81,7 @@ def area_of(
             these alone.
     """
     record, run = result.record, result.run
-    if record.task not in ONE_CLASS or run.metrics.protocol == "paper":
+    if TASKS[record.task].target != "class" or run.metrics.protocol == "paper":
         return None
     own, foreign = _rows(run.predictions, network, "test"), _rows(result.predictions, network, record.name)
     if own.empty or foreign.empty:

@@ -94,7 +94,7 @@ def clinical_sections(study: StudyResults, resampling: Resampling) -> dict[str, 
 
     Line by line, so that the predictions of one are in memory at a time.
     """
-    one_class = study.task in ONE_CLASS
+    one_class = TASKS[study.task].target == "class"
     groups, attributes = _groups(study), attributes_of_images(study) if one_class else []
     of_line = partial(_of_classes, attributes=attributes) if one_class else _of_labels
     methods = [Method(line) for line in study.lines]
@@ -151,7 +151,7 @@ def _groups(study: StudyResults) -> list[_Group]:
     words = class_words(study.some_run)
     if TASKS[study.task].target == "labels":
         return [_Group(words[name], [], [YES], name) for name in study.classes]
-    if study.task not in ONE_CLASS:
+    if TASKS[study.task].target != "class":
         return []
     place = {code: index for index, code in enumerate(study.classes)}
     named = [

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from preceptor.data.catalog import Catalog
-from preceptor.evaluation.metrics import METRICS, metrics_of
+from preceptor.evaluation.metrics import METRICS
 from preceptor.networks.build import find_network
 from preceptor.recipe import Recipe
 from preceptor.runs.create import split_of
@@ -31,7 +31,7 @@ def check_columns(plan: Plan, tasks: set[str]) -> None:
     Raises:
         PreceptorError: names the key and the nearest metric.
     """
-    known = [metric for task in sorted(tasks) for metric in metrics_of(task)]
+    known = [metric for task in sorted(tasks) for metric in TASKS[task].metrics]
     named = [("layout.columns", metric) for metric in (plan.layout.columns if plan.layout else ())]
     named += [
         (f"paper, {table.table}", metric) for table in plan.paper for row in table.rows.values() for metric in row

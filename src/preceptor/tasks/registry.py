@@ -46,8 +46,8 @@ class Task(ABC):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Metrics of the task by key."""
-        return metrics_of(self.name)
+        """Metrics of the task and of those that it derives from, by key."""
+        return metrics_of(*(kind.__dict__["name"] for kind in type(self).__mro__ if "name" in kind.__dict__))
 
     def monitored_metrics(self, selected: str) -> dict[str, Metric]:
         """Return the metrics that are computed after every epoch: all but costly ones, and the one that selects.

@@ -168,9 +168,9 @@ def register_metric(
     return decorate
 
 
-def metrics_of(task: str) -> dict[str, Metric]:
-    """Return the metrics of a task by key, in the order in which reports show them."""
-    return {key: METRICS[key] for key in METRICS if task in METRICS[key].tasks}
+def metrics_of(*tasks: str) -> dict[str, Metric]:
+    """Return the metrics of any of some tasks by key, in the order in which reports show them."""
+    return {key: METRICS[key] for key in METRICS if not set(tasks).isdisjoint(METRICS[key].tasks)}
 
 
 def metric_of(task: str, key: str) -> Metric:
