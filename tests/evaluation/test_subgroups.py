@@ -7,7 +7,7 @@ import pytest
 
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import Resampling
-from preceptor.evaluation.subgroups import subgroups, widened
+from preceptor.evaluation.subgroups import subgroups, subgroups_of_folds, widened
 
 
 def _network(skill: dict[str, float], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -42,6 +42,27 @@ def test_few_images_have_no_value_and_unknown_ones_no_subgroup() -> None:
     assert result["other"].too_few
     assert (result["other"].value, result["other"].gap) == (None, None)
     assert result["female"].gap is not None
+
+
+def test_scores_of_two_networks_are_not_ranked_together() -> None:
+    """The second fold's network gives higher scores throughout: areas are within folds, accuracy counts all images."""
+    target, scores, sex, patients = _network({"female": 0.9, "male": 0.6}, 1)
+    first, second = np.arange(400) < 200, np.arange(400) >= 200
+    shifted = scores * 0.1 + np.where(second, 0.8, 0.1)[:, None] * np.array([0.0, 1.0]) + np.array([0.05, 0.0])
+    shifted /= shifted.sum(axis=1, keepdims=True)
+    folds = [((target[fold], shifted[fold]), patients[fold], sex[fold]) for fold in (first, second)]
+    resampling = Resampling(patients, 30)
+    area = subgroups_of_folds(METRICS["macro_auc"], folds, resampling)["female"]
+    apart = [
+        METRICS["macro_auc"](target[fold & (sex == "female")], shifted[fold & (sex == "female")])
+        for fold in (first, second)
+    ]
+    assert area.value == pytest.approx(np.mean(apart))  # type: ignore[arg-type]
+    pooled = subgroups(METRICS["macro_auc"], (target, shifted), patients, sex, resampling)["female"]
+    assert pooled.value != pytest.approx(area.value, abs=0.02)
+    accuracy = subgroups_of_folds(METRICS["accuracy"], folds, resampling)["female"]
+    together = subgroups(METRICS["accuracy"], (target, shifted), patients, sex, resampling)["female"]
+    assert (accuracy.value, accuracy.gap, accuracy.images) == (together.value, together.gap, together.images)
 
 
 def test_a_student_that_forgets_a_subgroup_widens_its_gap() -> None:

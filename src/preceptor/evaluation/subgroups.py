@@ -6,12 +6,13 @@ whether distillation widens a gap is the student's gap less the teacher's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from preceptor.evaluation.metrics.classification import mean_of_known
 from preceptor.evaluation.metrics.registry import Floats, Metric
 from preceptor.evaluation.resampling import (
     LEVEL,
@@ -69,24 +70,61 @@ def subgroups(
     Raises:
         ValueError: numbers of images that differ.
     """
-    values, owners = np.asarray(attribute, dtype=str), np.asarray(groups, dtype=str)
-    if values.shape != owners.shape or any(len(each) != len(values) for each in cases):
-        raise ValueError(f"{len(values)} attributes, {len(owners)} groups and cases of another number")
-    known = values != ""
-    names = [str(name) for name in np.unique(values[known])]
-    sides: dict[tuple[str, bool], NDArray[np.intp]] = {}
-    for name in names:
-        inside = values == name
-        if inside.sum() >= FEW:
-            sides[name, True] = np.flatnonzero(inside)
-            if (outside := known & ~inside).sum() >= FEW:
-                sides[name, False] = np.flatnonzero(outside)
+    return subgroups_of_folds(metric, [(cases, groups, attribute)], resampling)
+
+
+def subgroups_of_folds(
+    metric: Metric, folds: Sequence[tuple[Cases, ArrayLike, ArrayLike]], resampling: Resampling
+) -> dict[str, Subgroup]:
+    """Return a metric of each value of an attribute over the folds of a study, each tested by a network of its own.
+
+    Images of all folds count together, but for a metric that ranks them, which is the mean over the folds in which
+    it is defined.
+
+    Args:
+        metric, resampling: see :func:`subgroups`.
+        folds: cases, groups and attribute of each, as for :func:`subgroups`.
+
+    Raises:
+        ValueError: numbers of images that differ.
+    """
+    attributes = [np.asarray(attribute, dtype=str) for _, _, attribute in folds]
+    owners = [np.asarray(groups, dtype=str) for _, groups, _ in folds]
+    for (cases, _, _), values, groups in zip(folds, attributes, owners, strict=True):
+        if values.shape != groups.shape or any(len(each) != len(values) for each in cases):
+            raise ValueError(f"{len(values)} attributes, {len(groups)} groups and cases of another number")
+    of_folds = [cases for cases, _, _ in folds]
+    if not metric.ranks and len(folds) > 1:
+        of_folds = [tuple(np.concatenate(columns) for columns in zip(*of_folds, strict=True))]
+        attributes, owners = [np.concatenate(attributes)], [np.concatenate(owners)]
+    names = [str(name) for name in np.unique(np.concatenate(attributes)) if name]
+    images = {name: sum(int((values == name).sum()) for values in attributes) for name in names}
     jobs = {
-        key: (metric, tuple(select_cases(each, rows) for each in cases), owners[rows]) for key, rows in sides.items()
+        (side, fold): (metric, tuple(select_cases(each, rows) for each in of_folds[fold]), owners[fold][rows])
+        for side in _sides(images)
+        for fold, values in enumerate(attributes)
+        if len(rows := _rows(values, *side))
     }
     sampled = resample_each(jobs, resampling)
-    images = {name: int((values == name).sum()) for name in names}
-    return {name: _subgroup(images[name], sampled.get((name, True)), sampled.get((name, False))) for name in names}
+    of_side = {side: _mean([each for (of, _), each in sampled.items() if of == side]) for side, _ in sampled}
+    return {name: _subgroup(images[name], of_side.get((name, True)), of_side.get((name, False))) for name in names}
+
+
+def _sides(images: Mapping[str, int]) -> list[tuple[str, bool]]:
+    """Return (value, whether inside) for every value with enough images, and for all others if they are enough."""
+    known = sum(images.values())
+    enough = [name for name, number in images.items() if number >= FEW]
+    return [(name, True) for name in enough] + [(name, False) for name in enough if known - images[name] >= FEW]
+
+
+def _rows(values: NDArray[np.str_], name: str, inside: bool) -> NDArray[np.intp]:
+    return np.flatnonzero(values == name if inside else (values != name) & (values != ""))
+
+
+def _mean(folds: Sequence[Sampled]) -> Sampled:
+    """Return the mean over the folds in which a metric, or its resampling, is defined."""
+    value = mean_of_known(np.array([fold.value for fold in folds]))
+    return Sampled(float(value), mean_of_known(np.stack([fold.samples for fold in folds], axis=1)))
 
 
 def widened(

@@ -23,7 +23,6 @@ from preceptor.report.network_predictions import Estimate
 from preceptor.report.operating_points import POINTS
 from preceptor.report.study_results import Line
 from preceptor.report.study_tables import latex_text
-from preceptor.report.subgroups import METRIC_KEYS
 from preceptor.report.uncertainty import ANSWERED
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.tasks import TASKS
@@ -189,7 +188,7 @@ def section_rows(contents: Mapping[str, Any]) -> Iterator[Row]:
         for value in attribute.values:
             for row in value.rows:
                 of = f"{attribute.name}: {value.name} ({value.images} images)"
-                for place, key in enumerate(METRIC_KEYS):
+                for place, key in enumerate(attribute.metrics):
                     yield _row(row.network.entry, of, key, row.values[place])
                     yield _row(row.network.entry, of, f"{key} gap", row.gaps[place])
                     if (change := row.changes[place]) is not None:

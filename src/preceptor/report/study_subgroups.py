@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.statistics import ALPHA
-from preceptor.evaluation.subgroups import FEW, subgroups
+from preceptor.evaluation.subgroups import FEW, subgroups_of_folds
 from preceptor.report.network_predictions import Judged
-from preceptor.report.study_cells import LineCells, joined, teacher_of
+from preceptor.report.study_cells import LineCells, teacher_of
 from preceptor.report.study_results import StudyResults
 from preceptor.report.subgroups import (
-    METRIC_KEYS,
     MOST,
     Attribute,
     NetworkInSubgroup,
@@ -24,6 +22,7 @@ from preceptor.report.subgroups import (
     Value,
     attributes_of,
     row_of,
+    subgroup_metrics,
 )
 
 
@@ -34,6 +33,7 @@ class AttributeOfImages:
     Attributes:
         of_image: id → value, empty where it is not known.
         sizes: value → test images and their groups.
+        metrics: keys of those that are shown.
         level: of the intervals of what a student's gap has on its teacher's, corrected by Bonferroni for the number of
             students.
     """
@@ -41,6 +41,7 @@ class AttributeOfImages:
     name: str
     of_image: Mapping[str, str]
     sizes: Mapping[str, tuple[int, int]]
+    metrics: tuple[str, ...]
     level: float
 
     def rows(self, method: Judged, cells: LineCells, teacher: LineCells | None) -> dict[str, NetworkInSubgroup]:
@@ -57,17 +58,16 @@ class AttributeOfImages:
             for value, (images, groups) in self.sizes.items()
         ]
         unknown = sum(value == "" for value in self.of_image.values())
-        return Attribute(self.name.replace("_", " "), list(methods), values, unknown)
+        return Attribute(self.name.replace("_", " "), self.metrics, list(methods), values, unknown)
 
     def _results(self, cells: LineCells) -> Results:
-        """Return metrics by value, of the test parts of all folds and seeds together."""
-        (targets, probabilities, ids), groups = joined(
-            list(cells.cells.values()), lambda cell: (cell.test.targets, cell.test.probabilities, cell.test.ids)
-        )
-        values = np.array([self.of_image[name] for name in ids])
-        return [
-            subgroups(METRICS[key], (targets, probabilities), groups, values, cells.resampling) for key in METRIC_KEYS
+        """Return metrics by value, of the test parts of all folds and seeds together; areas are within folds."""
+        tests = [cell.test for cell in cells.cells.values()]
+        folds = [
+            ((test.targets, test.probabilities), test.groups, [self.of_image[name] for name in test.ids])
+            for test in tests
         ]
+        return [subgroups_of_folds(METRICS[key], folds, cells.resampling) for key in self.metrics]
 
 
 def attributes_of_images(study: StudyResults) -> list[AttributeOfImages]:
@@ -84,5 +84,7 @@ def attributes_of_images(study: StudyResults) -> list[AttributeOfImages]:
                 for value in names
             }
             of_image = dict(zip(tested["id"], values, strict=True))
-            result.append(AttributeOfImages(name, of_image, sizes, 1 - ALPHA / max(1, students)))
+            result.append(
+                AttributeOfImages(name, of_image, sizes, subgroup_metrics(study.task), 1 - ALPHA / max(1, students))
+            )
     return result

@@ -15,8 +15,8 @@ from preceptor.evaluation.subgroups import FEW, Subgroup, subgroups, widened
 from preceptor.report.entries import LabelledRun
 from preceptor.report.network_predictions import NOTHING, Estimate, Judged, NetworkPredictions
 from preceptor.report.tables import TEACHING
+from preceptor.tasks import TASKS
 
-METRIC_KEYS = ("balanced_accuracy", "macro_auc")
 MOST = 20  # different values (HAM10000 has 15 body sites); an attribute of more names images rather than groups
 Change = tuple[float, Interval]
 
@@ -26,7 +26,7 @@ class NetworkInSubgroup:
     """Metrics of one network in the images of one value, and their gaps to all other images.
 
     Attributes:
-        values, gaps: of each of :data:`METRIC_KEYS`.
+        values, gaps: of each metric of :func:`subgroup_metrics`.
         changes: how much larger each gap is than the teacher's; None for a teacher, or without one.
     """
 
@@ -51,14 +51,21 @@ class Attribute:
     """One attribute of the test part.
 
     Attributes:
+        metrics: keys of those that are shown.
         networks: that were tested on one test part.
         missing: test images without a value.
     """
 
     name: str
+    metrics: tuple[str, ...]
     networks: Sequence[Judged]
     values: list[Value]
     missing: int
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the metrics."""
+        return [METRICS[key].label for key in self.metrics]
 
 
 def attribute_sections(networks: Sequence[NetworkPredictions]) -> list[Attribute]:
@@ -104,7 +111,13 @@ def _section(name: str, networks: Sequence[NetworkPredictions]) -> Attribute | N
             for network, result in zip(networks, results, strict=True)
         ]
         values.append(Value(value, int(inside.sum()), int(groups), rows if inside.sum() >= FEW else []))
-    return Attribute(name.replace("_", " "), list(networks), values, int((words == "").sum()))
+    shown = subgroup_metrics(networks[0].entry.run.task)
+    return Attribute(name.replace("_", " "), shown, list(networks), values, int((words == "").sum()))
+
+
+def subgroup_metrics(task: str) -> tuple[str, ...]:
+    """Return the two metrics by which subgroups of a task are compared: its headline, then what tells most besides."""
+    return tuple(dict.fromkeys((TASKS[task].headline, "balanced_accuracy", "macro_auc")))[:2]
 
 
 Results = list[dict[str, Subgroup]]  # of each metric, by value
@@ -114,7 +127,8 @@ def _of_network(network: NetworkPredictions, words: dict[str, str]) -> Results:
     test = network.test
     attribute = np.array([words[name] for name in test.ids])
     cases = (test.targets, test.probabilities)
-    return [subgroups(METRICS[key], cases, test.groups, attribute, network.resampling) for key in METRIC_KEYS]
+    shown = subgroup_metrics(network.entry.run.task)
+    return [subgroups(METRICS[key], cases, test.groups, attribute, network.resampling) for key in shown]
 
 
 def row_of(
@@ -122,7 +136,7 @@ def row_of(
 ) -> NetworkInSubgroup:
     """Return a network's row at one value, beside its teacher's results if given; ``level`` is of the changes."""
     values = [result.get(value) for result in results]
-    changes: list[Change | None] = [None] * len(METRIC_KEYS)
+    changes: list[Change | None] = [None] * len(results)
     if teacher is not None:
         changes = [widened(mine, theirs, level).get(value) for mine, theirs in zip(results, teacher, strict=True)]
     return NetworkInSubgroup(
