@@ -186,7 +186,7 @@ def test_data_that_changed_are_replaced_by_random_images_and_it_is_said(pair: Ru
 def test_what_is_no_finished_run_or_network_is_refused(pair: Run, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match=r"recipe\.yaml is missing"):
         export(tmp_path, out=tmp_path / "out")
-    with pytest.raises(PreceptorError, match="no such network") as caught:
+    with pytest.raises(PreceptorError, match="has no network called") as caught:
         export(pair.path, out=tmp_path / "out", network="teacher")
     assert caught.value.expected == "one of student_1, student_2, ensemble"
     with pytest.raises(PreceptorError, match="class name for 'melanoma'"):
@@ -194,7 +194,7 @@ def test_what_is_no_finished_run_or_network_is_refused(pair: Run, tmp_path: Path
     with pytest.raises(PreceptorError, match="class name for 'melanoma'"):
         export(pair.path, out=tmp_path / "out", network="student_1", class_names=["melanoma=x"])
     for text in ("mel", "mel=", "=mel"):
-        with pytest.raises(PreceptorError, match=f"--class-name {text}"):
+        with pytest.raises(PreceptorError, match=f"'class_names' {text}"):
             export(pair.path, out=tmp_path / "out", network="student_1", class_names=[text])
     assert not (tmp_path / "out").exists()
 
@@ -228,7 +228,7 @@ def test_nothing_is_overwritten_unasked(pair: Run, exported: Path, tmp_path: Pat
 def test_the_current_folder_is_not_replaced(pair: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for out in (".", ".."):
-        with pytest.raises(PreceptorError, match=r"--out \.{1,2}: holds the current folder"):
+        with pytest.raises(PreceptorError, match=r"'out' \.{1,2}: holds the current folder"):
             export(pair.path, out=out, network="student_1", overwrite=True)
 
 

@@ -161,6 +161,40 @@ def test_dicom_files_are_predicted_as_they_are_shown(exported: Path, photos: Pat
     assert not predict(exported, Path(f"{unclear}::window=2048/4096")).unreadable
 
 
+def test_an_image_that_is_named_twice_has_two_rows(exported: Path, photos: Path) -> None:
+    named = [photos / "0.png", photos / "1.png", photos / "0.png"]
+    table = predict(exported, named).table
+    assert table["file"].tolist() == [str(file) for file in named]
+    pd.testing.assert_series_equal(table.iloc[0], table.iloc[2], check_names=False)
+
+
+def test_an_export_answers_for_its_own_network_alone(exported: Path, photos: Path) -> None:
+    assert len(predict(exported, photos, network="student_1").table) == 3
+    with pytest.raises(PreceptorError, match="is an export of the network 'student_1', not of 'teacher'"):
+        predict(exported, photos, network="teacher")
+    with pytest.raises(PreceptorError, match="expected: one of float, int8"):
+        predict(exported, photos, precision="fp16")  # type: ignore[arg-type]
+    with pytest.raises(PreceptorError, match="is an ONNX model"):
+        predict(exported / "model.onnx", photos)
+
+
+def test_a_manifest_with_other_classes_than_the_model_is_refused(exported: Path, photos: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported, tmp_path / "edited")
+    manifest = json.loads((folder / "export.json").read_text())
+    manifest["classes"].pop()
+    (folder / "export.json").write_text(json.dumps(manifest))
+    with pytest.raises(PreceptorError, match=r"has \d classes and 0 thresholds, the model gives \d probabilities"):
+        predict(folder, photos)
+
+
+def test_masks_may_lie_in_a_folder_with_a_dot(exported_masks: Path, photos: Path, tmp_path: Path) -> None:
+    assert predict(exported_masks, photos, out=tmp_path / "masks_v1.2").masks
+    with pytest.raises(PreceptorError, match="is called as a file is; this network draws masks"):
+        predict(exported_masks, photos, out=tmp_path / "masks.csv")
+    twice = predict(exported_masks, [photos / "0.png", photos / "0.png"], out=tmp_path / "twice")
+    assert twice.table["mask"].tolist() == ["0.png"]
+
+
 def test_a_precision_is_of_exports(pair: Run, photos: Path) -> None:
     with pytest.raises(PreceptorError, match="is not an export"):
         predict(pair.path, photos, network="student_1", precision="int8")
@@ -209,7 +243,7 @@ def test_evaluate_takes_an_export_and_needs_data(
 
 
 def test_the_data_set_of_its_run_is_no_test_of_an_export(exported: Path, phantom_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match=r"learned from images of this data set[\s\S]*--exclude FILE"):
+    with pytest.raises(PreceptorError, match=r"learned from images of this data set[\s\S]*'exclude' FILE"):
         evaluate(exported, data="phantom", root=phantom_root)
     moved = shutil.copytree(phantom_root, tmp_path / "moved")
     with pytest.raises(PreceptorError, match="learned from images of this data set"):

@@ -101,9 +101,10 @@ def predict(
     from preceptor.deploy.predict import predict_files, write_masks
 
     predictor = _predictor(Path(model).expanduser(), network, precision)
-    if predictor.draws_masks and (place is None or place.is_file() or (place.suffix and not place.is_dir())):
+    if predictor.draws_masks and (place is None or place.is_file() or _is_called_as_a_file(place)):
+        wrong = "" if place is None else " is a file;" if place.is_file() else " is called as a file is;"
         raise PreceptorError(
-            "--out: this network draws masks, which need a folder" if place is None else f"--out {place}: is no folder",
+            f"--out{'' if place is None else f' {place}:'}{wrong or ':'} this network draws masks, which need a folder",
             expected="--out FOLDER",
         )
     if place is not None and place.is_dir() and not predictor.draws_masks:
@@ -128,7 +129,13 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
     if is_export(model):
         from preceptor.deploy.onnx_model import OnnxModel
 
-        return OnnxModel(model, precision)
+        exported = OnnxModel(model, precision)
+        if network not in (None, exported.manifest.network):
+            raise PreceptorError(
+                f"{model}: is an export of the network {exported.manifest.network!r}, not of {network!r}",
+                remedy="leave the name out, or give the run's folder",
+            )
+        return exported
     if precision != "float":
         raise PreceptorError(
             f"--precision {precision}: {model} is not an export", expected="a folder that preceptor export wrote"
@@ -141,6 +148,13 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
     from preceptor.runs.load_networks import load_named
 
     return TorchPredictor(load_named(model, network, choose="--network {}").to(best_device()))
+
+
+def _is_called_as_a_file(place: Path) -> bool:
+    """Whether a path that is no folder yet ends as tables and images do."""
+    from preceptor.data.image_files import SUFFIXES
+
+    return not place.is_dir() and place.suffix.lower() in {".csv", ".tsv", ".txt", ".json", *SUFFIXES}
 
 
 def _refuse_image_folder(folder: Path, files: list[Path]) -> None:

@@ -46,6 +46,17 @@ class OnnxModel:
         self.session = open_session(_model_file(folder, self.manifest, precision), threads)
         self.weights_hash = self.manifest.files[MODEL_FILES[precision]].sha256
         self.outputs = [output.name for output in self.session.get_outputs()]
+        self._check_classes(folder)
+
+    def _check_classes(self, folder: Path) -> None:
+        """Raise where the model's outputs and the classes of ``export.json`` differ in number."""
+        given = next((output.shape[1] for output in self.session.get_outputs() if output.name == "probabilities"), None)
+        if given != len(self.classes) or len(self.thresholds or self.classes) != len(self.classes):
+            raise PreceptorError(
+                f"{folder}: export.json has {len(self.classes)} classes and {len(self.thresholds or ())} thresholds, "
+                f"the model gives {given} probabilities",
+                remedy="copy the whole folder again, or export the run again",
+            )
 
     def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
         """All outputs for images (B, H, W, 3), uint8 RGB of one size: see ``export.json`` and the model card."""
@@ -84,6 +95,8 @@ def open_session(model: Path | bytes, threads: int | None = None):  # type: igno
 
 
 def _model_file(folder: Path, manifest: Manifest, precision: Precision) -> Path:
+    if precision not in MODEL_FILES:
+        raise PreceptorError(f"--precision {precision}", expected=f"one of {', '.join(MODEL_FILES)}")
     name = MODEL_FILES[precision]
     if name not in manifest.files:
         raise PreceptorError(

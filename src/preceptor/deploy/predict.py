@@ -143,6 +143,7 @@ def write_masks(
             name, masks of another network, or a file that is no mask.
     """
     classes = predictor.classes
+    files = list(dict.fromkeys(files))  # a file that was named twice has one mask
     twice = [name for name, count in Counter(map(mask_name, files)).items() if count > 1]
     if twice:
         raise PreceptorError(
@@ -183,13 +184,15 @@ def _predictions(
     """Each file that could be read and its prediction; adds the others to ``failures``."""
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
-        images: dict[Path, NDArray[np.uint8]] = {}
+        readable: list[Path] = []  # a file that was named twice stands in it twice
+        images: list[NDArray[np.uint8]] = []
         for file in chunk:
             try:
-                images[file] = read_image(file)
+                images.append(read_image(file))
             except PreceptorError as error:
                 failures[file] = error.what
-        predictions = predictor.predict(list(images.values()))
-        yield from zip(images, predictions, strict=True)
+            else:
+                readable.append(file)
+        yield from zip(readable, predictor.predict(images), strict=True)
         if progress:
             progress(len(chunk))

@@ -65,6 +65,12 @@ def load_named(model: Path, name: str | None = None, *, choose: str = "network={
         PreceptorError: no such run or file, or no network of that name in it.
     """
     if model.is_file():
+        if model.suffix == ".onnx":
+            raise PreceptorError(
+                f"{model}: is an ONNX model",
+                expected="a run's folder, a .safetensors file, or the folder of an export",
+                remedy=f"if an export holds it, name the folder: {model.parent}",
+            )  # fmt: skip
         network, header = load_network(model)
         if name is not None and name != header.get("network", model.stem):
             raise PreceptorError(

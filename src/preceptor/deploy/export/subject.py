@@ -108,7 +108,9 @@ def load_subject(path: Path, name: str) -> Subject:
         raise PreceptorError(lost[missing[0]], remedy="put the run that trained it back where it was")
     if missing:
         raise PreceptorError(
-            f"--network {name}: {path} has no such network", expected=f"one of {', '.join([*networks, *ensembles])}"
+            f"{path}: has no network called {missing[0]}",
+            expected=f"one of {', '.join([*networks, *ensembles])}",
+            remedy="name the one that is to be exported with --network",
         )
     bare = {member: networks[member].for_inference() for member in members}
     sizes = {network.architecture.image_size for network in bare.values()}

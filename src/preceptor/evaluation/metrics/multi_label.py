@@ -115,8 +115,8 @@ add_metric(
     )
 )
 for _key, _label, _value in (
-    ("label_macro_f1", "macro F1 of labels", label_macro_f1),
-    ("label_accuracy", "accuracy of labels", label_accuracy),
+    ("label_macro_f1", "macro F1 of labels at 0.5", label_macro_f1),
+    ("label_accuracy", "accuracy of labels at 0.5", label_accuracy),
 ):
     _additive = Additive(label_outcomes, _value)
     add_metric(Metric(_key, _label, LABELS, _additive, additive=_additive))
