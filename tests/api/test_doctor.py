@@ -68,7 +68,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
         preceptor.doctor(tmp_path / "nowhere")
     with pytest.raises(PreceptorError, match="file is not a folder"):
         preceptor.doctor(tmp_path / "file")
-    with pytest.raises(PreceptorError, match=r"--cache .*file is a file"):
+    with pytest.raises(PreceptorError, match=r"'cache' .*file is a file"):
         preceptor.doctor(tmp_path, cache=tmp_path / "file")
 
 

@@ -13,7 +13,7 @@ from preceptor.utils.errors import PreceptorError
 
 
 def test_other_data_have_no_parts(tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="--part validation: belongs to the runs' own data"):
+    with pytest.raises(PreceptorError, match="'part' validation: belongs to the runs' own data"):
         preceptor.evaluate(tmp_path, part="validation", data="phantom")
 
 

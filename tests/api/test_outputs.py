@@ -56,7 +56,7 @@ def test_an_evaluation_does_not_go_into_a_run(tmp_path: Path) -> None:
 def test_a_profile_replaces_a_profile_alone(option: str, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.write_text("mine")
-    with pytest.raises(PreceptorError, match=f"--{option} .*not a file that this command wrote"):
+    with pytest.raises(PreceptorError, match=f"'{option}' .*not a file that this command wrote"):
         preceptor.profile("run.safetensors", **{option: notes})
     assert notes.read_text() == "mine"
 

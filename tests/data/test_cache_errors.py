@@ -46,7 +46,7 @@ def test_every_unreadable_file_is_named_in_one_error(catalog: Catalog, home: Pat
     message = str(caught.value)
     assert f"im02: {catalog.path(2)} is empty" in message
     assert f"im07: {catalog.path(7)} is truncated" in message
-    assert "--exclude" in message
+    assert "'exclude'" in message
     assert entries(home) == []
     rest = open_pixels(catalog.without(["im02", "im07"]), SIZE, directory=home)
     assert len(rest) == COUNT - 2

@@ -102,7 +102,7 @@ def test_the_patient_may_be_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda root: photos(root, "data/mel/1.png", "data/nv/1.png"), r"one class only\n.*\n.*--root \S+/data"),
+        (lambda root: photos(root, "data/mel/1.png", "data/nv/1.png"), r"one class only\n.*\n.*'root' \S+/data"),
         (lambda root: photos(root, "mel/1.png", "mel/2.png"), "one class only"),
         (lambda root: photos(root, "train/a/1.png", "test/a/1.png", "test/2.png"), r"lie in no class: test/2\.png"),
         (lambda root: photos(root, "train/a/1.png", "test/a/1.png"), "one directory of a class, a/"),

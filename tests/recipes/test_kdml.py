@@ -210,7 +210,7 @@ def test_the_report_says_what_the_ensemble_is_and_how_faithful_students_are(vari
         ]
     section = page[page.index('id="layers"') : page.index('id="cost"')]
     assert section.count("<svg") == 3
-    with pytest.raises(PreceptorError, match="--network ensemble"):
+    with pytest.raises(PreceptorError, match="'network' ensemble"):
         explain(variant.path, network="ensemble")
 
 

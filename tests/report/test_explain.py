@@ -133,7 +133,7 @@ def test_the_mark_of_a_run_stands_beside_the_figures_in_its_networks(runs: Path,
 
 
 def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="--network pupil"):
+    with pytest.raises(PreceptorError, match="'network' pupil"):
         explain(runs / "kd", network="pupil")
     lonely = shutil.copytree(runs / "kd", tmp_path / "lonely" / "kd")
     with pytest.raises(PreceptorError, match="trained alone on this split") as caught:

@@ -35,7 +35,7 @@ def test_the_task_of_a_recipe(recipe: str, settings: dict[str, Any], data: str, 
 
 def test_it_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
     with_task("kd", {}, "aptos2019", progress=True)
-    assert capsys.readouterr().out == "task: ordinal, for which aptos2019 is published (--task names another)\n"
+    assert capsys.readouterr().out == "task: ordinal, for which aptos2019 is published ('task' names another)\n"
 
 
 def tasks(data: str, **changes: Any) -> set[Any]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from preceptor.utils.errors import PreceptorError, some_of
+import pickle
+
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, options_named, some_of
 
 
 def test_a_long_list_is_counted() -> None:
@@ -24,3 +26,21 @@ def test_a_list_of_many_files_keeps_every_line() -> None:
     files = [f"{number}: {'folder/' * 40}image.png cannot be read" for number in range(10)]
     error = PreceptorError("\n".join(["10 of 10 images cannot be used:", *files]), remedy="mend them")
     assert str(error).splitlines()[1:-1] == files
+
+
+def test_messages_name_arguments_in_python_and_options_on_the_command_line() -> None:
+    error = PreceptorError(
+        "--skip-known, --import x.py: see preceptor evaluate RUN --data READER",
+        expected="a -- b, 2--3 and var(--ink)",
+        remedy="choose another --out",
+    )
+    in_python = str(error).splitlines()
+    assert in_python[0] == "'skip_known', 'imports' x.py: see preceptor evaluate RUN --data READER"
+    assert in_python[2] == "  to do:    choose another 'out'"
+    with options_named():
+        on_command_line = str(error).splitlines()
+        assert str(PreceptorWarning("left out: --skip-known")) == "left out: --skip-known"
+    assert on_command_line[0] == error.what
+    assert on_command_line[2] == "  to do:    choose another --out"
+    assert str(PreceptorWarning("left out: --skip-known")) == "left out: 'skip_known'"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

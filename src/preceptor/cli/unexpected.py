@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from preceptor.utils.errors import PreceptorError, PreceptorWarning
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, options_named
 from preceptor.utils.files import is_full
 
 #: Set to 1, tracebacks are shown.
@@ -41,6 +41,11 @@ def run(app: typer.Typer) -> None:
     """
     _survive_odd_names()
     warnings.showwarning = _note(warnings.showwarning)
+    with options_named():
+        _run(app)
+
+
+def _run(app: typer.Typer) -> None:
     try:
         app()
     except PreceptorError as error:

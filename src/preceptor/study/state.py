@@ -183,7 +183,7 @@ def outcome_of(identity: str, path: Path, previous: Outcome | None) -> Outcome:
         run = Run(path)
         training_seconds = run.metrics.training_seconds if run.finished else None
     except PreceptorError as error:
-        return Outcome(identity, "failed", str(error), seconds_so_far(path))
+        return Outcome(identity, "failed", error.message, seconds_so_far(path))
     if training_seconds is not None:
         known = previous.seconds if previous is not None else 0
         return Outcome(identity, "done", "", known or training_seconds)

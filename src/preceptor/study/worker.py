@@ -86,7 +86,7 @@ def work(task: Task) -> Outcome:
             _ = run.metrics  # a damaged file would pass for a finished run
         complete(run, devices=task.devices, cache=task.cache, on_finished=task.on_finished, patience=_PATIENCE)
     except PreceptorError as error:
-        return Outcome(task.identity, "failed", str(error), time.perf_counter() - began + before)
+        return Outcome(task.identity, "failed", error.message, time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"

@@ -37,7 +37,7 @@ def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[st
     except PreceptorError as error:
         if is_full(error.__cause__):
             raise
-        message = str(error)
+        message = error.message
     except Exception as error:  # memory that one batch size needs, say: the other trials can still be trained
         if is_full(error):
             raise

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+#: Whether messages name options (``--skip-known``), as on the command line, or arguments (``'skip_known'``).
+_names_options = False
+_OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?![\w-])")
+_COMMAND = re.compile(r"\b(?:preceptor [a-z]+ |npm |ray |pip )")  # what follows is typed into a shell
+_ARGUMENTS = {"import": "imports", "class-name": "class_names"}  # that are called otherwise than their option
 _LONGEST = 200  # characters of a name in a list
 _LONGEST_LINE = 2000  # characters of a line of a message
 
@@ -18,6 +24,12 @@ class PreceptorError(Exception):
         what: what is wrong and where (names the file or the key).
         expected: what would have been right.
         remedy: what to do now.
+
+    Options are written as the command line has them; in Python they are shown as arguments.
+
+    >>> print(PreceptorError("--out runs: is a file", remedy="choose another --out"))
+    'out' runs: is a file
+      to do:    choose another 'out'
     """
 
     def __init__(self, what: str, *, expected: str = "", remedy: str = "") -> None:
@@ -29,12 +41,52 @@ class PreceptorError(Exception):
             lines.append(f"  to do:    {self.remedy}")
         super().__init__("\n".join(lines))
 
+    def __str__(self) -> str:
+        return in_words_of_the_caller(self.message)
+
+    @property
+    def message(self) -> str:
+        """The text with its options as on the command line, whoever calls: what is written into files."""
+        return super().__str__()
+
     def __reduce__(self) -> tuple[Any, ...]:  # keeps the three parts across process borders
         return _rebuild, (type(self), self.what, self.expected, self.remedy)
 
 
 class PreceptorWarning(UserWarning):
     """Something that a user should know and that does not stop the work; the command line prints it as a note."""
+
+    def __str__(self) -> str:
+        return in_words_of_the_caller(super().__str__())
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Context manager of the command line: messages name options, and not the arguments of Python's functions."""
+    global _names_options
+    before, _names_options = _names_options, True
+    try:
+        yield
+    finally:
+        _names_options = before
+
+
+def in_words_of_the_caller(text: str) -> str:
+    """Return a message with its options as they are on the command line, and as arguments in Python.
+
+    >>> in_words_of_the_caller("leave them out: --skip-known")
+    "leave them out: 'skip_known'"
+    >>> in_words_of_the_caller("write one with: preceptor export RUN --out FOLDER")
+    'write one with: preceptor export RUN --out FOLDER'
+    """
+    return text if _names_options else "\n".join(map(_with_arguments, text.split("\n")))
+
+
+def _with_arguments(line: str) -> str:
+    command = _COMMAND.search(line)
+    end = command.start() if command else len(line)
+    named = _OPTION.sub(lambda option: f"'{_ARGUMENTS.get(option[1], option[1].replace('-', '_'))}'", line[:end])
+    return named + line[end:]
 
 
 def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:
