@@ -17,7 +17,7 @@ from pathlib import Path
 
 from preceptor.api.studies import prepare_study
 from preceptor.study.engines import Engine
-from preceptor.study.scheduler import Study, run_jobs
+from preceptor.study.scheduler import Study, run_study
 from preceptor.study.worker import Outcome
 
 LEFT_OUT = (".pt", ".safetensors", ".lock")  # how names end
@@ -40,7 +40,7 @@ def run_until(asked: argparse.Namespace) -> Study:
             raise OutOfTimeError
 
     try:
-        run_jobs(prepared.study, prepared.engine, prepared.threads, cache=asked.cache, watch=watch)
+        run_study(prepared.study, prepared.engine, prepared.threads, cache=asked.cache, watch=watch)
     except OutOfTimeError:
         print(f"{asked.seconds:.0f} s are over")
     return prepared.study
@@ -84,12 +84,12 @@ def main() -> None:
     print(
         f"{asked.out.name}: {counts} of {len(study.matrix.cells)} cells in {time.monotonic() - began:.0f} s", flush=True
     )
-    for job in study.matrix.jobs.values():
-        outcome = study.outcomes[job.identity]
+    for planned in study.matrix.runs.values():
+        outcome = study.outcomes[planned.identity]
         if outcome.error:
-            print(f"  {job.recipe.name}, fold {job.fold}: {outcome.error[-300:]}")
+            print(f"  {planned.recipe.name}, fold {planned.fold}: {outcome.error[-300:]}")
         elif outcome.seconds:
-            print(f"  {job.recipe.name}, fold {job.fold}: {outcome.seconds:.1f} s")
+            print(f"  {planned.recipe.name}, fold {planned.fold}: {outcome.seconds:.1f} s")
     for file in archive(asked.out, asked.archives):
         print(f"  {file.name}: {file.stat().st_size / 2**20:.1f} MiB", flush=True)
 

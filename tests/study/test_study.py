@@ -30,9 +30,9 @@ from preceptor.study.engines.local import LocalEngine
 from preceptor.study.estimate import remaining
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import to_yaml
-from preceptor.study.scheduler import Study, open_study, run_jobs
+from preceptor.study.scheduler import Study, open_study, run_study
 from preceptor.study.state import threads_before
-from preceptor.study.worker import Outcome, Task, _prepared, work
+from preceptor.study.worker import Job, Outcome, _prepared, work
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
 from waiting import epochs_done, wait_for
@@ -45,20 +45,20 @@ class InThisProcess:
 
     def __init__(self, *, fails: str = "", dies_after: int = 1000) -> None:
         self.fails, self.dies_after = fails, dies_after
-        self.queue: list[Task] = []
+        self.queue: list[Job] = []
         self.worked: list[str] = []
 
-    def submit(self, task: Task) -> None:
-        self.queue.append(task)
+    def submit(self, job: Job) -> None:
+        self.queue.append(job)
 
     def results(self, seconds: float) -> list[Outcome]:
         if len(self.worked) == self.dies_after:
             raise KeyboardInterrupt
-        task = self.queue.pop(0)
-        self.worked.append(task.path.name.rsplit("-", 1)[0])
+        job = self.queue.pop(0)
+        self.worked.append(job.path.name.rsplit("-", 1)[0])
         if self.fails and self.worked[-1].startswith(self.fails):
-            return [Outcome(task.identity, "failed", "no luck")]
-        return [work(task)]
+            return [Outcome(job.identity, "failed", "no luck")]
+        return [work(job)]
 
     def running(self) -> set[str]:
         return set()
@@ -69,7 +69,7 @@ class InThisProcess:
 
 def run(engine: Engine, root: Path, out: Path, **changes: Any) -> Study:
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=root)), out)
-    run_jobs(study, lambda: engine, 1)
+    run_study(study, lambda: engine, 1)
     return study
 
 
@@ -147,7 +147,7 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
     quick = {"set": {"epochs": 1}, "rows": ["alone"]}
     study = open_study(resolve_plan(plan(quick=quick), CommandLine(quick=True, root=phantom_root)), tmp_path / "study")
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(study, lambda: InThisProcess(dies_after=0), 1)
+        run_study(study, lambda: InThisProcess(dies_after=0), 1)
     assert [(cell["state"], cell["quick"]) for cell in table(tmp_path / "study")] == [("pending", True)]
     assert yaml.safe_load((tmp_path / "study" / "study.yaml").read_text())["quick"] is True
     for shown in (matrix_table(study), result_table(study)):
@@ -162,9 +162,9 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
 def test_runs_of_a_quick_study_are_marked(tmp_path: Path) -> None:
     """Those too that an older version has left without a mark."""
     path = write_fake_run(tmp_path / "run")
-    task = Task("a", path, {}, Data("phantom"), 1, 1, None, tmp_path / "log")
-    assert _prepared(task).environment.marked == ""
-    assert _prepared(replace(task, mark=NOT_EVIDENCE)).environment.marked == NOT_EVIDENCE
+    job = Job("a", path, {}, Data("phantom"), 1, 1, None, tmp_path / "log")
+    assert _prepared(job).environment.marked == ""
+    assert _prepared(replace(job, mark=NOT_EVIDENCE)).environment.marked == NOT_EVIDENCE
     assert Run(path).environment.marked == NOT_EVIDENCE
 
 
@@ -175,8 +175,8 @@ def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Pat
         engine = InThisProcess(dies_after=0)
         engine.close = lambda: None  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
-            run_jobs(study, lambda engine=engine: engine, 1)  # type: ignore[misc]
-        assert {task.mark for task in engine.queue} == {NOT_EVIDENCE if quick else ""}
+            run_study(study, lambda engine=engine: engine, 1)  # type: ignore[misc]
+        assert {job.mark for job in engine.queue} == {NOT_EVIDENCE if quick else ""}
 
 
 def test_a_folder_of_another_study_is_refused(once: tuple[Path, InThisProcess], phantom_root: Path) -> None:
@@ -303,7 +303,7 @@ def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path
         with pytest.MonkeyPatch.context() as patch:
             pace = timing._pace
             patch.setattr(timing, "_pace", lambda *message: made.append(1) or pace(*message))
-            return timing.time_jobs(study.matrix.jobs.values(), study.catalog, 1, budget)
+            return timing.time_runs(study.matrix.runs.values(), study.catalog, 1, budget)
 
     rows = [*PLAN["rows"], {"name": "longer", "recipe": "student", "set": {"epochs": 2}}]
     result = times(rows=rows, seeds=[0, 1])

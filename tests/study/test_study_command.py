@@ -16,8 +16,8 @@ from preceptor.cli.study import study
 from preceptor.cli.study_console import Watcher
 from preceptor.report.study_results import read_study
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import open_study, run_jobs
-from preceptor.study.worker import Outcome, Task
+from preceptor.study.scheduler import open_study, run_study
+from preceptor.study.worker import Job, Outcome
 from small_study import plan
 
 ROWS = [{"name": "alone", "recipe": "student"}, {"name": "decayed", "recipe": "student", "set": {"optimiser.lr": 0.01}}]
@@ -25,22 +25,22 @@ SMALL = FakeStudy(classes=("bkl", "mel", "nv"), images=160, epochs=4, rows=("Stu
 
 
 class Unlucky:
-    """An engine on which every task fails, or that is interrupted before one has ended."""
+    """An engine on which every job fails, or that is interrupted before one has ended."""
 
     workers = 1
 
     def __init__(self, *, stopped: bool = False) -> None:
-        self.tasks: list[Task] = []
+        self.jobs: list[Job] = []
         self.stopped = stopped
 
-    def submit(self, task: Task) -> None:
-        self.tasks.append(task)
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
 
     def results(self, seconds: float) -> list[Outcome]:
         if self.stopped:
             raise KeyboardInterrupt
-        tasks, self.tasks = self.tasks, []
-        return [Outcome(task.identity, "failed", "no luck\n  to do:    try again", 2.0) for task in tasks]
+        jobs, self.jobs = self.jobs, []
+        return [Outcome(job.identity, "failed", "no luck\n  to do:    try again", 2.0) for job in jobs]
 
     def running(self) -> set[str]:
         return set()
@@ -67,7 +67,7 @@ def test_failures_stay_known_until_they_have_been_tried_again(
     for stopped in (False, True):
         opened = open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out)
         try:
-            run_jobs(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
+            run_study(opened, lambda stopped=stopped: Unlucky(stopped=stopped), 1)  # type: ignore[misc]
         except KeyboardInterrupt:
             assert stopped
         assert states(out) == [("failed", "no luck")] * 2

@@ -23,8 +23,8 @@ from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
 from preceptor.study.other_data import known_to_study, measure_cells
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, open_study, run_jobs
-from preceptor.study.worker import Outcome, Task, work
+from preceptor.study.scheduler import Study, open_study, run_study
+from preceptor.study.worker import Job, Outcome, work
 from preceptor.utils.errors import PreceptorError
 from small_study import plan
 
@@ -35,11 +35,11 @@ class InThisProcess:
     """An engine without processes that counts what it trains."""
 
     def __init__(self) -> None:
-        self.queue: list[Task] = []
+        self.queue: list[Job] = []
         self.trained = 0
 
-    def submit(self, task: Task) -> None:
-        self.queue.append(task)
+    def submit(self, job: Job) -> None:
+        self.queue.append(job)
 
     def results(self, seconds: float) -> list[Outcome]:
         self.trained += 1
@@ -77,7 +77,7 @@ def external(root: Path, **more: Any) -> dict[str, Any]:
 def run(folder: Path, phantom_root: Path, **changes: Any) -> tuple[Study, int]:
     engine = InThisProcess()
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=phantom_root)), folder)
-    run_jobs(study, lambda: engine, 1)  # type: ignore[arg-type, return-value]
+    run_study(study, lambda: engine, 1)  # type: ignore[arg-type, return-value]
     return study, engine.trained
 
 

@@ -12,8 +12,8 @@ import pytest
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, _task, open_study, run_jobs
-from preceptor.study.worker import Outcome, Task, _prepared, work
+from preceptor.study.scheduler import Study, _job, open_study, run_study
+from preceptor.study.worker import Job, Outcome, _prepared, work
 from small_study import PLAN, plan
 
 ROWS = {"rows": [{"name": "teacher", "teacher": True}, PLAN["rows"][1]], "baseline": "teacher"}
@@ -26,17 +26,17 @@ class Worker:
 
     def __init__(self, *, stops: bool) -> None:
         self.stops = stops
-        self.queue: list[Task] = []
+        self.queue: list[Job] = []
 
-    def submit(self, task: Task) -> None:
-        self.queue.append(task)
+    def submit(self, job: Job) -> None:
+        self.queue.append(job)
 
     def results(self, seconds: float) -> list[Outcome]:
-        task = self.queue.pop(0)
-        if self.stops and task.path.name.startswith("KD"):
-            _prepared(task)
+        job = self.queue.pop(0)
+        if self.stops and job.path.name.startswith("KD"):
+            _prepared(job)
             raise KeyboardInterrupt
-        return [work(task)]
+        return [work(job)]
 
     def running(self) -> set[str]:
         return set()
@@ -48,7 +48,7 @@ class Worker:
 def run(root: Path, out: Path, *, stops: bool = False) -> Study:
     changes: dict[str, Any] = {**ROWS, "teacher": {"recipe": "teacher"}}
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=root)), out)
-    run_jobs(study, lambda: Worker(stops=stops), 1)
+    run_study(study, lambda: Worker(stops=stops), 1)
     return study
 
 
@@ -104,10 +104,10 @@ def test_other_data_in_the_new_place_are_refused(moved: Path) -> None:
     study = open_study(
         resolve_plan(plan(**ROWS, teacher={"recipe": "teacher"}), CommandLine(root=moved / "data")), moved / "study"
     )
-    job = next(key for key, path in study.matrix.paths.items() if path == cell(moved / "study").path)
+    planned = next(key for key, path in study.matrix.paths.items() if path == cell(moved / "study").path)
     table = moved / "data" / "metadata.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
-    outcome = work(_task(study, 1, None, None, job, study.matrix.jobs[job]))
+    outcome = work(_job(study, 1, None, None, planned, study.matrix.runs[planned]))
     assert outcome.state == "failed"
     assert "the data changed since" in outcome.error
 

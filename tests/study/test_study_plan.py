@@ -175,7 +175,7 @@ def test_shipped_plans_expand(name: str) -> None:
         assert (settled.folds, settled.seeds) == ([1], [4])
         matrix = expand(settled, "data", Path("nowhere"))
         assert len(matrix.cells) == len(settled.rows)
-        parts = Counter(matrix.jobs[key].recipe.name for key in matrix.shared)
+        parts = Counter(matrix.runs[key].recipe.name for key in matrix.shared)
         with_head = {"teacher": 1, "sskd_head": 1}
         shared = {
             "crckd": {},
@@ -184,16 +184,16 @@ def test_shipped_plans_expand(name: str) -> None:
             "methods": {**with_head, "fsp_start": 1, "kd": 1},
         }
         assert parts == shared[name.split("_")[0]]
-        splits = [job.recipe.split for job in matrix.jobs.values()]
+        splits = [planned.recipe.split for planned in matrix.runs.values()]
         assert all(split == splits[0] for split in splits)
         if quick:
             assert settled.is_quick
             assert splits[0].folds == 5, "which folds there are is not how many"
             assert settled.data.reader == "phantom"
             networks = [
-                (name in job.dependencies, config)
-                for job in matrix.jobs.values()
-                for name, config in job.recipe.networks.items()
+                (name in planned.dependencies, config)
+                for planned in matrix.runs.values()
+                for name, config in planned.recipe.networks.items()
             ]
             assert {config.pretrained for shared, config in networks if not shared} == {"none"}
             knobs = Phantom(**settled.data.options)
@@ -208,8 +208,10 @@ def test_plans_of_the_measurements_share_one_teacher_a_fold(path: Path) -> None:
     settled = resolve_plan(read_plan(str(path)), CommandLine(overrides=overrides))
     matrix = expand(settled, "data", Path("nowhere"))
     folds = {cell.fold for cell in matrix.cells}
-    assert [matrix.jobs[key].recipe.name for key in matrix.shared].count("teacher") == len(folds)
-    budgets = {job.recipe.epochs for key, job in matrix.jobs.items() if matrix.jobs[key].recipe.name != "sskd_head"}
+    assert [matrix.runs[key].recipe.name for key in matrix.shared].count("teacher") == len(folds)
+    budgets = {
+        planned.recipe.epochs for key, planned in matrix.runs.items() if matrix.runs[key].recipe.name != "sskd_head"
+    }
     assert len(budgets) == 1
 
 
@@ -244,7 +246,7 @@ def _phantom_rows(knobs: Phantom) -> pd.DataFrame:
 
 def identities(fingerprint: str = "data", **changes: Any) -> dict[str, str]:
     matrix = expand(resolve_plan(plan(**changes)), fingerprint, Path("nowhere"))
-    return {f"{cell.row.name}/{cell.fold}/{cell.seed}": cell.job.identity for cell in matrix.cells}
+    return {f"{cell.row.name}/{cell.fold}/{cell.seed}": cell.run.identity for cell in matrix.cells}
 
 
 def test_identity_is_what_decides_on_the_result() -> None:
@@ -279,19 +281,19 @@ def test_shared_parts() -> None:
     """Heads stand on teachers; the plan's own teacher takes the place of all, and is a row."""
     rows = [*PLAN["rows"], {"name": "SSKD", "recipe": "sskd"}, {"name": "FitNet", "recipe": "fitnet"}]
     matrix = expand(resolve_plan(plan(rows=rows, seeds=[0, 1])), "data", Path("out"))
-    assert Counter(matrix.jobs[key].recipe.name for key in matrix.shared) == {"teacher": 2, "sskd_head": 2}
-    order = list(matrix.jobs)
-    for key, job in matrix.jobs.items():
-        assert all(order.index(part.identity) < order.index(key) for part in job.dependencies.values())
+    assert Counter(matrix.runs[key].recipe.name for key in matrix.shared) == {"teacher": 2, "sskd_head": 2}
+    order = list(matrix.runs)
+    for key, planned in matrix.runs.items():
+        assert all(order.index(part.identity) < order.index(key) for part in planned.dependencies.values())
     fixed = expand(resolve_plan(plan(rows=rows, seeds=[0, 1], teacher_seed=5)), "data", Path("out"))
-    assert {fixed.jobs[key].seed for key in fixed.shared} == {5}
+    assert {fixed.runs[key].seed for key in fixed.shared} == {5}
     assert len(fixed.shared) == 2
     own = {"recipe": "teacher", "set": {"epochs": 9}}
     taught = resolve_plan(plan(rows=[*rows, {"name": "T", "teacher": True}], teacher=own))
     matrix = expand(taught, "data", Path("out"))
-    teachers = [job for job in matrix.jobs.values() if job.recipe.name == "teacher"]
-    assert [job.recipe.epochs for job in teachers] == [9]
-    assert [cell.row.name for cell in matrix.cells if cell.job == teachers[0]] == ["T"]
+    teachers = [planned for planned in matrix.runs.values() if planned.recipe.name == "teacher"]
+    assert [planned.recipe.epochs for planned in teachers] == [9]
+    assert [cell.row.name for cell in matrix.cells if cell.run == teachers[0]] == ["T"]
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 
 from preceptor.runs.create import Data
-from preceptor.study.worker import Task
+from preceptor.study.worker import Job
 from preceptor.utils.errors import PreceptorError
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is an extra")
 
 
-def task(out: Path) -> Task:
-    return Task("a", out / "cells" / "a", {}, Data("phantom"), 1, 2, None, out / "logs" / "a.log")
+def job(out: Path) -> Job:
+    return Job("a", out / "cells" / "a", {}, Data("phantom"), 1, 2, None, out / "logs" / "a.log")
 
 
 def test_what_a_task_prints_is_in_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from preceptor.study.engines.ray import RayEngine
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    broken = task(tmp_path)
+    broken = job(tmp_path)
     broken.path.mkdir(parents=True)
     (broken.path / "environment.json").write_text("{")
     engine = RayEngine(None, 1, 1, 1)
@@ -41,7 +41,7 @@ def test_a_folder_that_a_node_lacks_is_named(tmp_path: Path) -> None:
     from preceptor.study.engines.ray import _work
 
     here = os.getcwd()
-    outcome = _work(task(tmp_path), ["preceptor"], str(tmp_path / "elsewhere"))
+    outcome = _work(job(tmp_path), ["preceptor"], str(tmp_path / "elsewhere"))
     assert os.getcwd() == here
     assert outcome.state == "failed"
     assert f"the folder {tmp_path / 'elsewhere'}, in which the command was given, cannot be entered" in outcome.error

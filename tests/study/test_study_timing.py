@@ -24,10 +24,10 @@ def test_an_epoch_is_as_long_as_what_it_draws(
         rows = [{"name": "alone", "recipe": "student"}]
         asked = plan(rows=rows, set={**SETTINGS, "epochs": 3, "resample": resample})
         study = open_study(resolve_plan(asked, CommandLine(root=phantom_root)), tmp_path / "study")
-        (job,) = study.matrix.jobs.values()
-        split = timing.split_of(study.catalog, job.recipe, job.fold)
+        (planned,) = study.matrix.runs.values()
+        split = timing.split_of(study.catalog, planned.recipe, planned.fold)
         train = split.loc[split["part"] == "train", "label"]
-        (result,) = timing.time_jobs([job], study.catalog, 1).values()
+        (result,) = timing.time_runs([planned], study.catalog, 1).values()
         return result, train.value_counts().to_numpy()
 
     plain, counts = seconds("none")

@@ -14,9 +14,9 @@ import pytest
 from preceptor.cli.study_console import matrix_table, result_table
 from preceptor.study.engines.local import workers_for
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, open_study, run_jobs
+from preceptor.study.scheduler import Study, open_study, run_study
 from preceptor.study.state import refuse_other_data, threads_before
-from preceptor.study.worker import Outcome, Task, work
+from preceptor.study.worker import Job, Outcome, work
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from small_study import PLAN, plan
@@ -30,11 +30,11 @@ class Stopped:
     workers = 1
 
     def __init__(self) -> None:
-        self.tasks: list[Task] = []
+        self.jobs: list[Job] = []
         self.closed = False
 
-    def submit(self, task: Task) -> None:
-        self.tasks.append(task)
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
 
     def results(self, seconds: float) -> list[Outcome]:
         raise KeyboardInterrupt
@@ -54,7 +54,7 @@ def stop(study: Study) -> Stopped:
     """Starts a study and interrupts it at once."""
     engine = Stopped()
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(study, lambda: engine, 1)
+        run_study(study, lambda: engine, 1)
     return engine
 
 
@@ -64,18 +64,18 @@ def test_the_command_can_be_given_again_as_it_is_told(
     """Of the study and of its runs: spaces and brackets are quoted."""
     words = ["preceptor", "study", "tiny", "--root", "my photos", "folds=[0,1]"]
     monkeypatch.setattr(sys, "argv", words)
-    (task,) = stop(opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})).tasks
+    (job,) = stop(opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})).jobs
     monkeypatch.setattr("preceptor.study.worker.complete", lambda *_, **__: None)
-    work(task)
-    for folder in (tmp_path / "study", task.path):
+    work(job)
+    for folder in (tmp_path / "study", job.path):
         assert shlex.split(json.loads((folder / "environment.json").read_text())["command"]) == words
 
 
 def test_a_folder_of_other_data_is_refused_before_anything_is_written_over(phantom_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
-    (task,) = stop(opened(phantom_root, out)).tasks
+    (job,) = stop(opened(phantom_root, out)).jobs
     opened(phantom_root, out, data={"reader": "phantom", "exclude": ["phantom_0000159"]})  # nothing was trained yet
-    begun(task.path)
+    begun(job.path)
     opened(phantom_root, out)
     with pytest.raises(PreceptorError, match=r"other images .* of phantom: 160 then, 159 now") as refused:
         opened(phantom_root, out, data={"reader": "phantom", "exclude": ["phantom_0000159"]})
@@ -87,9 +87,9 @@ def test_a_folder_of_other_data_is_refused_before_anything_is_written_over(phant
 def test_threads_are_fixed_as_soon_as_a_cell_is_begun(phantom_root: Path, tmp_path: Path) -> None:
     """A cell that went on with another number would end with other last bits."""
     out = tmp_path / "study"
-    (task,) = stop(opened(phantom_root, out)).tasks
+    (job,) = stop(opened(phantom_root, out)).jobs
     assert threads_before(out, plan(threads=2)) == 2
-    begun(task.path)
+    begun(job.path)
     with pytest.raises(PreceptorError, match=r"threads is 2; the cells in .* done or begun had 1"):
         threads_before(out, plan(threads=2))
 
@@ -101,7 +101,7 @@ def test_a_finished_teacher_without_its_weights_is_refused_before_training(phant
     out = tmp_path / "study"
     study = opened(phantom_root, out, **changes)
     (teacher,) = study.matrix.shared
-    work(next(task for task in stop(study).tasks if task.identity == teacher))
+    work(next(job for job in stop(study).jobs if job.identity == teacher))
     assert opened(phantom_root, out, **changes).count("done") == 1
     (study.matrix.paths[teacher] / "teacher.safetensors").unlink()
     with pytest.raises(PreceptorError, match=r"KD-fold0-seed0-\w+ begins from teacher: .*holds no finished") as refused:
@@ -125,7 +125,7 @@ def test_processes_of_a_cell_have_cores_of_their_own(monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(phantom_root: Path) -> None:
     with pytest.raises(PreceptorError, match=r"'out' /proc/nowhere/study: cannot be written to \(No such file"):
-        run_jobs(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
+        run_study(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
 
 
 def test_a_full_disk_loses_nothing_that_is_done(
@@ -141,7 +141,7 @@ def test_a_full_disk_loses_nothing_that_is_done(
 
     monkeypatch.setattr("preceptor.study.scheduler.write_text", full)
     with pytest.raises(PreceptorError, match=r"cells\.json: cannot be written \(No space left") as stopped:
-        run_jobs(opened(phantom_root, out), lambda: engine, 1)
+        run_study(opened(phantom_root, out), lambda: engine, 1)
     assert "the same command continues" in stopped.value.remedy
     assert engine.closed
     monkeypatch.undo()
@@ -154,7 +154,7 @@ class Works(Stopped):
     done = 0
 
     def results(self, seconds: float) -> list[Outcome]:
-        outcome = work(self.tasks.pop(0))
+        outcome = work(self.jobs.pop(0))
         self.done += 1
         return [outcome]
 
@@ -174,7 +174,7 @@ def test_the_engine_starts_before_images_are_decoded_and_is_closed_if_they_canno
 
     monkeypatch.setattr("preceptor.study.scheduler._decode", decode)
     with pytest.raises(PreceptorError, match="an image is broken"):
-        run_jobs(opened(phantom_root, tmp_path / "study"), start, 1)
+        run_study(opened(phantom_root, tmp_path / "study"), start, 1)
     assert (order, engine.closed) == (["engine", "decode"], True)
 
 
@@ -182,9 +182,9 @@ def test_the_engine_starts_before_images_are_decoded_and_is_closed_if_they_canno
     "history", ["", "junk", "epoch,loss\n1,2\n", "seconds\nx\n", "a,seconds\n1\n", "seconds\nnan\n"]
 )
 def test_a_damaged_history_is_none(phantom_root: Path, tmp_path: Path, history: str) -> None:
-    (task,) = stop(opened(phantom_root, tmp_path / "study")).tasks
-    task.path.mkdir(parents=True)
-    (task.path / "history.csv").write_text(history)
+    (job,) = stop(opened(phantom_root, tmp_path / "study")).jobs
+    job.path.mkdir(parents=True)
+    (job.path / "history.csv").write_text(history)
     study = opened(phantom_root, tmp_path / "study")
     assert [outcome.state for outcome in study.outcomes.values()] == ["pending"]
     assert matrix_table(study).row_count == 1
@@ -192,29 +192,29 @@ def test_a_damaged_history_is_none(phantom_root: Path, tmp_path: Path, history: 
 
 @pytest.mark.parametrize("figures", ["", "{", "{}", "[]", '{"training_seconds": 1, "networks": {"student": {}}}'])
 def test_damaged_figures_are_a_failure_that_names_the_file(phantom_root: Path, tmp_path: Path, figures: str) -> None:
-    (task,) = stop(opened(phantom_root, tmp_path / "study")).tasks
-    task.path.mkdir(parents=True)
-    (task.path / "metrics.json").write_text(figures)
+    (job,) = stop(opened(phantom_root, tmp_path / "study")).jobs
+    job.path.mkdir(parents=True)
+    (job.path / "metrics.json").write_text(figures)
     (outcome,) = opened(phantom_root, tmp_path / "study").outcomes.values()
     assert outcome.state == "failed"
-    assert outcome.error.startswith(f"{task.path / 'metrics.json'}: ")
+    assert outcome.error.startswith(f"{job.path / 'metrics.json'}: ")
 
 
 def test_a_cell_with_damaged_figures_fails_alone(phantom_root: Path, tmp_path: Path) -> None:
     """The other one runs; with the file removed, as the error says, the cell is measured again and is the same."""
     out = tmp_path / "study"
     rows = [PLAN["rows"][0], {"name": "longer", "recipe": "student", "set": {"networks.student.dropout": 0.2}}]
-    run_jobs(opened(phantom_root, out), Works, 1)
+    run_study(opened(phantom_root, out), Works, 1)
     (file,) = out.glob("cells/*/metrics.json")
     before = {name: (file.parent / name).read_bytes() for name in ("predictions.csv", "student.safetensors")}
     file.write_text("{")
     study = opened(phantom_root, out, rows=rows)
-    run_jobs(study, Works, 1)
+    run_study(study, Works, 1)
     assert [study.outcome(cell).state for cell in study.matrix.cells] == ["failed", "done"]
     assert f"{file}: cannot be read" in study.outcome(study.matrix.cells[0]).error
     assert result_table(study).row_count == 2
     file.unlink()
     study = opened(phantom_root, out, rows=rows)
-    run_jobs(study, Works, 1)
+    run_study(study, Works, 1)
     assert study.count("done") == 2
     assert before == {name: (file.parent / name).read_bytes() for name in before}

@@ -262,15 +262,15 @@ def _reasons(catalog: Catalog, task: str, folds: int, settings: Mapping[str, int
 def _cost(plan: Path, catalog: Catalog, side: int, folds: int) -> Cost:
     """Seconds of the recipe on one fold and of the plan, from a few timed steps on this machine; folds cost alike."""
     from preceptor.api.studies import prepare_study
-    from preceptor.study.timing import time_jobs
+    from preceptor.study.timing import time_runs
 
     study: Study = prepare_study(str(plan), ["folds=[0]"], out=plan.parent / "study", progress=False).study
-    jobs = study.matrix.jobs
-    timed = time_jobs(jobs.values(), catalog, _THREADS, _BUDGET)
-    distilled = next(cell.job for cell in study.matrix.cells if cell.row.recipe == "kd")
+    runs = study.matrix.runs
+    timed = time_runs(runs.values(), catalog, _THREADS, _BUDGET)
+    distilled = next(cell.run for cell in study.matrix.cells if cell.row.recipe == "kd")
     needed = [distilled.identity, *(first.identity for first in distilled.dependencies.values())]
     method, one_fold = (
-        sum(timed[key] for key in keys) if timed.keys() >= set(keys) else None for keys in (needed, jobs)
+        sum(timed[key] for key in keys) if timed.keys() >= set(keys) else None for keys in (needed, runs)
     )
     whole = None if one_fold is None else one_fold * folds
-    return Cost(method, whole, len(jobs) * folds, len(catalog) * side * side * (4 if catalog.has_masks else 3))
+    return Cost(method, whole, len(runs) * folds, len(catalog) * side * side * (4 if catalog.has_masks else 3))

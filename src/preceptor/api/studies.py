@@ -178,7 +178,7 @@ def prepare_study(
     if engine == "ray":  # whose cores are not this machine's: one thread per cell unless the plan gives a number
         at_once, each = workers or 1, threads or 1
     else:
-        at_once = workers or workers_for(len(opened.matrix.jobs), threads, settled.devices)
+        at_once = workers or workers_for(len(opened.matrix.runs), threads, settled.devices)
         each = threads or max(1, usable_cores() // at_once)
 
     def local() -> Engine:
@@ -195,10 +195,10 @@ def prepare_study(
 def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:
     """Run the cells that are not finished; ``watch`` is called once a second with the study and what just ended."""
     from preceptor.api.completion import write_missing_report
-    from preceptor.study.scheduler import run_jobs
+    from preceptor.study.scheduler import run_study
 
     with resumable("the same command continues from the last finished epochs"):
-        run_jobs(
+        run_study(
             prepared.study,
             prepared.engine,
             prepared.threads,

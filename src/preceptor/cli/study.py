@@ -64,7 +64,7 @@ def study(
             return
         left = sum(outcome.state != "done" for outcome in opened.outcomes.values())
         console.print(
-            f"{opened.folder}: {left} of {len(opened.matrix.jobs)} runs to do, {prepared.threads} thread(s) each",
+            f"{opened.folder}: {left} of {len(opened.matrix.runs)} runs to do, {prepared.threads} thread(s) each",
             markup=False,
             soft_wrap=True,
         )

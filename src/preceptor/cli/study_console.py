@@ -19,7 +19,7 @@ from preceptor.study.engines import Engine
 from preceptor.study.estimate import Remaining, remaining
 from preceptor.study.matrix import Cell
 from preceptor.study.scheduler import Study, tried_again
-from preceptor.study.timing import time_jobs
+from preceptor.study.timing import time_runs
 from preceptor.study.worker import Outcome, epochs_done
 
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
@@ -53,16 +53,16 @@ def matrix_table(study: Study) -> Table:
     for row in study.plan.rows:
         of_row = [cells.get((row.name, *column)) for column in columns]
         recipe = next(cell.recipe for cell in of_row if cell is not None)
-        states = ["" if cell is None else _state(study, cell.job) for cell in of_row]
+        states = ["" if cell is None else _state(study, cell.run) for cell in of_row]
         table.add_row(escape(row.name), escape(recipe), *states)
     return table
 
 
-def _state(study: Study, job: PlannedRun) -> str:
-    outcome = study.outcomes[job.identity]
-    done = epochs_done(study.matrix.paths[job.identity])
+def _state(study: Study, planned: PlannedRun) -> str:
+    outcome = study.outcomes[planned.identity]
+    done = epochs_done(study.matrix.paths[planned.identity])
     if outcome.state == "pending" and done:
-        return f"{done}/{job.recipe.epochs}"
+        return f"{done}/{planned.recipe.epochs}"
     return "again" if outcome.state == "pending" and outcome.error else _MARKS[outcome.state]
 
 
@@ -83,26 +83,26 @@ def _run_of(study: Study, outcome: Outcome) -> str:
 def print_matrix(study: Study, console: Console, workers: int, threads: int) -> None:
     """Print the matrix and an estimate of the time, for ``--dry-run``."""
     console.print(matrix_table(study))
-    for job in study.parts():
-        names = list(dict.fromkeys(cell.row.name for cell in study.users(job)))
-        run = study.matrix.paths[job.identity].relative_to(study.folder)
-        _line(console, f"shared: {run} ({_state(study, job)}) by {', '.join(names)}")
+    for planned in study.shared_runs():
+        names = list(dict.fromkeys(cell.row.name for cell in study.users(planned)))
+        run = study.matrix.paths[planned.identity].relative_to(study.folder)
+        _line(console, f"shared: {run} ({_state(study, planned)}) by {', '.join(names)}")
     for names in study.matrix.alike():
         _line(console, f"one run under {len(names)} names: {listed(names)}; their settings do not differ")
-    cells, jobs = study.matrix.cells, study.matrix.jobs
+    cells, runs = study.matrix.cells, study.matrix.runs
     print_failures(study, console)
     failed = f", {study.count('failed')} failed" if study.count("failed") else ""
     _line(
         console,
         f"{len(cells)} cells, {study.count('done')} done{failed}; "
-        f"{len(jobs)} runs in all, {len(study.parts())} of them shared",
+        f"{len(runs)} runs in all, {len(study.shared_runs())} of them shared",
     )
     _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
     again = tried_again(study)
     left = remaining(again)
     if left.unknown:
-        todo = [job for key, job in jobs.items() if study.outcomes[key].state != "done"]
-        left = remaining(again, time_jobs(todo, study.catalog, threads))
+        todo = [planned for key, planned in runs.items() if study.outcomes[key].state != "done"]
+        left = remaining(again, time_runs(todo, study.catalog, threads))
     _line(console, f"left: {describe(left, workers)}")
 
 
@@ -134,8 +134,10 @@ class Watcher:
             if self._live is None:
                 self._live = Live(console=self._console, auto_refresh=False, transient=True)
                 self._live.start()
-            running = [study.matrix.jobs[key] for key in engine.running()]
-            at_work = ", ".join(f"{study.matrix.paths[job.identity].name} {_progress(study, job)}" for job in running)
+            running = [study.matrix.runs[key] for key in engine.running()]
+            at_work = ", ".join(
+                f"{study.matrix.paths[planned.identity].name} {_progress(study, planned)}" for planned in running
+            )
             summary = Text(
                 f"{study.count('done')}/{len(study.matrix.cells)} done, {study.count('failed')} failed, "
                 f"{duration(time.perf_counter() - self._began)} so far\n"
@@ -158,8 +160,8 @@ class Watcher:
             _line(self._console, f"failed  {run}: {outcome.error.splitlines()[0]}  ({count})")
 
 
-def _progress(study: Study, job: PlannedRun) -> str:
-    return f"{epochs_done(study.matrix.paths[job.identity])}/{job.recipe.epochs}"
+def _progress(study: Study, planned: PlannedRun) -> str:
+    return f"{epochs_done(study.matrix.paths[planned.identity])}/{planned.recipe.epochs}"
 
 
 def result_table(study: Study) -> Table:
@@ -190,7 +192,7 @@ def result_table(study: Study) -> Table:
 
 
 def _mean(study: Study, cells: list[Cell], network: str, metric: str, decimals: int) -> str:
-    tested = [Run(study.matrix.paths[cell.job.identity]).metrics.networks[network].test for cell in cells]
+    tested = [Run(study.matrix.paths[cell.run.identity]).metrics.networks[network].test for cell in cells]
     return mean_std(spread([test[metric] for test in tested if test.get(metric) is not None]), decimals)
 
 

@@ -16,8 +16,8 @@ class Remaining:
     """Work that is left.
 
     Attributes:
-        seconds: of the jobs that can be estimated, one after another.
-        unknown: number of jobs without an estimate.
+        seconds: of the runs that can be estimated, one after another.
+        unknown: number of runs without an estimate.
         basis: what the estimate rests on.
     """
 
@@ -27,27 +27,27 @@ class Remaining:
 
 
 def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaining:
-    """Estimate each pending job by the first of these that exists.
+    """Estimate each pending run by the first of these that exists.
 
-    The mean of finished jobs of its row; the job's own epochs so far; the mean of other rows' finished jobs; ``timed``.
+    The mean of finished runs of its row; the run's own epochs so far; the mean of other rows' finished runs; ``timed``.
 
     Args:
         timed: identity → seconds, as :func:`preceptor.study.timing.time_jobs` measures them.
     """
     finished: dict[str, list[float]] = {}
-    for key, job in study.matrix.jobs.items():
+    for key, planned in study.matrix.runs.items():
         if study.outcomes[key].state == "done":
-            finished.setdefault(_kind(study, job), []).append(study.outcomes[key].seconds)
+            finished.setdefault(_kind(study, planned), []).append(study.outcomes[key].seconds)
     seconds, unknown, bases = 0.0, 0, set()
-    for key, job in study.matrix.jobs.items():
+    for key, planned in study.matrix.runs.items():
         if study.outcomes[key].state != "pending":
             continue
-        path, same_kind = study.matrix.paths[key], finished.get(_kind(study, job))
+        path, same_kind = study.matrix.paths[key], finished.get(_kind(study, planned))
         if same_kind:
             seconds += max(0.0, statistics.fmean(same_kind) - seconds_so_far(path))
             bases.add("finished cells of the same rows")
         elif done := epochs_done(path):
-            seconds += seconds_so_far(path) / done * max(0, job.recipe.epochs - done)
+            seconds += seconds_so_far(path) / done * max(0, planned.recipe.epochs - done)
             bases.add("epochs so far")
         elif finished:
             seconds += statistics.fmean(each for some in finished.values() for each in some)
@@ -60,7 +60,7 @@ def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaini
     return Remaining(seconds, unknown, "from " + " and ".join(sorted(bases)))
 
 
-def _kind(study: Study, job: PlannedRun) -> str:
-    """Jobs of one kind take about as long: those of a row, or of a shared recipe."""
-    rows = [cell.row.name for cell in study.matrix.cells if cell.job.identity == job.identity]
-    return f"row {rows[0]}" if rows else f"shared {job.recipe.name}"
+def _kind(study: Study, planned: PlannedRun) -> str:
+    """Runs of one kind take about as long: those of a row, or of a shared recipe."""
+    rows = [cell.row.name for cell in study.matrix.cells if cell.run.identity == planned.identity]
+    return f"row {rows[0]}" if rows else f"shared {planned.recipe.name}"

@@ -1,4 +1,4 @@
-"""A settled plan as cells (row × fold × seed), and the runs behind them: one each, and one for each part they share."""
+"""A settled plan as cells (row × fold × seed), and the runs behind them: one each, and one for each that they share."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ class Cell:
     recipe: str
     fold: int
     seed: int
-    job: PlannedRun
+    run: PlannedRun
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """All cells of a plan, and the folder of each of their jobs below the study's.
+    """All cells of a plan, and the folder of each of their runs below the study's.
 
     Attributes:
-        jobs: identity → job; whatever a job needs stands before it.
+        runs: identity → run; whatever a run needs stands before it.
         paths: identity → folder.
         shared: identities of those that others need.
     """
 
     cells: list[Cell]
-    jobs: dict[str, PlannedRun]
+    runs: dict[str, PlannedRun]
     paths: dict[str, Path]
     shared: set[str]
 
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells: nothing that decides on results differs."""
-        return one_run((cell.job.identity, cell.row.name) for cell in self.cells)
+        return one_run((cell.run.identity, cell.row.name) for cell in self.cells)
 
 
 def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     """The cells of a settled plan.
 
-    Each job is keyed by its identity, so that a plan that changed runs again what changed and no more, and equal runs
+    Each run is keyed by its identity, so that a plan that changed runs again what changed and no more, and equal runs
     are one.
 
     Args:
         fingerprint: of the data (:meth:`preceptor.data.catalog.Catalog.fingerprint`).
-        out: the study's folder; a job that is in it already keeps its place, whatever its row is called by now.
+        out: the study's folder; a run that is in it already keeps its place, whatever its row is called by now.
 
     Raises:
         PreceptorError: what is wrong with a row's recipe, a fold that its split does not have, or rows that are not
@@ -66,14 +66,14 @@ def expand(plan: Plan, fingerprint: str, out: Path) -> Matrix:
     for row in plan.rows:
         with prefix_errors(f"row {row.name}"):
             cells += _cells(plan, row, fingerprint)
-    recipes = ((cell.row.name, job.recipe) for cell in cells for job in reversed([*cell.job.in_order()]))
+    recipes = ((cell.row.name, planned.recipe) for cell in cells for planned in reversed([*cell.run.in_order()]))
     check_comparable(plan.baseline, recipes)
     check_teachers(cells)
-    jobs = {job.identity: job for cell in cells for job in cell.job.in_order()}
-    shared = {first.identity for job in jobs.values() for first in job.dependencies.values()}
-    names = {cell.job.identity: cell.row.name for cell in reversed(cells)}
-    paths = {key: _place(job, names, shared, out) for key, job in jobs.items()}
-    return Matrix(cells, jobs, paths, shared)
+    runs = {planned.identity: planned for cell in cells for planned in cell.run.in_order()}
+    shared = {first.identity for planned in runs.values() for first in planned.dependencies.values()}
+    names = {cell.run.identity: cell.row.name for cell in reversed(cells)}
+    paths = {key: _place(planned, names, shared, out) for key, planned in runs.items()}
+    return Matrix(cells, runs, paths, shared)
 
 
 def _cells(plan: Plan, row: Row, fingerprint: str) -> Iterator[Cell]:
@@ -129,15 +129,15 @@ def _teacher(teacher: Teacher, stage: Recipe) -> Recipe:
     return resolve(teacher.recipe, {**teacher.set, **split, "protocol": stage.protocol, "seed": stage.seed})
 
 
-def _place(job: PlannedRun, names: dict[str, str], shared: set[str], out: Path) -> Path:
-    ending = f"-fold{job.fold}-seed{job.seed}-{job.identity[:8]}"
+def _place(planned: PlannedRun, names: dict[str, str], shared: set[str], out: Path) -> Path:
+    ending = f"-fold{planned.fold}-seed{planned.seed}-{planned.identity[:8]}"
     for room in (SHARED, CELLS):
         folders = sorted((out / room).glob(f"*{ending}"))
         if folders:
             return folders[0]
-    if job.identity in shared:
-        return out / SHARED / (job.recipe.name + ending)
-    return out / CELLS / (_file_name(names[job.identity]) + ending)
+    if planned.identity in shared:
+        return out / SHARED / (planned.recipe.name + ending)
+    return out / CELLS / (_file_name(names[planned.identity]) + ending)
 
 
 def _file_name(row: str) -> str:

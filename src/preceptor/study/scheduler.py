@@ -25,8 +25,8 @@ from preceptor.study.other_data import check_classes, known_to_study, measure_ce
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.state import (
     ENVIRONMENT,
-    PARTS,
     PLAN,
+    SHARED_TABLE,
     TABLE,
     CellRecord,
     outcome_of,
@@ -35,7 +35,7 @@ from preceptor.study.state import (
     refuse_other_study,
 )
 from preceptor.study.validation import check_data, check_dependencies
-from preceptor.study.worker import Outcome, Task
+from preceptor.study.worker import Job, Outcome
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from preceptor.utils.locks import locked
@@ -51,10 +51,10 @@ class Study:
     Attributes:
         folder: where all of it lies.
         plan: settled.
-        matrix: its cells and jobs.
+        matrix: its cells and runs.
         data: what all of it is trained on (of fold 0).
         catalog: the data, read.
-        outcomes: identity → how that job stands.
+        outcomes: identity → how that run stands.
         unmeasured: runs that could not be measured on other data → why.
     """
 
@@ -67,17 +67,18 @@ class Study:
     unmeasured: dict[str, str] = field(default_factory=dict)
 
     def outcome(self, cell: Cell) -> Outcome:
-        return self.outcomes[cell.job.identity]
+        return self.outcomes[cell.run.identity]
 
     def count(self, state: str) -> int:
         return sum(self.outcome(cell).state == state for cell in self.matrix.cells)
 
-    def parts(self) -> list[PlannedRun]:
-        return [job for key, job in self.matrix.jobs.items() if key in self.matrix.shared]
+    def shared_runs(self) -> list[PlannedRun]:
+        """Runs that several cells need, such as teachers, in the order in which they are done."""
+        return [planned for key, planned in self.matrix.runs.items() if key in self.matrix.shared]
 
-    def users(self, part: PlannedRun) -> list[Cell]:
-        """The cells that need a shared part, or are it."""
-        return [cell for cell in self.matrix.cells if part.identity in {job.identity for job in cell.job.in_order()}]
+    def users(self, shared: PlannedRun) -> list[Cell]:
+        """The cells that need a shared run, or are it."""
+        return [cell for cell in self.matrix.cells if shared.identity in {run.identity for run in cell.run.in_order()}]
 
     def write(self) -> None:
         """``cells.json`` and ``shared.json`` as things stand.
@@ -86,7 +87,7 @@ class Study:
             PreceptorError: they cannot be written.
         """
         _write_json(self.folder / TABLE, [self._cell(cell).model_dump() for cell in self.matrix.cells])
-        _write_json(self.folder / PARTS, [self._part(job) for job in self.parts()])
+        _write_json(self.folder / SHARED_TABLE, [self._shared_run(planned) for planned in self.shared_runs()])
 
     def _cell(self, cell: Cell) -> CellRecord:
         return CellRecord(
@@ -96,23 +97,23 @@ class Study:
             networks=cell.row.networks,
             fold=cell.fold,
             seed=cell.seed,
-            **self._state_of(cell.job),
+            **self._state_of(cell.run),
             quick=self.plan.is_quick,
         )
 
-    def _part(self, job: PlannedRun) -> dict[str, Any]:
-        users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(job)]
-        description = {"recipe": job.recipe.name, "fold": job.fold, "seed": job.seed}
-        return {**description, **self._state_of(job), "used_by": users, "quick": self.plan.is_quick}
+    def _shared_run(self, planned: PlannedRun) -> dict[str, Any]:
+        users = [f"{cell.row.name}, fold {cell.fold}, seed {cell.seed}" for cell in self.users(planned)]
+        description = {"recipe": planned.recipe.name, "fold": planned.fold, "seed": planned.seed}
+        return {**description, **self._state_of(planned), "used_by": users, "quick": self.plan.is_quick}
 
-    def _state_of(self, job: PlannedRun) -> dict[str, Any]:
-        outcome = self.outcomes[job.identity]
+    def _state_of(self, planned: PlannedRun) -> dict[str, Any]:
+        outcome = self.outcomes[planned.identity]
         return {
             "state": "failed" if outcome.error else outcome.state,  # until another try has ended, the last one counts
-            "run": self.matrix.paths[job.identity].relative_to(self.folder).as_posix(),
+            "run": self.matrix.paths[planned.identity].relative_to(self.folder).as_posix(),
             "error": outcome.error,
             "seconds": round(outcome.seconds, 2) if outcome.seconds else None,
-            "identity": job.identity,
+            "identity": planned.identity,
         }
 
 
@@ -131,9 +132,12 @@ def open_study(plan: Plan, folder: Path) -> Study:
     refuse_other_data(folder, plan, fingerprint, len(catalog))
     matrix = expand(plan, fingerprint, folder)
     earlier = recorded_outcomes(folder)
-    outcomes = {key: outcome_of(key, matrix.paths[key], earlier.get(key)) for key in matrix.jobs}
-    check_data(catalog, [(job.recipe, job.fold) for key, job in matrix.jobs.items() if outcomes[key].state != "done"])
-    check_classes(plan, catalog, [job.recipe for job in matrix.jobs.values()])
+    outcomes = {key: outcome_of(key, matrix.paths[key], earlier.get(key)) for key in matrix.runs}
+    check_data(
+        catalog,
+        [(planned.recipe, planned.fold) for key, planned in matrix.runs.items() if outcomes[key].state != "done"],
+    )
+    check_classes(plan, catalog, [planned.recipe for planned in matrix.runs.values()])
     check_dependencies(matrix, {key for key, outcome in outcomes.items() if outcome.state == "done"})
     return Study(folder, plan, matrix, data, catalog, outcomes)
 
@@ -152,7 +156,7 @@ def tried_again(study: Study) -> Study:
     return replace(study, outcomes=again)
 
 
-def run_jobs(
+def run_study(
     study: Study,
     engine: Callable[[], Engine],
     threads: int,
@@ -164,7 +168,7 @@ def run_jobs(
 ) -> None:
     """Runs what is not done yet, and keeps ``study.yaml``, ``cells.json`` and ``shared.json`` up to date.
 
-    Jobs that failed before are tried again. A job starts when its dependencies are finished; where one of them fails,
+    Runs that failed before are tried again. A run starts when its dependencies are finished; where one of them fails,
     it fails with it and says so.
 
     Args:
@@ -182,14 +186,14 @@ def run_jobs(
     with locked(study.folder / ".lock", busy, "wait for it, end it, or choose another --out"):
         study.plan = study.plan.model_copy(update={"threads": threads})
         study.outcomes = tried_again(study).outcomes
-        todo = {key: job for key, job in study.matrix.jobs.items() if study.outcomes[key].state != "done"}
+        todo = {key: planned for key, planned in study.matrix.runs.items() if study.outcomes[key].state != "done"}
         check_weights(
             network
-            for job in todo.values()
-            for name, network in absolute(job.recipe).networks.items()
-            if name not in job.dependencies
+            for planned in todo.values()
+            for name, network in absolute(planned.recipe).networks.items()
+            if name not in planned.dependencies
         )
-        recipes = [job.recipe for job in study.matrix.jobs.values()]
+        recipes = [planned.recipe for planned in study.matrix.runs.values()]
         known = known_to_study(study.plan, study.catalog, recipes) if study.plan.external else {}
         started = engine() if todo else None  # first of all: where it cannot start, nothing has been changed or decoded
         try:
@@ -199,12 +203,12 @@ def run_jobs(
             _write_new_root(study)
             if started is not None:
                 _decode(study, todo, cache, quiet)
-                task_of = partial(_task, study, threads, cache, on_finished)
-                _run(study, started, todo, task_of, watch)
+                job_of = partial(_job, study, threads, cache, on_finished)
+                _run(study, started, todo, job_of, watch)
         finally:
             if started is not None:
                 started.close()
-        runs = {cell.job.identity: cell for cell in study.matrix.cells if study.outcome(cell).state == "done"}
+        runs = {cell.run.identity: cell for cell in study.matrix.cells if study.outcome(cell).state == "done"}
         paths = [study.matrix.paths[identity] for identity in runs]
         study.unmeasured = measure_cells(study.plan, map(Run, paths), known, cache)
 
@@ -213,42 +217,40 @@ def _run(
     study: Study,
     engine: Engine,
     todo: dict[str, PlannedRun],
-    task_of: Callable[[str, PlannedRun], Task],
+    job_of: Callable[[str, PlannedRun], Job],
     watch: Callable[[Study, Engine, list[Outcome]], None] | None,
 ) -> None:
-    open_jobs = set(todo)
-    _start(study, engine, todo, task_of)
-    while open_jobs:
+    unfinished = set(todo)
+    _start(study, engine, todo, job_of)
+    while unfinished:
         ended = engine.results(1.0)
         for outcome in ended:
             study.outcomes[outcome.identity] = outcome
         ended += _give_up(study, todo)
-        open_jobs -= {outcome.identity for outcome in ended}
+        unfinished -= {outcome.identity for outcome in ended}
         if ended:
             study.write()
-            _start(study, engine, todo, task_of)
+            _start(study, engine, todo, job_of)
         if watch is not None:
             watch(study, engine, ended)
 
 
-def _start(
-    study: Study, engine: Engine, todo: dict[str, PlannedRun], task_of: Callable[[str, PlannedRun], Task]
-) -> None:
-    """Submit every job whose dependencies are finished, shared ones first; it leaves ``todo``."""
-    for key, job in sorted(todo.items(), key=lambda item: item[0] not in study.matrix.shared):
-        if all(study.outcomes[first.identity].state == "done" for first in job.dependencies.values()):
+def _start(study: Study, engine: Engine, todo: dict[str, PlannedRun], job_of: Callable[[str, PlannedRun], Job]) -> None:
+    """Submit every run whose dependencies are finished, shared ones first; it leaves ``todo``."""
+    for key, planned in sorted(todo.items(), key=lambda item: item[0] not in study.matrix.shared):
+        if all(study.outcomes[first.identity].state == "done" for first in planned.dependencies.values()):
             del todo[key]
-            engine.submit(task_of(key, job))
+            engine.submit(job_of(key, planned))
 
 
-def _task(
-    study: Study, threads: int, cache: Path | None, on_finished: OnFinished | None, key: str, job: PlannedRun
-) -> Task:
-    return Task(
+def _job(
+    study: Study, threads: int, cache: Path | None, on_finished: OnFinished | None, key: str, planned: PlannedRun
+) -> Job:
+    return Job(
         identity=key,
         path=study.matrix.paths[key],
-        recipe=job.with_runs(study.matrix.paths).plain(),
-        data=replace(study.data, fold=job.fold),
+        recipe=planned.with_runs(study.matrix.paths).plain(),
+        data=replace(study.data, fold=planned.fold),
         threads=threads,
         devices=study.plan.devices,
         cache=cache and cache.expanduser().resolve(),
@@ -259,12 +261,12 @@ def _task(
 
 
 def _give_up(study: Study, todo: dict[str, PlannedRun]) -> list[Outcome]:
-    """Jobs whose part has failed fail too; those that need them come later in ``todo``, and fail in the same pass."""
+    """Runs fail whose dependency has failed; those that need them come later in ``todo``, and fail in the same pass."""
     ended = []
-    for key, job in list(todo.items()):
-        for name, part in job.dependencies.items():
-            if study.outcomes[part.identity].state == "failed":
-                run = study.matrix.paths[part.identity].relative_to(study.folder).as_posix()
+    for key, planned in list(todo.items()):
+        for name, needed in planned.dependencies.items():
+            if study.outcomes[needed.identity].state == "failed":
+                run = study.matrix.paths[needed.identity].relative_to(study.folder).as_posix()
                 study.outcomes[key] = Outcome(key, "failed", f"needs {run} for its network {name!r}, which failed")
                 ended.append(study.outcomes[key])
                 del todo[key]
@@ -274,7 +276,7 @@ def _give_up(study: Study, todo: dict[str, PlannedRun]) -> list[Outcome]:
 
 def _decode(study: Study, todo: Mapping[str, PlannedRun], cache: Path | None, quiet: bool) -> None:
     """Fills the cache here, before workers start, once for each size and kind of image."""
-    kinds = {(job.recipe.image_size, job.recipe.task): job.recipe for job in todo.values()}
+    kinds = {(planned.recipe.image_size, planned.recipe.task): planned.recipe for planned in todo.values()}
     catalog = study.catalog
     for recipe in kinds.values():
         decoder(cache, quiet)(catalog, recipe)

@@ -16,7 +16,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.plain_yaml import load_yaml
 from preceptor.utils.text_files import read_text
 
-PLAN, TABLE, PARTS, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
+PLAN, TABLE, SHARED_TABLE, ENVIRONMENT = "study.yaml", "cells.json", "shared.json", "environment.json"
 _BEGUN = ("metrics.json", "checkpoints/last.pt")  # of a run; with one of them it has something to lose
 
 
@@ -158,13 +158,13 @@ def threads_before(folder: Path, plan: Plan) -> int | None:
 
 
 def recorded_outcomes(folder: Path) -> dict[str, Outcome]:
-    """Identity → how that job stood, as ``cells.json`` and ``shared.json`` tell.
+    """Identity → how that run stood, as ``cells.json`` and ``shared.json`` tell.
 
     Raises:
         PreceptorError: one of them is damaged.
     """
     outcomes = {}
-    for path in (folder / TABLE, folder / PARTS):
+    for path in (folder / TABLE, folder / SHARED_TABLE):
         try:
             for row in _json(path, []):
                 seconds, error = float(row["seconds"] or 0), str(row.get("error") or "")
@@ -175,7 +175,7 @@ def recorded_outcomes(folder: Path) -> dict[str, Outcome]:
 
 
 def outcome_of(identity: str, path: Path, previous: Outcome | None) -> Outcome:
-    """How a job stands by what its run's folder holds; what failed the last time is still failed.
+    """How a run stands by what its run's folder holds; what failed the last time is still failed.
 
     A run is done by its figures: with damaged ones it has failed, and says so.
     """

@@ -38,8 +38,8 @@ _BATCH = 64  # images of a batch in evaluation
 _IRRELEVANT = {"name", "paper", "seed", "epochs", "split", "select", "early_stop", "optimiser", "schedule"}
 
 
-def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget: float = BUDGET) -> dict[str, float]:
-    """Identity → seconds that a job takes on this machine, alone: training, validation and test.
+def time_runs(runs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget: float = BUDGET) -> dict[str, float]:
+    """Identity → seconds that a run takes on this machine, alone: training, validation and test.
 
     Each kind of recipe is timed once, the most frequent first, on a synthetic image and random weights, which cost the
     same; no image is decoded and nothing is written.
@@ -50,18 +50,18 @@ def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget
         budget: seconds for all kinds together.
 
     Returns:
-        Nothing for jobs without a turn, or whose networks cannot be built here; the runs will say why.
+        Nothing for runs without a turn, or whose networks cannot be built here; the runs will say why.
     """
-    jobs = list(jobs)
-    kinds = {job.identity: _kind(job.recipe) for job in jobs}
+    runs = list(runs)
+    kinds = {planned.identity: _kind(planned.recipe) for planned in runs}
     frequency = Counter(kinds.values())
     paces: dict[str, tuple[float, float] | None] = {}
     seconds, before, began = {}, torch.get_num_threads(), time.perf_counter()
     torch.set_num_threads(threads)
     try:
-        for job in sorted(jobs, key=lambda job: -frequency[kinds[job.identity]]):
-            kind, recipe = kinds[job.identity], job.recipe
-            part = parts_of(split_of(catalog, recipe, job.fold), catalog.table["id"])
+        for planned in sorted(runs, key=lambda planned: -frequency[kinds[planned.identity]]):
+            kind, recipe = kinds[planned.identity], planned.recipe
+            part = parts_of(split_of(catalog, recipe, planned.fold), catalog.table["id"])
             labels = TASKS[recipe.task].targets(catalog)[training_rows(part, recipe.unlabelled)]
             if kind not in paces and time.perf_counter() - began < budget:
                 paces[kind] = _pace(recipe, catalog, labels)
@@ -69,7 +69,7 @@ def time_jobs(jobs: Iterable[PlannedRun], catalog: Catalog, threads: int, budget
                 trained = recipe.epochs * len(resampled(labels, recipe.resample, recipe.seed, 0))
                 validations = recipe.epochs + 1 if recipe.protocol == "grouped" else 1
                 evaluated = validations * (part == "validation").sum() + (part == "test").sum()
-                seconds[job.identity] = float(trained * pace[0] + evaluated * pace[1])
+                seconds[planned.identity] = float(trained * pace[0] + evaluated * pace[1])
     finally:
         torch.set_num_threads(before)
     return seconds

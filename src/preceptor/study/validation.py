@@ -84,11 +84,11 @@ def check_teachers(cells: Iterable[Cell]) -> None:
     """
     first: dict[tuple[object, ...], tuple[Cell, PlannedRun]] = {}
     for cell in cells:
-        for name, part in cell.job.dependencies.items():
-            other, expected = first.setdefault((cell.fold, cell.seed, name, part.recipe.name), (cell, part))
-            if part.identity == expected.identity:
+        for name, needed in cell.run.dependencies.items():
+            other, expected = first.setdefault((cell.fold, cell.seed, name, needed.recipe.name), (cell, needed))
+            if needed.identity == expected.identity:
                 continue
-            mine, theirs = part.recipe.plain(), expected.recipe.plain()
+            mine, theirs = needed.recipe.plain(), expected.recipe.plain()
             fields = {key for key in mine if mine[key] != theirs.get(key)} - {"networks", "views", "objectives"}
             settings, others = cell.row.set, other.row.set
             keys = [key for key in {**others, **settings} if settings.get(key) != others.get(key)]
@@ -133,8 +133,8 @@ def check_dependencies(matrix: Matrix, done: set[str]) -> None:
     Raises:
         PreceptorError: names both runs.
     """
-    for key, job in matrix.jobs.items():
-        for name, first in job.dependencies.items():
+    for key, planned in matrix.runs.items():
+        for name, first in planned.dependencies.items():
             if key not in done and first.identity in done:
                 find_network(matrix.paths[first.identity], name, f"{matrix.paths[key].name} begins from {name}")
 

@@ -27,7 +27,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """All that a worker needs; plain enough to travel to another process or machine that sees the same folders.
 
     ``log`` is where its process prints; ``mark`` is what the run must say of itself wherever it is shown;
@@ -48,7 +48,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task; ``seconds`` includes what earlier sessions of the same run took.
+    """What became of a job; ``seconds`` includes what earlier sessions of the same run took.
 
     One that is pending may have an error too: of its last try, until this one has ended.
     """
@@ -59,39 +59,39 @@ class Outcome:
     seconds: float = 0.0
 
 
-def work_logged(task: Task) -> Outcome:
-    """:func:`work` in a process that is for this task alone: whatever it prints goes to the end of the task's log."""
+def work_logged(job: Job) -> Outcome:
+    """:func:`work` in a process that is for this job alone: whatever it prints goes to the end of the job's log."""
     try:
-        task.log.parent.mkdir(parents=True, exist_ok=True)
-        with task.log.open("a") as file:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("a") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
     except OSError as error:
-        return Outcome(task.identity, "failed", f"{task.log}: cannot be written to ({error.strerror})")
-    return work(task)
+        return Outcome(job.identity, "failed", f"{job.log}: cannot be written to ({error.strerror})")
+    return work(job)
 
 
-def work(task: Task) -> Outcome:
+def work(job: Job) -> Outcome:
     """Takes a run from wherever it is (nowhere yet, or stopped after any epoch) to its end.
 
     Whatever goes wrong is in the outcome; the traceback goes to standard error.
     """
     began = time.perf_counter()
-    before = seconds_so_far(task.path)
-    torch.set_num_threads(task.threads)
+    before = seconds_so_far(job.path)
+    torch.set_num_threads(job.threads)
     try:
-        with at_work(task.path, _PATIENCE):
-            run = _prepared(task)
+        with at_work(job.path, _PATIENCE):
+            run = _prepared(job)
         if run.finished:
             _ = run.metrics  # a damaged file would pass for a finished run
-        complete(run, devices=task.devices, cache=task.cache, on_finished=task.on_finished, patience=_PATIENCE)
+        complete(run, devices=job.devices, cache=job.cache, on_finished=job.on_finished, patience=_PATIENCE)
     except PreceptorError as error:
-        return Outcome(task.identity, "failed", error.message, time.perf_counter() - began + before)
+        return Outcome(job.identity, "failed", error.message, time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
-        return Outcome(task.identity, "failed", message, time.perf_counter() - began + before)
-    return Outcome(task.identity, "done", "", time.perf_counter() - began + before)
+        return Outcome(job.identity, "failed", message, time.perf_counter() - began + before)
+    return Outcome(job.identity, "done", "", time.perf_counter() - began + before)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -100,7 +100,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def cores_taken(threads: int, devices: int) -> int:
-    """How many CPU cores a task keeps busy: its processes share its threads, but each has one of its own at least."""
+    """How many CPU cores a job keeps busy: its processes share its threads, but each has one of its own at least."""
     return max(threads, devices)
 
 
@@ -124,13 +124,13 @@ def _epoch_seconds(path: Path) -> list[float]:
     return seconds if all(map(math.isfinite, seconds)) else []
 
 
-def _prepared(task: Task) -> Run:
-    run = Run(task.path)
+def _prepared(job: Job) -> Run:
+    run = Run(job.path)
     if not run.exists:
-        run = prepare(validate(task.recipe, str(task.path)), task.data, task.path, task.devices)
-    elif task.data.root is not None and str(task.data.root) != run.environment.data.root:
-        run.move_data(task.data.root)
-        run = Run(task.path)  # what was read of it before names the old place
-    if run.environment.marked != task.mark:
-        run.write_environment(run.environment.model_copy(update={"marked": task.mark}))
+        run = prepare(validate(job.recipe, str(job.path)), job.data, job.path, job.devices)
+    elif job.data.root is not None and str(job.data.root) != run.environment.data.root:
+        run.move_data(job.data.root)
+        run = Run(job.path)  # what was read of it before names the old place
+    if run.environment.marked != job.mark:
+        run.write_environment(run.environment.model_copy(update={"marked": job.mark}))
     return run

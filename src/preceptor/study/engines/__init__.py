@@ -1,20 +1,20 @@
-"""Where the tasks of a study run: processes of this machine, or a Ray cluster. The results are the same."""
+"""Where the jobs of a study run: processes of this machine, or a Ray cluster. The results are the same."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from preceptor.study.worker import Outcome, Task
+from preceptor.study.worker import Job, Outcome
 
 
 class Engine(Protocol):
-    """Runs tasks, some at once, in any order; each in a process of its own."""
+    """Runs jobs, some at once, in any order; each in a process of its own."""
 
-    #: How many tasks run at once, as far as the engine knows.
+    #: How many jobs run at once, as far as the engine knows.
     workers: int
 
-    def submit(self, task: Task) -> None:
-        """Queues a task; returns at once."""
+    def submit(self, job: Job) -> None:
+        """Queues a job; returns at once."""
         ...
 
     def results(self, seconds: float) -> list[Outcome]:
@@ -22,7 +22,7 @@ class Engine(Protocol):
         ...
 
     def running(self) -> set[str]:
-        """Identities of the tasks at work."""
+        """Identities of the jobs at work."""
         ...
 
     def close(self) -> None:

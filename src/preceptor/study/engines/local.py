@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from preceptor.study.worker import Outcome, Task, cores_taken, environment, work_logged
+from preceptor.study.worker import Job, Outcome, cores_taken, environment, work_logged
 from preceptor.training.distributed import end_with_parent
 from preceptor.utils.machine import memory, usable_cores
 
@@ -25,22 +25,22 @@ _MEMORY = 3 * 2**30
 _PATIENCE = 60  # seconds for a process that has said all to end
 
 
-def workers_for(jobs: int, threads: int | None, devices: int) -> int:
-    """How many of ``jobs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
+def workers_for(runs: int, threads: int | None, devices: int) -> int:
+    """How many of ``runs`` this machine bears at once: by GPUs where it has some, else by cores and free memory."""
     gpus, sizes = torch.cuda.device_count(), memory()
     by_cores = usable_cores() // cores_taken(threads or 1, devices)
     by_memory = by_cores if sizes is None else sizes[1] // _MEMORY
-    return max(1, min(jobs, gpus // devices if gpus else min(by_cores, by_memory)))
+    return max(1, min(runs, gpus // devices if gpus else min(by_cores, by_memory)))
 
 
 class LocalEngine:
-    """A process for each task, at most ``workers`` at once, each with ``threads`` threads.
+    """A process for each job, at most ``workers`` at once, each with ``threads`` threads.
 
-    Processes are forked from one server that has loaded the libraries already, so that a task starts at once and
+    Processes are forked from one server that has loaded the libraries already, so that a job starts at once and
     still shares nothing with those before it. They end with the process that asked for them, however that one ends.
 
     Args:
-        workers: tasks at once.
+        workers: jobs at once.
         threads: CPU threads of each.
         devices: GPUs of each, where there are some; with more workers than that allows, workers share GPUs.
     """
@@ -58,11 +58,11 @@ class LocalEngine:
             [gpus[(slot * devices + number) % len(gpus)] for number in range(devices)] if gpus else []
             for slot in reversed(range(workers))
         ]
-        self._queue: deque[Task] = deque()
+        self._queue: deque[Job] = deque()
         self._at_work: dict[str, _Worker] = {}
 
-    def submit(self, task: Task) -> None:
-        self._queue.append(task)
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
         self._fill()
 
     def results(self, seconds: float) -> list[Outcome]:
@@ -71,7 +71,7 @@ class LocalEngine:
         for ready in wait(list(workers), timeout=seconds):
             worker = workers[ready]  # type: ignore[index]
             outcomes.append(worker.outcome())
-            del self._at_work[worker.task.identity]
+            del self._at_work[worker.job.identity]
             self._free.append(worker.gpus)
         self._fill()
         return outcomes
@@ -89,17 +89,17 @@ class LocalEngine:
 
     def _fill(self) -> None:
         while self._queue and self._free:
-            task, gpus = self._queue.popleft(), self._free.pop()
+            job, gpus = self._queue.popleft(), self._free.pop()
             receive, send = self._context.Pipe(duplex=False)
-            process = self._context.Process(target=_serve, args=(task, gpus, send))
+            process = self._context.Process(target=_serve, args=(job, gpus, send))
             process.start()
             send.close()
-            self._at_work[task.identity] = _Worker(task, gpus, process, receive)
+            self._at_work[job.identity] = _Worker(job, gpus, process, receive)
 
 
 @dataclass
 class _Worker:
-    task: Task
+    job: Job
     gpus: list[str]
     process: BaseProcess
     receive: Connection
@@ -117,16 +117,16 @@ class _Worker:
         code = self.process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         hint = "; perhaps memory was short: use fewer --workers" if code == -signal.SIGKILL else ""
-        return Outcome(self.task.identity, "failed", f"its process ended with {how}{hint} (log: {self.task.log})")
+        return Outcome(self.job.identity, "failed", f"its process ended with {how}{hint} (log: {self.job.log})")
 
 
-def _serve(task: Task, gpus: list[str], send: Connection) -> None:
-    """What a worker's process does: its task, and nothing after its parent has gone."""
+def _serve(job: Job, gpus: list[str], send: Connection) -> None:
+    """What a worker's process does: its job, and nothing after its parent has gone."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says what there is to say
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    send.send(work_logged(task))
+    send.send(work_logged(job))
 
 
 @contextmanager

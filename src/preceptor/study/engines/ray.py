@@ -10,27 +10,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from preceptor.study.worker import Outcome, Task, cores_taken, environment, work_logged
+from preceptor.study.worker import Job, Outcome, cores_taken, environment, work_logged
 from preceptor.utils.errors import PreceptorError
 
-#: A node that goes away takes its tasks with it; Ray starts them elsewhere, where they go on from their checkpoint.
+#: A node that goes away takes its jobs with it; Ray starts them elsewhere, where they go on from their checkpoint.
 _RETRIES = 3
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class RayEngine:
-    """Each task in a Ray worker of its own that reserves the CPUs it keeps busy and, where the cluster has GPUs,
+    """Each job in a Ray worker of its own that reserves the CPUs it keeps busy and, where the cluster has GPUs,
     ``devices`` of them.
 
     Args:
         address: of the cluster, from one of its nodes (``auto``, or ``HOST:6379``); None is ``$RAY_ADDRESS``, and
             without that starts Ray on this machine for as long as the study takes, beside any cluster that runs here.
-        workers: tasks at once, at most; None leaves it to the cluster's CPUs and GPUs.
-        threads: CPU threads of each task.
-        devices: processes of each task, a GPU each where there are some.
+        workers: jobs at once, at most; None leaves it to the cluster's CPUs and GPUs.
+        threads: CPU threads of each job.
+        devices: processes of each job, a GPU each where there are some.
 
     Raises:
-        PreceptorError: Ray is not installed, there is no cluster at the address, or no node has room for a task.
+        PreceptorError: Ray is not installed, there is no cluster at the address, or no node has room for a job.
     """
 
     def __init__(self, address: str | None, workers: int | None, threads: int, devices: int) -> None:
@@ -65,23 +65,23 @@ class RayEngine:
             max_retries=_RETRIES,
             runtime_env={"env_vars": environment(threads)},
         )(_work)
-        self._waiting: list[Task] = []
+        self._waiting: list[Job] = []
         self._at_work: dict[Any, str] = {}
 
-    def submit(self, task: Task) -> None:
-        self._waiting.append(task)
+    def submit(self, job: Job) -> None:
+        self._waiting.append(job)
         self._fill()
 
     def results(self, seconds: float) -> list[Outcome]:
-        """As :meth:`Engine.results` says; a task that Ray gave up (a node lost for good) is a failed one."""
+        """As :meth:`Engine.results` says; a job that Ray gave up (a node lost for good) is a failed one."""
         if not self._at_work:
             return []
         ready, _ = self._ray.wait(list(self._at_work), num_returns=1, timeout=seconds)
         outcomes = []
-        for task in ready:
-            identity = self._at_work.pop(task)
+        for job in ready:
+            identity = self._at_work.pop(job)
             try:
-                outcomes.append(self._ray.get(task))
+                outcomes.append(self._ray.get(job))
             except self._ray.exceptions.RayError as error:
                 outcomes.append(Outcome(identity, "failed", _in_words(error)))
         self._fill()
@@ -91,14 +91,14 @@ class RayEngine:
         return set(self._at_work.values())
 
     def close(self) -> None:
-        for task in self._at_work:
-            self._ray.cancel(task, force=True)
+        for job in self._at_work:
+            self._ray.cancel(job, force=True)
         self._ray.shutdown()
 
     def _fill(self) -> None:
         while self._waiting and len(self._at_work) < self.workers:
-            task = self._waiting.pop(0)
-            self._at_work[self._remote.remote(task, sys.argv, os.getcwd())] = task.identity
+            job = self._waiting.pop(0)
+            self._at_work[self._remote.remote(job, sys.argv, os.getcwd())] = job.identity
 
 
 def _unreachable(where: str, said_by: str, error: Exception) -> PreceptorError:
@@ -112,7 +112,7 @@ def _unreachable(where: str, said_by: str, error: Exception) -> PreceptorError:
 
 
 def _in_words(error: Exception) -> str:
-    """What a task raised, as it would be said without Ray; of a worker or node that was lost, what Ray says first."""
+    """What a job raised, as it would be said without Ray; of a worker or node that was lost, what Ray says first."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, Exception):
         return _COLOURS.sub("", f"{type(cause).__name__}: {cause}")
@@ -144,11 +144,11 @@ def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
     return room
 
 
-def _work(task: Task, command: list[str], folder: str) -> Outcome:
+def _work(job: Job, command: list[str], folder: str) -> Outcome:
     sys.argv = command  # which the run's environment.json tells
     try:
         os.chdir(folder)  # where relative paths of a recipe start from
     except OSError as error:
         reason = f"the folder {folder}, in which the command was given, cannot be entered on {platform.node()}"
-        return Outcome(task.identity, "failed", f"{reason} ({error.strerror}); it must be the same on every node")
-    return work_logged(task)
+        return Outcome(job.identity, "failed", f"{reason} ({error.strerror}); it must be the same on every node")
+    return work_logged(job)
