@@ -197,6 +197,11 @@ def test_attributes(tmp_path: Path) -> None:
         read("table", root, {"attributes": "site"})
 
 
+def test_names_may_be_a_list_as_plans_write_them(tmp_path: Path) -> None:
+    root = table(tmp_path, rows("image,label,sex,age", ",a,f,50", ",b,m,70"))
+    assert read("table", root, {"attributes": ["age", "sex"]}).attribute_names == ("age", "sex")
+
+
 def test_words_for_nothing_are_no_value_of_an_attribute(tmp_path: Path) -> None:
     """A patient of unknown sex is in no subgroup, and one unknown age does not turn ages into names."""
     root = table(tmp_path, rows("image,label,sex,age", ",a,F,31", ",b,unknown,N/A"))

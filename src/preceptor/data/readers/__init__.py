@@ -108,6 +108,8 @@ class ReaderSpec:
         except ValidationError as error:
             if type(value) in (int, float):  # a choice called 1 in YAML is the choice "1"
                 return self._converted(key, str(value))
+            if isinstance(value, list | tuple) and self.type_of(key) is str:  # names, as a list in YAML or Python
+                return ",".join(map(str, value))
             reason = ", or: ".join(part["msg"] for part in error.errors())  # one for each type that it could be
             raise PreceptorError(f"data.{key}={value} for the reader {self.name!r}: {reason}") from None
 
