@@ -111,3 +111,17 @@ def test_a_plan_without_layout_shows_the_main_metrics_of_its_task(task: str, col
     settings = {key: value for key, value in changes["set"].items() if "teacher" not in key}
     result = resolve_plan(validate({**whole, **changes, "set": settings}, "plan"))
     assert list(result.columns) == columns
+
+
+def test_some_rows_can_be_asked_for() -> None:
+    result = resolve_plan(plan(), CommandLine(overrides={"rows": ["KD"], "baseline": "KD"}))
+    assert [row.name for row in result.rows] == ["KD"]
+    whole = {row.name: row for row in resolve_plan(plan()).rows}
+    assert result.rows[0] == whole["KD"]
+    assert resolve_plan(plan(), CommandLine(overrides={"rows": "KD", "baseline": "KD"})) == result
+    with pytest.raises(PreceptorError, match=r"has no row 'KDD'\. Did you mean 'KD'"):
+        resolve_plan(plan(), CommandLine(overrides={"rows": ["KDD"]}))
+    with pytest.raises(PreceptorError, match="baseline: there is no row 'alone'"):
+        resolve_plan(plan(), CommandLine(overrides={"rows": ["KD"]}))
+    with pytest.raises(PreceptorError, match="some of the rows of plan"):
+        resolve_plan(plan(), CommandLine(overrides={"rows": []}))

@@ -20,7 +20,7 @@ def study(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="key=value for all rows; also folds=[0,1], seeds=3, threads=2, baseline=… of the plan",
+            help="key=value for all rows; also rows=[A,B], folds=[0,1], seeds=3, threads=2, baseline=… of the plan",
         ),
     ] = None,
     data: OtherReader = None,

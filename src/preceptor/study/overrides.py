@@ -67,6 +67,8 @@ def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
     if quick is not None:
         fields |= {key: value for key in ("folds", "seeds") if (value := getattr(quick, key)) is not None}
         fields["rows"] = [row for row in fields["rows"] if quick.rows is None or row["name"] in quick.rows]
+    if "rows" in own:
+        fields["rows"] = _some_rows(plan, fields["rows"], own.pop("rows"))
     base = validate({**fields, **own, "paper": []}, f"plan {plan.name}")
     if isinstance(own.get("folds"), int):  # folds=3 is the number of folds, a list is some of them
         given = {"split.folds": own["folds"], **given}
@@ -100,6 +102,21 @@ def resolve_plan(plan: Plan, command: CommandLine | None = None) -> Plan:
     if teacher is not None:
         result["teacher"] = teacher.model_dump()
     return validate(result | {"quick": base.is_quick}, f"plan {plan.name}")
+
+
+def _some_rows(plan: Plan, rows: list[dict[str, Any]], names: object) -> list[dict[str, Any]]:
+    """Return the rows that ``rows=[A,B]`` names, in the plan's order."""
+    wanted = [names] if isinstance(names, str) else names
+    known = [str(row["name"]) for row in rows]
+    if not isinstance(wanted, list) or not wanted:
+        raise PreceptorError(f"rows={names}", expected=f"some of the rows of plan {plan.name}: {', '.join(known)}")
+    for name in map(str, wanted):
+        if name not in known:
+            raise PreceptorError(
+                f"rows: plan {plan.name} has no row {name!r}.{did_you_mean(name, known)}",
+                expected=f"some of {', '.join(known)}",
+            )
+    return [row for row in rows if row["name"] in {str(name) for name in wanted}]
 
 
 def _data(plan: Plan, quick: DataSet | None, command: CommandLine) -> DataSet:

@@ -26,8 +26,8 @@ Settings = dict[str, Any]
 FolderName = Annotated[Name, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 #: Keys of a recipe that the plan sets itself → where.
 RESERVED = {"seed": "seeds", "name": "rows", "paper": "paper"}
-#: Keys of the plan that ``key=value`` on the command line may set.
-SETTABLE = ("folds", "seeds", "teacher_seed", "threads", "devices", "baseline")
+#: Keys of the plan that ``key=value`` on the command line may set; ``rows`` names those of the plan that are kept.
+SETTABLE = ("rows", "folds", "seeds", "teacher_seed", "threads", "devices", "baseline")
 
 
 class DataSet(Section):
