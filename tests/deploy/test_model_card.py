@@ -27,7 +27,8 @@ def test_the_front_matter_is_read_by_the_hubs_library(card: ModelCard, pair: Run
 
 def test_the_card_names_use_classes_figures_and_limits(card: ModelCard, exported: Path) -> None:
     for text in (
-        "Not for diagnosis", "synthetic melanoma, renamed", "fold 1 of 5", "95 % CI", "## Calibration", "## Limits"
+        "Not for diagnosis", "synthetic melanoma, renamed", "fold 0 of 5 (counted from 0)", "95 % CI",
+        "## Calibration", "## Limits"
     ):  # fmt: skip
         assert text in card.text, text
     assert "{{" not in card.text
