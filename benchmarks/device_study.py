@@ -17,7 +17,7 @@ from pathlib import Path
 
 from preceptor.api.studies import prepare_study
 from preceptor.study.engines import Engine
-from preceptor.study.scheduler import Study, run_study
+from preceptor.study.scheduler import Study, run_cells
 from preceptor.study.worker import Outcome
 
 LEFT_OUT = (".pt", ".safetensors", ".lock")  # how names end
@@ -40,7 +40,7 @@ def run_until(asked: argparse.Namespace) -> Study:
             raise OutOfTimeError
 
     try:
-        run_study(prepared.study, prepared.engine, prepared.threads, cache=asked.cache, watch=watch)
+        run_cells(prepared.study, prepared.engine, prepared.threads, cache=asked.cache, watch=watch)
     except OutOfTimeError:
         print(f"{asked.seconds:.0f} s are over")
     return prepared.study

@@ -30,7 +30,7 @@ from preceptor.study.engines.local import LocalEngine
 from preceptor.study.estimate import remaining
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import to_yaml
-from preceptor.study.scheduler import Study, open_study, run_study
+from preceptor.study.scheduler import Study, open_study, run_cells
 from preceptor.study.state import threads_before
 from preceptor.study.worker import Job, Outcome, _prepared, work
 from preceptor.utils.errors import PreceptorError
@@ -69,7 +69,7 @@ class InThisProcess:
 
 def run(engine: Engine, root: Path, out: Path, **changes: Any) -> Study:
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=root)), out)
-    run_study(study, lambda: engine, 1)
+    run_cells(study, lambda: engine, 1)
     return study
 
 
@@ -147,7 +147,7 @@ def test_quick_is_marked(phantom_root: Path, tmp_path: Path) -> None:
     quick = {"set": {"epochs": 1}, "rows": ["alone"]}
     study = open_study(resolve_plan(plan(quick=quick), CommandLine(quick=True, root=phantom_root)), tmp_path / "study")
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, lambda: InThisProcess(dies_after=0), 1)
+        run_cells(study, lambda: InThisProcess(dies_after=0), 1)
     assert [(cell["state"], cell["quick"]) for cell in table(tmp_path / "study")] == [("pending", True)]
     assert yaml.safe_load((tmp_path / "study" / "study.yaml").read_text())["quick"] is True
     for shown in (matrix_table(study), result_table(study)):
@@ -175,7 +175,7 @@ def test_tasks_of_a_quick_study_carry_its_mark(phantom_root: Path, tmp_path: Pat
         engine = InThisProcess(dies_after=0)
         engine.close = lambda: None  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
-            run_study(study, lambda engine=engine: engine, 1)  # type: ignore[misc]
+            run_cells(study, lambda engine=engine: engine, 1)  # type: ignore[misc]
         assert {job.mark for job in engine.queue} == {NOT_EVIDENCE if quick else ""}
 
 

@@ -12,7 +12,7 @@ from preceptor import train
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.matrix import expand
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import open_study, run_study
+from preceptor.study.scheduler import open_study, run_cells
 from small_study import PLAN, SETTINGS, plan
 
 
@@ -26,7 +26,7 @@ def test_every_run_of_a_study_has_its_processes() -> None:
 def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_root: Path, tmp_path: Path) -> None:
     text = plan(rows=PLAN["rows"][:1], devices=2)
     study = open_study(resolve_plan(text, CommandLine(root=phantom_root)), tmp_path / "study")
-    run_study(study, lambda: LocalEngine(1, 1, 2), 1)
+    run_cells(study, lambda: LocalEngine(1, 1, 2), 1)
     (cell,) = json.loads((tmp_path / "study/cells.json").read_text())
     assert (cell["state"], cell["error"]) == ("done", "")
     overrides = {key: value for key, value in SETTINGS.items() if "teacher" not in key}

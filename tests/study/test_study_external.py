@@ -23,7 +23,7 @@ from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
 from preceptor.study.other_data import known_to_study, measure_cells
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, open_study, run_study
+from preceptor.study.scheduler import Study, open_study, run_cells
 from preceptor.study.worker import Job, Outcome, work
 from preceptor.utils.errors import PreceptorError
 from small_study import plan
@@ -77,7 +77,7 @@ def external(root: Path, **more: Any) -> dict[str, Any]:
 def run(folder: Path, phantom_root: Path, **changes: Any) -> tuple[Study, int]:
     engine = InThisProcess()
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=phantom_root)), folder)
-    run_study(study, lambda: engine, 1)  # type: ignore[arg-type, return-value]
+    run_cells(study, lambda: engine, 1)  # type: ignore[arg-type, return-value]
     return study, engine.trained
 
 

@@ -12,7 +12,7 @@ import pytest
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, _job, open_study, run_study
+from preceptor.study.scheduler import Study, _job, open_study, run_cells
 from preceptor.study.worker import Job, Outcome, _prepared, work
 from small_study import PLAN, plan
 
@@ -48,7 +48,7 @@ class Worker:
 def run(root: Path, out: Path, *, stops: bool = False) -> Study:
     changes: dict[str, Any] = {**ROWS, "teacher": {"recipe": "teacher"}}
     study = open_study(resolve_plan(plan(**changes), CommandLine(root=root)), out)
-    run_study(study, lambda: Worker(stops=stops), 1)
+    run_cells(study, lambda: Worker(stops=stops), 1)
     return study
 
 

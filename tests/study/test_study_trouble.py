@@ -14,7 +14,7 @@ import pytest
 from preceptor.cli.study_console import matrix_table, result_table
 from preceptor.study.engines.local import workers_for
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import Study, open_study, run_study
+from preceptor.study.scheduler import Study, open_study, run_cells
 from preceptor.study.state import refuse_other_data, threads_before
 from preceptor.study.worker import Job, Outcome, work
 from preceptor.utils.errors import PreceptorError
@@ -54,7 +54,7 @@ def stop(study: Study) -> Stopped:
     """Starts a study and interrupts it at once."""
     engine = Stopped()
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, lambda: engine, 1)
+        run_cells(study, lambda: engine, 1)
     return engine
 
 
@@ -125,7 +125,7 @@ def test_processes_of_a_cell_have_cores_of_their_own(monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(phantom_root: Path) -> None:
     with pytest.raises(PreceptorError, match=r"'out' /proc/nowhere/study: cannot be written to \(No such file"):
-        run_study(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
+        run_cells(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
 
 
 def test_a_full_disk_loses_nothing_that_is_done(
@@ -141,7 +141,7 @@ def test_a_full_disk_loses_nothing_that_is_done(
 
     monkeypatch.setattr("preceptor.study.scheduler.write_text", full)
     with pytest.raises(PreceptorError, match=r"cells\.json: cannot be written \(No space left") as stopped:
-        run_study(opened(phantom_root, out), lambda: engine, 1)
+        run_cells(opened(phantom_root, out), lambda: engine, 1)
     assert "the same command continues" in stopped.value.remedy
     assert engine.closed
     monkeypatch.undo()
@@ -174,7 +174,7 @@ def test_the_engine_starts_before_images_are_decoded_and_is_closed_if_they_canno
 
     monkeypatch.setattr("preceptor.study.scheduler._decode", decode)
     with pytest.raises(PreceptorError, match="an image is broken"):
-        run_study(opened(phantom_root, tmp_path / "study"), start, 1)
+        run_cells(opened(phantom_root, tmp_path / "study"), start, 1)
     assert (order, engine.closed) == (["engine", "decode"], True)
 
 
@@ -204,17 +204,17 @@ def test_a_cell_with_damaged_figures_fails_alone(phantom_root: Path, tmp_path: P
     """The other one runs; with the file removed, as the error says, the cell is measured again and is the same."""
     out = tmp_path / "study"
     rows = [PLAN["rows"][0], {"name": "longer", "recipe": "student", "set": {"networks.student.dropout": 0.2}}]
-    run_study(opened(phantom_root, out), Works, 1)
+    run_cells(opened(phantom_root, out), Works, 1)
     (file,) = out.glob("cells/*/metrics.json")
     before = {name: (file.parent / name).read_bytes() for name in ("predictions.csv", "student.safetensors")}
     file.write_text("{")
     study = opened(phantom_root, out, rows=rows)
-    run_study(study, Works, 1)
+    run_cells(study, Works, 1)
     assert [study.outcome(cell).state for cell in study.matrix.cells] == ["failed", "done"]
     assert f"{file}: cannot be read" in study.outcome(study.matrix.cells[0]).error
     assert result_table(study).row_count == 2
     file.unlink()
     study = opened(phantom_root, out, rows=rows)
-    run_study(study, Works, 1)
+    run_cells(study, Works, 1)
     assert study.count("done") == 2
     assert before == {name: (file.parent / name).read_bytes() for name in before}

@@ -9,7 +9,7 @@ import pytest
 
 from preceptor.study.matrix import expand
 from preceptor.study.overrides import CommandLine, resolve_plan
-from preceptor.study.scheduler import open_study, run_study
+from preceptor.study.scheduler import open_study, run_cells
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, plan
 
@@ -40,5 +40,5 @@ def test_weights_that_cannot_be_had_are_refused_before_anything_is_written(phant
     rows = [{"name": "alone", "recipe": "student", "set": {"networks.student.pretrained": str(lost)}}]
     study = open_study(resolve_plan(plan(rows=rows), CommandLine(root=phantom_root)), tmp_path / "study")
     with pytest.raises(PreceptorError, match=r"lost\.safetensors"):
-        run_study(study, lambda: pytest.fail("an engine was started"), 1)
+        run_cells(study, lambda: pytest.fail("an engine was started"), 1)
     assert not (tmp_path / "study/study.yaml").exists()

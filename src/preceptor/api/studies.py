@@ -195,10 +195,10 @@ def prepare_study(
 def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:
     """Run the cells that are not finished; ``watch`` is called once a second with the study and what just ended."""
     from preceptor.api.completion import write_missing_report
-    from preceptor.study.scheduler import run_study
+    from preceptor.study.scheduler import run_cells
 
     with resumable("the same command continues from the last finished epochs"):
-        run_study(
+        run_cells(
             prepared.study,
             prepared.engine,
             prepared.threads,

@@ -32,7 +32,7 @@ def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaini
     The mean of finished runs of its row; the run's own epochs so far; the mean of other rows' finished runs; ``timed``.
 
     Args:
-        timed: identity → seconds, as :func:`preceptor.study.timing.time_jobs` measures them.
+        timed: identity → seconds, as :func:`preceptor.study.timing.time_runs` measures them.
     """
     finished: dict[str, list[float]] = {}
     for key, planned in study.matrix.runs.items():

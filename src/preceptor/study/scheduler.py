@@ -156,7 +156,7 @@ def tried_again(study: Study) -> Study:
     return replace(study, outcomes=again)
 
 
-def run_study(
+def run_cells(
     study: Study,
     engine: Callable[[], Engine],
     threads: int,
