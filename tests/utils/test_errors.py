@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pickle
 
-from preceptor.utils.errors import PreceptorError, PreceptorWarning, options_named, some_of
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages, some_of
 
 
 def test_a_long_list_is_counted() -> None:
@@ -37,7 +37,7 @@ def test_messages_name_arguments_in_python_and_options_on_the_command_line() -> 
     in_python = str(error).splitlines()
     assert in_python[0] == "'skip_known', 'imports' x.py: see preceptor evaluate RUN --data READER"
     assert in_python[2] == "  to do:    choose another 'out'"
-    with options_named():
+    with command_line_messages():
         on_command_line = str(error).splitlines()
         assert str(PreceptorWarning("left out: --skip-known")) == "left out: --skip-known"
     assert on_command_line[0] == error.what

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.recipes.overrides import split_overrides
-from preceptor.utils.errors import PreceptorError, in_words_of_the_caller
+from preceptor.utils.errors import PreceptorError, render_options
 from preceptor.utils.text_files import read_ids
 
 PathLike = str | Path
@@ -55,7 +55,7 @@ def shows_progress(progress: bool | None) -> bool:
 def announce(text: str, progress: bool) -> None:
     """Print what is about to be done, before what takes long (importing torch, reading a large folder)."""
     if progress:
-        print(in_words_of_the_caller(text), flush=True)
+        print(render_options(text), flush=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from preceptor.utils.errors import PreceptorError, PreceptorWarning, options_named
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages
 from preceptor.utils.files import is_full
 
 #: Set to 1, tracebacks are shown.
@@ -41,7 +41,7 @@ def run(app: typer.Typer) -> None:
     """
     _survive_odd_names()
     warnings.showwarning = _note(warnings.showwarning)
-    with options_named():
+    with command_line_messages():
         _run(app)
 
 

@@ -42,7 +42,7 @@ class PreceptorError(Exception):
         super().__init__("\n".join(lines))
 
     def __str__(self) -> str:
-        return in_words_of_the_caller(self.message)
+        return render_options(self.message)
 
     @property
     def message(self) -> str:
@@ -57,11 +57,11 @@ class PreceptorWarning(UserWarning):
     """Something that a user should know and that does not stop the work; the command line prints it as a note."""
 
     def __str__(self) -> str:
-        return in_words_of_the_caller(super().__str__())
+        return render_options(super().__str__())
 
 
 @contextmanager
-def options_named() -> Iterator[None]:
+def command_line_messages() -> Iterator[None]:
     """Context manager of the command line: messages name options, and not the arguments of Python's functions."""
     global _names_options
     before, _names_options = _names_options, True
@@ -71,12 +71,12 @@ def options_named() -> Iterator[None]:
         _names_options = before
 
 
-def in_words_of_the_caller(text: str) -> str:
+def render_options(text: str) -> str:
     """Return a message with its options as they are on the command line, and as arguments in Python.
 
-    >>> in_words_of_the_caller("leave them out: --skip-known")
+    >>> render_options("leave them out: --skip-known")
     "leave them out: 'skip_known'"
-    >>> in_words_of_the_caller("write one with: preceptor export RUN --out FOLDER")
+    >>> render_options("write one with: preceptor export RUN --out FOLDER")
     'write one with: preceptor export RUN --out FOLDER'
     """
     return text if _names_options else "\n".join(map(_with_arguments, text.split("\n")))
