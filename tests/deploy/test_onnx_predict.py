@@ -189,7 +189,7 @@ def test_a_manifest_with_other_classes_than_the_model_is_refused(exported: Path,
 
 def test_masks_may_lie_in_a_folder_with_a_dot(exported_masks: Path, photos: Path, tmp_path: Path) -> None:
     assert predict(exported_masks, photos, out=tmp_path / "masks_v1.2").masks
-    with pytest.raises(PreceptorError, match="is called as a file is; this network draws masks"):
+    with pytest.raises(PreceptorError, match="is a file, or named like one: this network draws masks"):
         predict(exported_masks, photos, out=tmp_path / "masks.csv")
     twice = predict(exported_masks, [photos / "0.png", photos / "0.png"], out=tmp_path / "twice")
     assert twice.table["mask"].tolist() == ["0.png"]

@@ -101,12 +101,9 @@ def predict(
     from preceptor.deploy.predict import predict_files, write_masks
 
     predictor = _predictor(Path(model).expanduser(), network, precision)
-    if predictor.draws_masks and (place is None or place.is_file() or _is_called_as_a_file(place)):
-        wrong = "" if place is None else " is a file;" if place.is_file() else " is called as a file is;"
-        raise PreceptorError(
-            f"--out{'' if place is None else f' {place}:'}{wrong or ':'} this network draws masks, which need a folder",
-            expected="--out FOLDER",
-        )
+    if predictor.draws_masks and (place is None or _is_a_file(place)):
+        wrong = "--out" if place is None else f"--out {place}: is a file, or named like one"
+        raise PreceptorError(f"{wrong}: this network draws masks, which need a folder", expected="--out FOLDER")
     if place is not None and place.is_dir() and not predictor.draws_masks:
         raise PreceptorError(
             f"--out {place}: is a folder; this network predicts classes, which are written to one file",
@@ -150,11 +147,13 @@ def _predictor(model: Path, network: str | None, precision: Literal["float", "in
     return TorchPredictor(load_named(model, network, choose="--network {}").to(best_device()))
 
 
-def _is_called_as_a_file(place: Path) -> bool:
-    """Whether a path that is no folder yet ends as tables and images do."""
+def _is_a_file(place: Path) -> bool:
+    """Whether a path is a file, or is nothing yet and ends as tables and images do."""
     from preceptor.data.image_files import SUFFIXES
 
-    return not place.is_dir() and place.suffix.lower() in {".csv", ".tsv", ".txt", ".json", *SUFFIXES}
+    return place.is_file() or (
+        not place.is_dir() and place.suffix.lower() in {".csv", ".tsv", ".txt", ".json", *SUFFIXES}
+    )
 
 
 def _refuse_image_folder(folder: Path, files: list[Path]) -> None:

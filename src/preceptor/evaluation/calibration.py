@@ -16,7 +16,7 @@ _LEAST = 1e-30  # takes the place of a probability that was rounded to zero
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
 #: Temperatures beyond these are an end of the fit's range: nearly every case right, or logits that tell nothing.
-DETERMINED = (0.05, 20.0)
+_DETERMINED = (0.05, 20.0)
 
 
 def is_determined(temperature: float) -> bool:
@@ -25,7 +25,7 @@ def is_determined(temperature: float) -> bool:
     >>> is_determined(1.3), is_determined(2980.96)
     (True, False)
     """
-    return DETERMINED[0] < temperature < DETERMINED[1]
+    return _DETERMINED[0] < temperature < _DETERMINED[1]
 
 
 def calibration_error(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:

@@ -106,8 +106,8 @@ def _labels_not_known(run: LabelledRun) -> list[str]:
         return []
     table = run.predictions.drop_duplicates(["part", "id"])
     counts = {name: int(table[f"t_{name}"].isna().sum()) for name in run.classes}
-    of = f"of {count(len(table))} of the validation and test part"
-    return [f"label {name} of {counted(number, 'image')} {of}" for name, number in counts.items() if number]
+    whole = counted(len(table), "predicted image")
+    return [f"label {name} of {count(number)} of {whole}" for name, number in counts.items() if number]
 
 
 def _reference(run: LabelledRun) -> list[Item]:

@@ -13,11 +13,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from preceptor.evaluation.calibration import fit_temperature, is_determined, log_probabilities
 from preceptor.evaluation.resampling import Resampling, shared_resampling
 from preceptor.evaluation.score_columns import PREFIX
 from preceptor.report.entries import Entry
-from preceptor.report.network_predictions import NetworkPredictions, Predictions, class_words, group_of_each
+from preceptor.report.network_predictions import (
+    NetworkPredictions,
+    Predictions,
+    class_words,
+    determined_temperature,
+    group_of_each,
+)
 from preceptor.report.operating_points import PositiveClass, positive_class
 
 YES = 1  # its index beside no
@@ -72,8 +77,7 @@ def _temperature(labels: Sequence[Predictions]) -> float | None:
     if not any(len(part.targets) for part in labels):
         return None
     probabilities = np.concatenate([part.probabilities for part in labels])
-    fitted = fit_temperature(log_probabilities(probabilities), np.concatenate([part.targets for part in labels]))
-    return fitted if is_determined(fitted) else None
+    return determined_temperature(probabilities, np.concatenate([part.targets for part in labels]))
 
 
 def label_predictions_on(entry: Entry, label: str, part: str) -> Predictions | None:

@@ -47,7 +47,7 @@ function refusalOfWebp(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let place = 12; place + 8 < bytes.length;) {
     const size = view.getUint32(place + 4, true);
-    if (latin(bytes, place, 4) === "EXIF" && orientation(bytes.slice(place + 8, place + 8 + size)) !== 1)
+    if (latin(bytes, place, 4) === "EXIF" && orientation(bytes.slice(place + 8, place + 8 + size)) > 1)
       return "is a WebP that its EXIF data turn, which browsers do not: save it upright first";
     place += 8 + size + (size % 2);
   }
