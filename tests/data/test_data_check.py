@@ -103,3 +103,14 @@ def test_what_is_printed(root: Path) -> None:
     Console(file=stream, width=160).print(report)
     assert "60.0%" in stream.getvalue()
     assert "all files can be read in full" in stream.getvalue()
+
+
+def test_the_share_of_a_label_is_of_the_images_in_which_it_is_known(tmp_path: Path) -> None:
+    lines = ["image,edema,mass"]
+    for index, (edema, mass) in enumerate([("1", "0"), ("0", ""), ("1", "1"), ("0", "")]):
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / f"{index}.png")
+        lines.append(f"{index}.png,{edema},{mass}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    report = check(read("table", tmp_path / "table.csv", {"labels": "edema,mass"}))
+    assert [(row.name, row.images, row.known) for row in report.classes] == [("edema", 2, 4), ("mass", 1, 2)]
+    assert next(line.split() for line in report.lines() if line.startswith("mass")) == ["mass", "1", "1", "2", "50.0%"]
