@@ -81,7 +81,7 @@ def test_failures_stay_known_until_they_have_been_tried_again(
 
 
 @pytest.mark.parametrize(
-    "where", ["cli.study_console.print_matrix", "api.studies.run_cells", "cli.study_console.result_table"]
+    "where", ["cli.study_console.print_matrix", "api.studies.run_study", "cli.study_console.result_table"]
 )
 def test_an_interruption_at_any_time_says_how_to_go_on(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -89,7 +89,7 @@ def test_an_interruption_at_any_time_says_how_to_go_on(
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("preceptor.api.studies.run_cells", lambda *_, **__: None)
+    monkeypatch.setattr("preceptor.api.studies.run_study", lambda *_, **__: None)
     monkeypatch.setattr(f"preceptor.{where}", stop)
     with pytest.raises(KeyboardInterrupt) as interrupt:
         command(phantom_root, tmp_path, dry_run="matrix" in where)
