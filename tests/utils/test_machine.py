@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -41,3 +42,34 @@ def test_threads_spin_briefly_unless_the_user_says_how_they_wait(given: dict[str
         [sys.executable, "-c", MAIN], env={**rest, **given}, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == f"{expected} False"
+
+
+FREED = """
+import resource, sys
+from preceptor.cli import main
+sys.argv = ["preceptor", "--version"]
+try:
+    main()
+except SystemExit:
+    pass
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(200 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+
+
+def _faults_of_a_block_that_was_there_before(**given: str) -> int:
+    rest = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_", "LD_PRELOAD"))}
+    done = subprocess.run(
+        [sys.executable, "-c", FREED], env={**rest, **given}, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept_unless_the_user_says_how_memory_is_handed_out() -> None:
+    given_back = _faults_of_a_block_that_was_there_before(MALLOC_TRIM_THRESHOLD_="131072")
+    assert _faults_of_a_block_that_was_there_before() < given_back / 10

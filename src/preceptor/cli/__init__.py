@@ -13,7 +13,7 @@ import typer
 
 from preceptor.cli import data, demo, doctor, evaluate, export, init, recipes, serve, study, train, tune
 from preceptor.cli.unexpected import Commands, run
-from preceptor.utils.machine import openmp_wait_settings
+from preceptor.utils.machine import keep_freed_memory, openmp_wait_settings
 from preceptor.version import __version__
 
 app = typer.Typer(
@@ -56,6 +56,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 refused with one message, 130 interrupted, 1 anything else."""
     os.environ.update(openmp_wait_settings())
+    keep_freed_memory()
     run(app)
 
 

@@ -17,7 +17,7 @@ from preceptor.runs.complete import OnFinished, at_work, complete
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.machine import openmp_wait_settings
+from preceptor.utils.machine import keep_freed_memory, openmp_wait_settings
 
 #: Seconds to wait for a worker whose study was killed, and which may still be at its last step.
 _PATIENCE = 60
@@ -61,6 +61,7 @@ class Outcome:
 
 def work_logged(job: Job) -> Outcome:
     """:func:`work` in a process that is for this job alone: whatever it prints goes to the end of the job's log."""
+    keep_freed_memory()
     try:
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("a") as file:

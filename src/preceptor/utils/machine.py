@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -12,6 +13,10 @@ from pathlib import Path
 _CUDA = re.compile(r"^cuda\b.*=\s*'([0-9.]+)'", re.MULTILINE)
 #: By which a user says how threads of OpenMP wait for each other.
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+#: By which a user says how the C library hands out memory.
+_ALLOCATION = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+_KEPT = 1 << 30  # bytes of a block, or free in all, up to which nothing is given back
 _CARD_SECONDS = 10  # after which a driver that does not answer is given up
 
 
@@ -33,6 +38,24 @@ def openmp_wait_settings() -> dict[str, str]:
     the user has set how threads wait, these are the user's settings.
     """
     return {name: os.environ[name] for name in _WAITING if os.environ.get(name)} or {"GOMP_SPINCOUNT": "10000"}
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep the memory that a step frees for the next, which asks for as much again.
+
+    glibc gives large blocks back to the system, and every step faults their pages in anew (docs/results/speed.md says
+    what that costs). For processes of our own, since what they once held they hold until they end.
+
+    Returns:
+        Whether it is so: not where the user has set how memory is handed out, and not in other C libraries.
+    """
+    if any(name in os.environ for name in _ALLOCATION):
+        return False
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return False
+    return all([set_option(option, _KEPT) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)])
 
 
 def memory() -> tuple[int, int] | None:
