@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
 
+from preceptor.api.inputs import resumable
 from preceptor.cli.unexpected import Commands, run
 from preceptor.utils.errors import PreceptorError
 
 
 def ended(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of a command that fails with an error."""
+
+    def raise_it() -> None:
+        raise error
+
+    return exit_code(raise_it, monkeypatch)
+
+
+def exit_code(work: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a command that does this."""
     app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     @app.command()
     def fail() -> None:
-        raise error
+        work()
 
     @app.command()
     def other() -> None: ...
@@ -84,3 +98,16 @@ def test_an_interruption_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, caps
     interrupt.add_note("go on with: preceptor resume runs/x")
     assert ended(interrupt, monkeypatch) == 130
     assert capsys.readouterr().err == "stopped\ngo on with: preceptor resume runs/x\n"
+
+
+def test_the_signal_of_batch_systems_is_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def be_terminated() -> None:
+        with resumable("go on with: preceptor resume runs/x"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    assert exit_code(be_terminated, monkeypatch) == 143
+    assert capsys.readouterr().err == "stopped\ngo on with: preceptor resume runs/x\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # so that a second one ends it at once

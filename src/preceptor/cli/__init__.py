@@ -54,7 +54,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 refused with one message, 130 interrupted, 1 anything else."""
+    """Run the command line (exit codes: :func:`preceptor.cli.unexpected.run`)."""
     os.environ.update(openmp_wait_settings())
     keep_freed_memory()
     run(app)

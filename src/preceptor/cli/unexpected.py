@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
 import warnings
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import typer
@@ -20,6 +22,10 @@ from preceptor.utils.files import is_full
 #: Set to 1, tracebacks are shown.
 DEBUG = "PRECEPTOR_DEBUG"
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer has no public name for it
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system sends before it takes the machine away: an interruption like Ctrl-C."""
 
 
 class Commands(TyperGroup):
@@ -37,9 +43,11 @@ class Commands(TyperGroup):
 def run(app: typer.Typer) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 done, 2 refused with one message, 130 interrupted, 1 anything else.
+    Exit codes: 0 done, 2 refused with one message, 130 interrupted by Ctrl-C, 143 by SIGTERM, 1 anything else.
     """
     _survive_odd_names()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started this wants it so
+        signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _note(warnings.showwarning)
     with command_line_messages():
         _run(app)
@@ -66,9 +74,14 @@ def _end(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    raise _Terminated
+
+
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     print("\n".join(["stopped", *getattr(interrupt, "__notes__", [])]), file=sys.stderr)
-    return 130
+    return 128 + (signal.SIGTERM if isinstance(interrupt, _Terminated) else signal.SIGINT)
 
 
 def _in_words(error: Exception) -> str:
