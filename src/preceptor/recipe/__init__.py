@@ -289,6 +289,11 @@ class Recipe(Section):
             return ForwardMode.parse(self.precision.get(network, "float32"))
         return ForwardMode("float32" if self.precision == "auto" else self.precision)
 
+    def teachers_of(self, network: str) -> tuple[str, ...]:
+        """The networks that a network learns from, each once."""
+        own = [objective for objective in self.objectives if objective.learner == network]
+        return tuple(dict.fromkeys(name for objective in own for name in objective.sources))
+
     @property
     def references(self) -> tuple[str, ...]:
         """The networks whose predictions the others' are compared with: those that teach and are not taught.

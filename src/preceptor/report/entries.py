@@ -12,6 +12,7 @@ from typing import Any, Self
 import pandas as pd
 
 from preceptor.runs.directory import Run
+from preceptor.runs.lineage import is_distilled
 from preceptor.runs.schema import NetworkResult
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
@@ -102,20 +103,23 @@ class Entry:
         """Of an ensemble."""
         return self.run.recipe.ensembles.get(self.name, [])
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """What it is beside the others of its run.
 
         ``teacher`` (a frozen one), ``mean teacher``, ``online teacher`` (it learns beside its students, from its own
-        loss alone), ``ensemble``, ``taught`` (trained beside other networks) or ``alone``.
+        loss alone), ``ensemble``, ``taught`` (it learned from other networks, here or in the run that it started from),
+        ``fine-tuned`` (it started from a run that is gone, so that nobody knows) or ``alone``.
         """
         if self.role in TEACHERS or self.role == "ensemble":
             return TEACHERS.get(self.role, self.role)
-        objectives = [objective for objective in self.run.recipe.objectives if objective.sources]
-        teaches = any(self.name in objective.sources for objective in objectives)
-        if teaches and not any(objective.to == self.name for objective in objectives):
+        distilled = is_distilled(self.run, self.name)
+        if distilled is None:
+            return "fine-tuned"
+        teaches = any(self.name in objective.sources for objective in self.run.recipe.objectives)
+        if teaches and not distilled:
             return "online teacher"
-        return "taught" if len(self.run.metrics.networks) > 1 else "alone"
+        return "taught" if distilled else "alone"
 
     @property
     def colour(self) -> int:

@@ -198,15 +198,12 @@ def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:
 
 
 def _refuse_undistilled(student: Entry) -> None:
-    """Raise if nothing taught the network: no objective compares networks, and it starts from no earlier run."""
-    recipe = student.run.recipe
-    start = recipe.networks.get(student.name)
-    taught = any(objective.sources for objective in recipe.objectives)
-    if not taught and not (start and (start.run or start.trained_by)):
+    """Raise if the network learned from labels alone."""
+    if student.kind == "alone":
         path = student.run.path
         raise PreceptorError(
-            f"{path}: was trained alone, by the recipe {recipe.name}; it has no distilled student to explain beside "
-            "one alone",
+            f"{path}: was trained alone, by the recipe {student.run.recipe.name}; it has no distilled student to explain "
+            "beside one alone",
             expected="a run whose student learned from a teacher, such as one of the recipe kd",
             remedy=f"name that run, and this one as the student alone: preceptor explain RUN --alone {path}",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from preceptor.report.entries import Entry
 from preceptor.report.gallery import read_gallery
 from preceptor.report.study_results import Line, StudyResults, read_study
 from preceptor.tasks import TASKS
@@ -36,15 +37,11 @@ def write_study_gallery(folder: Path) -> Path | None:
 
 
 def _pair(study: StudyResults) -> tuple[Line, Line] | None:
-    taught = [line for line in study.lines if _sources(line)]
-    alone = [line for line in study.lines if _sources(line) == [] and not line.row.teacher]
+    taught = [line for line in study.lines if _kind(line) == "taught"]
+    alone = [line for line in study.lines if _kind(line) == "alone" and not line.row.teacher]
     pairs = [(line, single) for line in reversed(taught) for single in alone if line.runs.keys() & single.runs.keys()]
     return pairs[0] if pairs else None
 
 
-def _sources(line: Line) -> list[str] | None:
-    """Networks that the line's own learns from; None for an ensemble, which is not trained."""
-    recipe = next(iter(line.runs.values())).recipe
-    if line.network not in recipe.networks:
-        return None
-    return [name for objective in recipe.objectives if objective.to == line.network for name in objective.sources]
+def _kind(line: Line) -> str:
+    return Entry(next(iter(line.runs.values())), line.network, line.label, line.index).kind
