@@ -99,15 +99,15 @@ def test_pretrained_weights_can_be_probed() -> None:
 
 def test_a_student_of_patients_who_are_judged_here_is_a_leak(probe: Run) -> None:
     """Those unlabelled images of theirs are the only ones that the two splits share."""
-    source, split = probe.stage("student"), probe.split.copy()
-    refuse_leak("networks.student.run", source, "table", split)
+    file, split = probe.stage("student").network_file("student"), probe.split.copy()
+    refuse_leak("networks.student.run", file, probe.data, split)
     lesion = split.loc[split["part"] == "unlabelled", "group"].iloc[0]
     there = split["group"] == lesion
     photographs = int((there & (split["part"] == "unlabelled")).sum())
     split.loc[there & (split["part"] == "train"), "part"] = "unused"
     split = pd.concat([split, pd.DataFrame([{"id": "new", "group": lesion, "part": "test", "label": "mel"}])])
     with pytest.raises(PreceptorError, match=f"was trained on {photographs} images of this run's test part"):
-        refuse_leak("networks.student.run", source, "table", split)
+        refuse_leak("networks.student.run", file, probe.data, split)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,16 @@ class Contents:
         pairs = list(self._same_files(other))
         if COMPARES_PICTURES:
             pairs += [(int(row), int(place)) for row, place in near_copies(self.pictures(), other.pictures())]
+        return self._named(other, pairs)
+
+    def same_files(self, other: Contents) -> list[tuple[str, str]]:
+        """Return (id here, id there) of images that are one file, byte for byte; files are read where sizes agree.
+
+        Images in containers have no file of their own and are in none.
+        """
+        return self._named(other, self._same_files(other))
+
+    def _named(self, other: Contents, pairs: Iterable[tuple[int, int]]) -> list[tuple[str, str]]:
         here, there = (each.catalog.table["id"].tolist() for each in (self, other))
         return [(here[row], there[place]) for row, place in dict.fromkeys(pairs)]
 

@@ -202,8 +202,8 @@ def _refuse_undistilled(student: Entry) -> None:
     if student.kind == "alone":
         path = student.run.path
         raise PreceptorError(
-            f"{path}: was trained alone, by the recipe {student.run.recipe.name}; it has no distilled student to explain "
-            "beside one alone",
+            f"{path}: was trained alone, by the recipe {student.run.recipe.name}; it has no distilled student to "
+            "explain beside one alone",
             expected="a run whose student learned from a teacher, such as one of the recipe kd",
             remedy=f"name that run, and this one as the student alone: preceptor explain RUN --alone {path}",
         )

@@ -76,7 +76,7 @@ def prepare(
     split = split_of(catalog, recipe, data.fold)
     for name, network in recipe.networks.items():
         if network.run is not None:
-            refuse_leak(f"networks.{name}.run", Run(Path(network.run).parent), data.name, split)
+            refuse_leak(f"networks.{name}.run", Path(network.run), data, split)
     refuse_changed_sources(recipe.networks)
     if not tested:
         unseen = split.loc[split["part"] == "test", "id"].tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ def known_images(runs: Iterable[Run], other: Contents, options: Mapping[str, Any
         data, learned = run.environment.data, _learned(run)
         key = data.fingerprint
         if key not in copies:
-            catalog, note = _what_is_left(run, learned)
+            catalog, note = what_is_left(run, learned)
             notes += [note] if note else []
             copies[key] = other.copies_in(Contents(catalog)) if catalog is not None else []
             if (data.name, data.options) == (other.catalog.name, dict(options)) and READERS[data.name].about.images:
@@ -87,15 +87,19 @@ def known_images(runs: Iterable[Run], other: Contents, options: Mapping[str, Any
     return KnownImages(parts, tuple(notes))
 
 
-def _what_is_left(run: Run, learned: Mapping[str, str]) -> tuple[Catalog | None, str]:
-    """The data of a run, or what is left of them, and a sentence on what could not be compared."""
+def what_is_left(run: Run, learned: Collection[str]) -> tuple[Catalog | None, str]:
+    """The data of a run, or what is left of them, and a sentence on what could not be compared.
+
+    Args:
+        learned: ids of the images that the run has learned from.
+    """
     with suppress(PreceptorError):
         return run.catalog(), ""
     try:
         catalog = run.data.catalog()
     except PreceptorError as error:
         return None, f"no image could be compared with those of {run.path.name}: {error.what}"
-    there = learned.keys() & set(catalog.table["id"])
+    there = set(learned) & set(catalog.table["id"])
     note = (
         f"the data of {run.path.name} changed since it was trained: {len(there)} of the {len(learned)} images that it "
         "learned from are still there under their names, and were compared"
