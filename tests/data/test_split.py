@@ -73,6 +73,20 @@ def test_the_test_folds_do_not_depend_on_the_validation_share() -> None:
     assert ((small["part"] == "test") == (large["part"] == "test")).all()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.125, 0.15, 0.18, 0.22, 0.3, 0.35, 0.4, 0.45, 0.5])
+def test_the_validation_part_is_as_large_as_was_asked_for(share: float) -> None:
+    catalog = catalog_of({"a": [1] * 500, "b": [1] * 250})
+    parts = make_split(catalog, validation=share)["part"].value_counts()
+    assert parts["validation"] / (parts["validation"] + parts["train"]) == pytest.approx(share, abs=0.012)
+
+
+def test_little_data_give_a_share_that_is_as_near_as_they_bear() -> None:
+    """Eight images of a class are cut into seven parts, and three taken; half of them would be one of two."""
+    parts = make_split(catalog_of({"a": [1] * 10, "b": [1] * 10}), validation=0.45)["part"].value_counts()
+    assert parts["validation"] in (6, 7)
+    assert parts["train"] + parts["validation"] == 16
+
+
 def test_the_paper_protocol_splits_images_and_has_no_validation() -> None:
     catalog = plenty()
     splits = [make_split(catalog, fold=fold, protocol="paper") for fold in range(5)]

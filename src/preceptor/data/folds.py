@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from preceptor.data.catalog import Catalog
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.randomness import seed_of
+
+_NEAR = 0.01  # by which a validation part may differ from the share that was asked for
+_MOST_FOLDS = 20
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,14 @@ def validation_rows(
         PreceptorError: too few images or groups for a share of that size, or no arrangement with every class on both
             sides.
     """
-    parts = max(2, round(1 / share))
     labels = strata.of(rest)
-    _check_enough(catalog, strata, labels, groups[rest], share, parts)
+    most = min(max(np.bincount(labels, minlength=1)), len(np.unique(groups[rest])))
+    taken = _as_folds(share, int(most))
+    _check_enough(catalog, strata, labels, groups[rest], share, taken)
     every = np.unique(labels) if catalog.label_names else np.unique(strata.of(strata.rows))
-    for part in group_folds(labels, groups[rest], parts, seed):
+    folds = group_folds(labels, groups[rest], taken.denominator, seed)
+    for first in range(len(folds)):
+        part = np.sort(np.concatenate([folds[(first + more) % len(folds)] for more in range(taken.numerator)]))
         inside = np.zeros(len(rest), dtype=bool)
         inside[part] = True
         if all(np.isin(every, labels[side]).all() for side in (inside, ~inside)) or catalog.label_names:
@@ -128,13 +135,26 @@ def validation_rows(
     )
 
 
+def _as_folds(share: float, most: int) -> Fraction:
+    """How many of how many equal folds a share is: one of n where that is within a hundredth of it.
+
+    Args:
+        most: folds that the data bear.
+    """
+    single = Fraction(1, max(2, round(1 / share)))
+    if abs(single - share) <= _NEAR:
+        return single
+    return Fraction(share).limit_denominator(max(2, min(most, _MOST_FOLDS))) or single
+
+
 def _check_enough(
-    catalog: Catalog, strata: Strata, labels: np.ndarray, groups: np.ndarray, share: float, parts: int
+    catalog: Catalog, strata: Strata, labels: np.ndarray, groups: np.ndarray, share: float, taken: Fraction
 ) -> None:
     """What StratifiedGroupKFold asks for: as many groups as parts, and as many images of one class at least.
 
     Fewer parts are not taken instead: the validation part would silently be larger than was asked for.
     """
+    parts = taken.denominator
     counts = np.bincount(labels, minlength=len(strata.names)).tolist()
     most = min(max(counts), len(np.unique(groups)))
     if most >= parts:
@@ -142,8 +162,9 @@ def _check_enough(
     listed = [f"{name!r} has {count}" for name, count in zip(strata.names, counts, strict=True)]
     fewest = min(len(np.unique(groups[labels == index])) for index in range(len(counts)))  # so that each part has all
     least = math.ceil(100 / max(fewest, 1)) / 100
+    part = "one" if taken.numerator == 1 else taken.numerator
     raise PreceptorError(
-        f"{catalog.name}: validation={share:g} is one of {parts} parts of the images outside the test fold, which are "
+        f"{catalog.name}: validation={share:g} is {part} of {parts} parts of the images outside the test fold, which are "
         f"too few for that: {some_of(listed)}, in {len(np.unique(groups))} groups",
         expected=f"{parts} images of one class there, and {parts} groups",
         remedy=f"set split.validation={least:g} or more, or take more data" if least <= 0.5 else "take more data",

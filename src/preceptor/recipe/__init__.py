@@ -57,6 +57,8 @@ __all__ = [
 class Split(Section):
     """Folds: ``folds`` parts, of which one is the test part; ``validation`` is a share of the rest.
 
+    The share is met to about a hundredth, as one or several of at most 20 equal parts, where the data bear so many.
+
     ``source: prescribed`` takes the parts that the data set's publisher prescribes, ``folds`` ignores them, and
     ``auto`` takes them where there are any.
     """
