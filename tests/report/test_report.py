@@ -100,7 +100,7 @@ def test_paper_protocol_is_loud(tmp_path: Path) -> None:
     path = write_fake_run(tmp_path / "paper", replace(ALONE, protocol="paper", epochs=12))
     text = Page(write_report([path], tmp_path / "r.html").read_text()).text
     assert "Optimistic results: protocol “paper”" in text
-    assert "the mean of the last 10." in text
+    assert "the mean of the last 10 on the test part." in text
     assert "by which the epoch was chosen" not in text  # there is no validation part
     assert "resamplings" not in text  # a mean over epochs has no predictions to resample
     assert "test part" in text

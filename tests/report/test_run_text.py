@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from preceptor.report.run_text import fidelities, findings, metrics_note
+from preceptor.recipes.resolve import resolve
+from preceptor.report.run_text import epoch_choice, fidelities, findings, metrics_note
 from preceptor.report.subgroups import subgroup_metrics
 from preceptor.tasks import TASKS
 
@@ -50,3 +51,38 @@ def test_a_difference_that_rounds_to_nothing_is_called_level(value: float, place
     )
     ((_, sentence),) = findings([difference])
     assert sentence == f"is {place} its teacher"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "figures", "words"),
+    [
+        ({}, {"selected_epoch": 5}, "Epoch 5 was selected by validation/student/balanced_accuracy."),
+        (
+            {"select.metric": "last"},
+            {"selected_epoch": 6},
+            "No epoch was selected: the results are those of the last, 6.",
+        ),
+        (
+            {"select.epoch": "each"},
+            {"selected_epoch": None},
+            "Each network has the epoch that is its own best by validation/balanced_accuracy: student 4.",
+        ),
+        (
+            {"protocol": "paper"},
+            {"selected_epoch": None, "selected_by": None, "mean_of_last_epochs": 6},
+            "No epoch was selected: the results are the mean of the last 6 on the test part.",
+        ),
+    ],
+)
+def test_the_epoch_of_the_results_and_why(recipe: dict[str, str], figures: dict[str, object], words: str) -> None:
+    resolved = resolve("student", recipe)
+    of_network = SimpleNamespace(selected_epoch=4 if resolved.select.epoch == "each" else None)
+    metrics = {
+        "selected_by": f"validation/student/{resolved.select.metric}",
+        "mean_of_last_epochs": None,
+        "networks": {"student": of_network},
+    }
+    run: Any = SimpleNamespace(
+        recipe=resolved, metrics=SimpleNamespace(**metrics | figures), paper_protocol=resolved.protocol == "paper"
+    )
+    assert epoch_choice(run) == words

@@ -164,8 +164,8 @@ def _check_enough(
     least = math.ceil(100 / max(fewest, 1)) / 100
     part = "one" if taken.numerator == 1 else taken.numerator
     raise PreceptorError(
-        f"{catalog.name}: validation={share:g} is {part} of {parts} parts of the images outside the test fold, which are "
-        f"too few for that: {some_of(listed)}, in {len(np.unique(groups))} groups",
+        f"{catalog.name}: validation={share:g} is {part} of {parts} parts of the images outside the test fold, which "
+        f"are too few for that: {some_of(listed)}, in {len(np.unique(groups))} groups",
         expected=f"{parts} images of one class there, and {parts} groups",
         remedy=f"set split.validation={least:g} or more, or take more data" if least <= 0.5 else "take more data",
     )

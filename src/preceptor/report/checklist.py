@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from preceptor.evaluation.resampling import SAMPLES
+from preceptor.report import run_text
 from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import count, counted, duration, listed
 from preceptor.report.network_predictions import class_words
@@ -136,17 +137,11 @@ def _model(runs: Sequence[LabelledRun], entries: Sequence[Entry]) -> list[Item]:
             f"{run.recipe.optimiser.name}, seed {seeds}, {duration(run.metrics.training_seconds)} "
             f"on {run.environment.device}; every setting in recipe.yaml",
         ),
-        ("Choice of the final model", _choice(run)),
+        ("Choice of the final model", run_text.epoch_choice(run)),
         ("Imbalance of classes", f"resampling of images: {run.recipe.resample}"),
         ("Ensembles", listed(ensembles) if ensembles else "none"),
         ("Software", versions),
     ]
-
-
-def _choice(run: LabelledRun) -> str:
-    if run.paper_protocol:
-        return f"none: mean of the last {run.metrics.mean_of_last_epochs} epochs on the test part"
-    return f"epoch {run.metrics.selected_epoch} by {run.metrics.selected_by}" if run.metrics.selected_by else ""
 
 
 def _evaluation(run: LabelledRun) -> list[Item]:

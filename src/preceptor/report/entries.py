@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from preceptor.evaluation.metrics import METRICS
 from preceptor.runs.directory import Run
 from preceptor.runs.lineage import is_distilled
 from preceptor.runs.schema import NetworkResult
@@ -60,6 +61,17 @@ class LabelledRun(Run):
     def paper_protocol(self) -> bool:
         """Whether folds are of images and there is no validation part, so that lesions straddle the parts."""
         return self.metrics.protocol == "paper"
+
+    @property
+    def curve_metric(self) -> str:
+        """The metric whose course over the epochs is shown: the one that chose epochs, or the task's headline."""
+        chosen = (self.metrics.selected_by or "").rpartition("/")[2]
+        return chosen if chosen in METRICS else TASKS[self.task].headline
+
+    @property
+    def curve_part(self) -> str:
+        """The part that was measured after every epoch."""
+        return "test" if self.paper_protocol else "validation"
 
     @property
     def mark(self) -> str:

@@ -96,13 +96,11 @@ def _curves(
 
 
 def _progress(run: LabelledRun, entries: Sequence[Entry]) -> list[Figure]:
-    metric = (run.metrics.selected_by or "").rpartition("/")[2] or TASKS[run.task].headline
-    part = "test" if run.paper_protocol else "validation"
+    metric, part = run.curve_metric, run.curve_part
     drawn = [entry for entry in entries if f"{part}/{entry.name}/{metric}" in run.history.columns]
     if not drawn:
         return []
-    title = METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
-    title = title[0].upper() + title[1:]
+    title = METRICS[metric].label[0].upper() + METRICS[metric].label[1:]
     with sketch(f"{title} of {run.label} on the {part} part over the epochs", "epoch") as drawing:
         for entry in drawn:
             values = run.history[f"{part}/{entry.name}/{metric}"]

@@ -106,7 +106,9 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "cost_conditions": run_text.cost_conditions(entries),
         "cost_figures": figures.headline_against_cost(entries),
         "curves": [
-            (run, figures.training_curves(run, [e for e in all_entries if e.run is run])) for run in runs if pictures
+            (run, run_text.epoch_choice(run), figures.training_curves(run, [e for e in all_entries if e.run is run]))
+            for run in runs
+            if pictures
         ],
         "splits": [_split(sharers) for sharers in _by_split(runs)],
         "participants": participants(_by_split(runs)),

@@ -131,6 +131,22 @@ def description(entry: Entry) -> str:
     return f"{entry.result.backbone}, {kind}; start: {entry.result.start}"
 
 
+def epoch_choice(run: LabelledRun) -> str:
+    """Of which epoch the results are, and why, in a sentence."""
+    metrics, select = run.metrics, run.recipe.select
+    if run.paper_protocol:
+        last = metrics.mean_of_last_epochs or "ten"
+        return f"No epoch was selected: the results are the mean of the last {last} on the test part."
+    if select.epoch == "each":
+        own = [
+            f"{name} {network.selected_epoch}" for name, network in metrics.networks.items() if network.selected_epoch
+        ]
+        return f"Each network has the epoch that is its own best by validation/{select.metric}: {', '.join(own)}."
+    if select.metric == "last":
+        return f"No epoch was selected: the results are those of the last, {metrics.selected_epoch}."
+    return f"Epoch {metrics.selected_epoch} was selected by {metrics.selected_by}."
+
+
 def cost_conditions(entries: Sequence[Entry]) -> list[str]:
     """Sentences on how the costs were measured, with the networks where conditions differ."""
     labels: dict[str, list[str]] = {}

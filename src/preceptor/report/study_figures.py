@@ -222,13 +222,11 @@ def curves(comparison: Comparison) -> list[Figure]:
 
 def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
     run = line.runs[key]
-    metric = (run.metrics.selected_by or "").rpartition("/")[2] or "balanced_accuracy"
-    part = "test" if run.metrics.protocol == "paper" else "validation"
-    name = f"{part}/{line.network}/{metric}"
+    name = f"{run.curve_part}/{line.network}/{run.curve_metric}"
     if name not in run.history.columns:
         return None
     track = run.history.set_index("epoch")[name].dropna()
-    return track.rename(f"{metric.replace('_', ' ')}, {part} part") if len(track) else None
+    return track.rename(f"{METRICS[run.curve_metric].label}, {run.curve_part} part") if len(track) else None
 
 
 def _progress(line: Line, tracks: list[pd.Series], low: float, high: float) -> Figure:
