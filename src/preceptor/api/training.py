@@ -137,6 +137,7 @@ def resume(
     require_training()
     announce(f"reading {place}", shown)
     from preceptor.api.completion import continue_run
+    from preceptor.runs.changed_imports import warn_of_changed_imports
     from preceptor.runs.directory import Run as Directory
     from preceptor.runs.restore import missing_outputs
 
@@ -145,6 +146,7 @@ def resume(
         missing = [*missing_outputs(directory), *([] if directory.report.is_file() else [directory.report.name])]
         again = f"is finished; writing {' and '.join(missing)} again"
         announce(f"{place} {again if missing else 'is finished already'}", shown)
+    warn_of_changed_imports([directory])
     with resumable(f"go on with: preceptor resume {place}"):
         return continue_run(
             directory, devices=devices, root=optional_path(root), cache=optional_path(cache), quiet=not shown

@@ -154,4 +154,5 @@ def _environment(recipe: Recipe, data: DataRecord, devices: int, starts: Mapping
         data=data,
         split_hash="",
         imports=imported_files(),
+        import_hashes={file: sha256_of(Path(file)) for file in imported_files()},
     )

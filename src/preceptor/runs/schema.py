@@ -94,6 +94,7 @@ class Environment(Record):
             none.
         marked: what must be said wherever the run is shown, as of a quick study.
         imports: Python files given with ``--import``, which register what the recipe names.
+        import_hashes: SHA-256 of these files; runs of before have none.
     """
 
     format: int = 1
@@ -114,6 +115,7 @@ class Environment(Record):
     source_hashes: dict[str, str] = Field(default_factory=dict)
     marked: str = ""
     imports: list[str] = Field(default_factory=list)
+    import_hashes: dict[str, str] = Field(default_factory=dict)
 
     @property
     def precision_in_use(self) -> str:

@@ -86,8 +86,9 @@ def measure_cells(
         What could not be measured → why.
     """
     failed: dict[str, str] = {}
+    others = other_data(plan)  # each is read once, whatever the number of runs
     for run in runs:
-        for other in other_data(plan):
+        for other in others:
             try:
                 theirs = known[other.name]
                 if not _is_measured(run, other, len(theirs.parts)):

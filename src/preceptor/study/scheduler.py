@@ -13,6 +13,7 @@ from typing import Any
 
 from preceptor.data.catalog import Catalog
 from preceptor.networks.pretrained import check_weights
+from preceptor.runs.changed_imports import warn_of_changed_imports
 from preceptor.runs.complete import OnFinished, decoder
 from preceptor.runs.create import Data, command_line
 from preceptor.runs.dependencies import PlannedRun
@@ -186,6 +187,7 @@ def run_cells(
     with locked(study.folder / ".lock", busy, "wait for it, end it, or choose another --out"):
         study.plan = study.plan.model_copy(update={"threads": threads})
         study.outcomes = tried_again(study).outcomes
+        warn_of_changed_imports(map(Run, study.matrix.paths.values()))
         todo = {key: planned for key, planned in study.matrix.runs.items() if study.outcomes[key].state != "done"}
         check_weights(
             network
