@@ -49,7 +49,7 @@ def _api() -> str:
     identifiers = [f"preceptor.api.{preceptor._FUNCTIONS[name]}.{name}" for name in names]
     commands = "Each command but `demo`, `recipes` and `data` is a function of `preceptor`, with the same arguments."
     head = f"# Python\n\n{commands}\n"
-    further = ["preceptor.api.data_sets.check_data", "preceptor.runs.directory.Run", "preceptor.testing.check_loss"]
+    further = ["preceptor.runs.directory.Run", "preceptor.testing.check_loss"]
     return "\n\n".join([head, *(f"::: {name}" for name in (*identifiers, *further))]) + "\n"
 
 

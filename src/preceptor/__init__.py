@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from preceptor.api.doctor import doctor
     from preceptor.api.evaluation import evaluate
     from preceptor.api.exporting import export
+    from preceptor.api.importing import import_network
     from preceptor.api.init import init
     from preceptor.api.prediction import load, predict
     from preceptor.api.reporting import explain, profile, report
@@ -39,6 +40,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "import_network",
     "init",
     "load",
     "predict",
@@ -58,6 +60,7 @@ _FUNCTIONS = {
     "evaluate": "evaluation",
     "explain": "reporting",
     "export": "exporting",
+    "import_network": "importing",
     "init": "init",
     "load": "prediction",
     "predict": "prediction",

@@ -93,7 +93,7 @@ def study(
         data: another reader than the plan's.
         root: the data set's folder (or table).
         out: the study's folder; ``studies/PLAN`` unless given.
-        workers: cells at once; as many as the machine bears unless given.
+        workers: cells at once; as many as cores, memory and GPUs allow unless given.
         engine: ``local`` (processes of this machine) or ``ray``.
         address: of a Ray cluster; Ray is started here unless given.
         quick: the plan's small form: a trial, not evidence.

@@ -72,7 +72,8 @@ def predict(
     """Class probabilities for image files, or their masks where the network is a segmenter.
 
     A run's probabilities are as the network was trained. An export's are calibrated by the temperature in its
-    export.json: the classes are the same, of several labels with thresholds of their own in place of 0.5.
+    export.json: the predicted class is the same. Of several labels per image, each has a threshold of its own instead
+    of 0.5.
     """
     import preceptor
     from preceptor.cli.console import print_predictions

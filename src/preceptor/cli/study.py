@@ -26,7 +26,9 @@ def study(
     data: OtherReader = None,
     root: Root = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; studies/PLAN unless given.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Cells at once; as many as the machine bears.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once; by default as many as cores, memory and GPUs allow.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local (processes of this machine) or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; Ray is started here unless given.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The plan's small form: a trial, not evidence.")] = False,

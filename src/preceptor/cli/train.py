@@ -66,7 +66,7 @@ def resume(
     cache: Cache = None,
     imports: Imports = None,
 ) -> None:
-    """Go on with a run as if it had never stopped."""
+    """Continue a stopped run from its last finished epoch, as if it had never stopped."""
     import preceptor
     from preceptor.cli.console import print_run
 

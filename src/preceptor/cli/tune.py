@@ -31,7 +31,7 @@ def tune(
     ] = None,
     root: Root = None,
     trials: Annotated[int, typer.Option(min=1, help="How many in all, those of earlier calls counted.")] = 20,
-    fold: Annotated[int, typer.Option(min=0, help="Whose test part stays out of sight.")] = 0,
+    fold: Annotated[int, typer.Option(min=0, help="The fold whose test part is left out of the search.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of every trial.")] = None,
     out: Annotated[Path | None, typer.Option(help="The search's folder.")] = None,
     task: TaskName = None,
@@ -40,7 +40,10 @@ def tune(
     cache: Cache = None,
     imports: Imports = None,
 ) -> None:
-    """Search for weights on the validation part; the test part is not read. The same command again continues."""
+    """Search for settings (weights of losses, rates, …) on the validation part.
+
+    The test part is not read. The same command again continues.
+    """
     import preceptor
     from preceptor.cli.console import wide_console
 

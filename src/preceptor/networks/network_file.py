@@ -20,6 +20,7 @@ from preceptor.version import __version__
 
 _HEADER, _CHECKSUM = "preceptor", "sha256"
 _FORMAT = 1
+_ELSEWHERE = (".pth", ".pt", ".bin", ".ckpt")  # as training scripts call what they save
 INTENDED_USE = "Research. Not a medical device, not for diagnosis."
 
 
@@ -62,13 +63,11 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
+        if path.suffix in _ELSEWHERE:
+            raise _of_elsewhere(path) from None
         raise PreceptorError(f"{path}: cannot be read ({error})", remedy="copy it again from the run") from None
     if _HEADER not in metadata:
-        raise PreceptorError(
-            f"{path}: has no Preceptor header; these are bare weights",
-            expected="a network that a run wrote, such as student.safetensors",
-            remedy="to start a network from bare weights, set networks.NAME.pretrained to this path",
-        )
+        raise _of_elsewhere(path)
     header, architecture = _read_header(metadata[_HEADER], path)
     network = Classifier(architecture) if isinstance(architecture, Architecture) else Segmenter(architecture)
     own = network.state_dict()
@@ -83,6 +82,15 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
         )
     network.load_state_dict(tensors)
     return network.eval(), header
+
+
+def _of_elsewhere(path: Path) -> PreceptorError:
+    return PreceptorError(
+        f"{path}: has no Preceptor header; these are bare weights",
+        expected="a network that a run wrote, such as student.safetensors",
+        remedy="a trained classifier comes in with preceptor.import_network (docs/how-to/your-teacher.md); to start a "
+        "network from bare weights, set networks.NAME.pretrained to this path",
+    )
 
 
 def _checksum(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
