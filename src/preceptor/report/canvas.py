@@ -52,7 +52,7 @@ _STYLE: dict[Any, Any] = {
 WIDTH, HEIGHT = 3.6, 2.8  # inches of 72 px: four in a row of the page, one on a telephone
 # Fixed, in inches: neighbours line up, and matplotlib's own layout would draw everything twice.
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.12, 0.1, 0.55
-LABEL = 0.22  # more on the left, for the name of the vertical axis
+LABEL = 0.34  # more on the left, for the name of the vertical axis
 
 
 @dataclass(frozen=True)

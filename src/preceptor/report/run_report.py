@@ -91,6 +91,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "findings": run_text.findings(differences),
         "fidelities": run_text.fidelities(all_entries),
         "headline": METRICS[task.headline].label,
+        "headline_key": task.headline,
         "metrics": {key: metric.label for key, metric in tables.metrics_shown(entries).items()},
         "digits": {key: metric.digits for key, metric in tables.metrics_shown(entries).items()},
         "metrics_note": run_text.metrics_note(task, tables.metrics_shown(entries)),

@@ -41,6 +41,11 @@ class Difference:
     unlike: list[str] = field(default_factory=list)
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the interval of the difference in the headline metric excludes zero."""
+        return self.interval is not None and not self.interval.holds_zero
+
+    @property
     def better(self) -> dict[str, bool | None]:
         """Metric → whether the difference is an improvement; None where it rounds to zero."""
         return {
