@@ -61,6 +61,14 @@ def test_a_stage_without_a_last_activation_is_the_same_before_it() -> None:
     assert (maps["stage2"] < 0).any()
 
 
+def test_stages_without_a_last_activation_are_looked_for_once() -> None:
+    network, passes = classifier("test_convnext"), []
+    network.backbone.stem.register_forward_hook(lambda *_: passes.append(1))
+    for _ in range(3):
+        network(images(), features=("stage2_pre",))
+    assert len(passes) == 4  # three of the images, and one that looks for the activations
+
+
 def test_tokens_of_a_transformer() -> None:
     network = classifier("test_vit", 160)
     with torch.no_grad():

@@ -86,7 +86,7 @@ class Classifier(ImageNetwork):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self._activations: dict[str, str] = {}
+        self._activations: dict[str, str] | None = None  # of each stage, once they are asked for
         self.backbone = _create(architecture)
         self.block, self.bottleneck, self.head = self._narrow()
         self._keep_statistics()
@@ -148,13 +148,10 @@ class Classifier(ImageNetwork):
         """Return the backbone's last features and the points asked for, in one pass."""
         refuse_unknown(features, self.feature_points, self.architecture.backbone)
         before = {name: name.removesuffix(PRE) for name in features if name.endswith(PRE)}
-        if before and not self._activations:
-            self._activations = self._find_activations(sorted({*before.values()}))
-        modules = {
-            name: self.get_submodule(self._activations[stage])
-            for name, stage in before.items()
-            if stage in self._activations
-        }
+        if before and self._activations is None:
+            self._activations = self._find_activations()
+        last_of = self._activations or {}
+        modules = {name: self.get_submodule(last_of[stage]) for name, stage in before.items() if stage in last_of}
         stages = {before.get(name, name) for name in features} - {"stage4", "tokens", "class_token"}
         with record_inputs(modules) as entered:
             if stages:
@@ -170,8 +167,8 @@ class Classifier(ImageNetwork):
         maps |= {name: entered.get(name, maps.get(stage)) for name, stage in before.items()}  # type: ignore[misc]
         return last, {name: maps[name] for name in features}
 
-    def _find_activations(self, stages: Sequence[str]) -> dict[str, str]:
-        """Return the last activation of each stage; all of them, so that this runs once."""
+    def _find_activations(self) -> dict[str, str]:
+        """Return the last activation of each stage that ends in one; of all stages, so that this runs once."""
         known = [name for name in STAGES if name in self.feature_points]
         return last_activations(self, lambda: self._one_image(known).features, known)
 
