@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -107,7 +108,7 @@ class CategoricalRelation(nn.Module):
         """
         ours = self._log_relation(student, student_bank, rows)
         theirs = self._log_relation(teacher.detach(), teacher_bank, rows)
-        return (theirs.exp() * (theirs - ours)).sum(dim=1).mean().to(student.dtype)
+        return kl_divergence(theirs, ours, dim=1).mean().to(student.dtype)
 
     def _log_relation(self, projections: Tensor, bank: Tensor | MemoryBank, rows: Tensor | None) -> Tensor:
         # float64, at B×C nothing: two relations that nearly agree differ by less than float32 resolves

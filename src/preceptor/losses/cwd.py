@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.losses.adapters import conv_bn_relu
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.maps import at_common_size, check_channels
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -73,7 +74,7 @@ class ChannelWise(nn.Module):
         student = self.adapter(student)
         s = (student.flatten(2) / self.temperature).log_softmax(2)
         t = (teacher.flatten(2) / self.temperature).log_softmax(2)
-        return self.temperature**2 * (t.exp() * (t - s)).sum(2).mean()
+        return self.temperature**2 * kl_divergence(t, s, dim=2).mean()
 
 
 @register_loss(

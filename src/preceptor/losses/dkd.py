@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.checks import check_same_shape, check_several_classes
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
@@ -40,8 +41,7 @@ def decoupled(student: Tensor, teacher: Tensor, labels: Tensor, temperature: flo
         rest = logs.gather(1, others)
         sides.append((torch.cat([logs.gather(1, target), rest.logsumexp(1, keepdim=True)], 1), rest.log_softmax(1)))
     (binary, rest), (teacher_binary, teacher_rest) = sides
-    target_part = (teacher_binary.exp() * (teacher_binary - binary)).sum(dim=1)
-    return target_part, (teacher_rest.exp() * (teacher_rest - rest)).sum(dim=1)
+    return kl_divergence(teacher_binary, binary, dim=1), kl_divergence(teacher_rest, rest, dim=1)
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.checks import check_same_shape, check_several_classes
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -64,5 +65,4 @@ class KLDivergence(nn.Module):
             student_logits, teacher_logits = (standardised("kl", z) for z in (student_logits, teacher_logits))
         student = functional.log_softmax(student_logits / self.temperature, dim=1)
         teacher = functional.log_softmax(teacher_logits / self.temperature, dim=1)
-        divergence = (teacher.exp() * (teacher - student)).sum(dim=1)
-        return self.temperature**2 * divergence.mean()
+        return self.temperature**2 * kl_divergence(teacher, student, dim=1).mean()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from preceptor.losses.divergence import kl_divergence
+from preceptor.losses.maps import unit
+
 
 def similarity_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """KL of the softmax over the last dimension of similarities / τ, averaged over the others.
@@ -13,7 +16,22 @@ def similarity_divergence(student: Tensor, teacher: Tensor, temperature: float) 
     0.0
     """
     ours, theirs = ((rows / temperature).log_softmax(dim=-1) for rows in (student, teacher))
-    return (theirs.exp() * (theirs - ours)).sum(dim=-1).mean()
+    return kl_divergence(theirs, ours, dim=-1).mean()
+
+
+def similarity_matrix(activations: Tensor) -> Tensor:
+    """(B, B) inner products between the flattened activations (B, …) of images, each row scaled to unit length.
+
+    An image without activations is like none, and passes no gradient on.
+
+    >>> import torch
+    >>> similarity_matrix(torch.tensor([[3.0, 0.0], [4.0, 0.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000, 0.0000],
+            [0.6000, 0.8000, 0.0000],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    rows = activations.flatten(1)
+    return unit(rows @ rows.T)
 
 
 def linear_head(student_size: int, teacher_size: int) -> nn.Linear:

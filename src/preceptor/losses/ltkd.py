@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from preceptor.losses.checks import check_class_counts, check_same_shape, check_several_classes
 from preceptor.losses.class_groups import frequency_groups
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
@@ -95,9 +96,9 @@ class LongTailedKD(nn.Module):
             torch.stack([logs.logsumexp(dim=1) for logs in parts], dim=1) for parts in (ours, theirs)
         )
         balanced = (teacher_groups - self._shares(teacher_groups)).log_softmax(dim=1)
-        loss = self.alpha * _divergence(balanced, groups)
+        loss = self.alpha * kl_divergence(balanced, groups, dim=1)
         for student, teacher in zip(ours, theirs, strict=True):
-            loss = loss + self.beta * _divergence(teacher.log_softmax(dim=1), student.log_softmax(dim=1))
+            loss = loss + self.beta * kl_divergence(teacher.log_softmax(dim=1), student.log_softmax(dim=1), dim=1)
         return self.temperature**2 * loss.mean()
 
     def _shares(self, groups: Tensor) -> Tensor:
@@ -113,8 +114,3 @@ class LongTailedKD(nn.Module):
         if len(groups) >= _ENOUGH:
             return batch
         return torch.where(mean.isnan(), batch, mean)
-
-
-def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL of logarithms of probabilities (B, n), (B,)."""
-    return (teacher.exp() * (teacher - student)).sum(dim=1)

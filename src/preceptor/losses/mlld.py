@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.losses.checks import check_several_classes
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_choice, check_positive
@@ -115,7 +116,7 @@ def _terms(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """KD, BC and CC, of the images and classes that count (1; those that do not 0)."""
     ours, theirs = ((logits / temperature).log_softmax(dim=1) for logits in (student, teacher))
-    kd = temperature**2 * ((theirs.exp() * (theirs - ours)).sum(dim=1) * images).mean()
+    kd = temperature**2 * (kl_divergence(theirs, ours, dim=1) * images).mean()
     ours, theirs = ours.exp(), theirs.exp()
     bc = ((theirs @ theirs.T - ours @ ours.T).square().sum(dim=1) * images).mean()
     cc = ((theirs.T @ theirs - ours.T @ ours).square().sum(dim=1) * classes).mean()

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from preceptor.losses.adapters import classify, drawn_linear
 from preceptor.losses.checks import check_several_classes
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.dkd import check_classes, decoupled
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
@@ -120,4 +121,4 @@ class ScaleDecoupled(nn.Module):
             target, others = decoupled(student, teacher, every, self.temperature)
             return self.alpha * target + self.beta * others
         ours, theirs = ((logits / self.temperature).log_softmax(dim=1) for logits in (student, teacher))
-        return (theirs.exp() * (theirs - ours)).sum(dim=1)
+        return kl_divergence(theirs, ours, dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.checks import check_several_classes, check_unit_rows
+from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_positive
@@ -78,7 +79,7 @@ def _filtered_divergence(student: Tensor, teacher: Tensor, targets: Tensor, temp
     kept = ranked_filter(teacher, targets, keep)
     ours = functional.log_softmax(student / temperature, dim=1)
     theirs = functional.log_softmax(teacher.detach() / temperature, dim=1)
-    divergence = (theirs.exp() * (theirs - ours)).sum(dim=1)
+    divergence = kl_divergence(theirs, ours, dim=1)
     return temperature**2 * torch.where(kept, divergence, 0).sum() / kept.sum().clamp(min=1)
 
 

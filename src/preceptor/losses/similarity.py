@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preceptor.losses.maps import unit
+from preceptor.losses.likeness import similarity_matrix
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 
@@ -56,9 +56,5 @@ class SimilarityPreserving(nn.Module):
     @full_precision
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """(B, …) of either network, of any further shape, to a scalar."""
-        return functional.mse_loss(_similarity(student), _similarity(teacher.detach()))  # the mean is over B² entries
-
-
-def _similarity(activations: Tensor) -> Tensor:
-    flat = activations.flatten(1)
-    return unit(flat @ flat.T)  # an image without activations is like none, and passes no gradient on
+        ours, theirs = similarity_matrix(student), similarity_matrix(teacher.detach())
+        return functional.mse_loss(ours, theirs)  # the mean is over B² entries

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.losses.checks import check_class_counts, check_same_shape, check_several_classes
-from preceptor.losses.maps import unit
+from preceptor.losses.likeness import similarity_matrix
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_choice, check_not_negative
@@ -100,9 +100,5 @@ class SampleRelation(nn.Module):
         apart = student_logits.softmax(dim=1) - teacher_logits.detach().softmax(dim=1)
         omega = 1e4 / self.class_counts.to(apart.dtype) if self.class_weights == "inverse_frequency" else 1.0
         consistency = (omega * apart.square()).sum() / len(apart)
-        relation = (_relations(student) - _relations(teacher.detach())).square().sum() / len(apart)
+        relation = (similarity_matrix(student) - similarity_matrix(teacher.detach())).square().sum() / len(apart)
         return self.consistency_weight * consistency + self.relation_weight * relation
-
-
-def _relations(embeddings: Tensor) -> Tensor:
-    return unit(embeddings @ embeddings.T)
