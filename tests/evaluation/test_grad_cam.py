@@ -41,11 +41,13 @@ def test_map_by_hand() -> None:
 
 def test_frozen_network_under_no_grad_is_left_as_it_was() -> None:
     network = _Known().requires_grad_(False).train()
+    network.norm.eval()
     images = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         result = grad_cam(network, images, torch.tensor([0, 0]))
     assert result.amax((1, 2)).tolist() == [1, 1]
     assert network.training
+    assert not network.norm.training
     assert network.norm.num_batches_tracked == 0
     assert not images.requires_grad
     assert all(weight.grad is None for weight in network.parameters())

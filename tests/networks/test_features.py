@@ -69,6 +69,15 @@ def test_stages_without_a_last_activation_are_looked_for_once() -> None:
     assert len(passes) == 4  # three of the images, and one that looks for the activations
 
 
+def test_a_frozen_layer_of_a_training_network_stays_in_evaluation_mode() -> None:
+    network = classifier("test_resnet").train()
+    network.backbone.bn1.eval()
+    network(images(), features=("stage2_pre",))
+    network.feature_channels(("stage1",))
+    assert network.training
+    assert not network.backbone.bn1.training
+
+
 def test_tokens_of_a_transformer() -> None:
     network = classifier("test_vit", 160)
     with torch.no_grad():

@@ -18,8 +18,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from preceptor.evaluation.cost import WARM_UP, evaluating, flops_of, stored_bytes, timed_pass
+from preceptor.evaluation.cost import WARM_UP, flops_of, stored_bytes, timed_pass
 from preceptor.networks.kinds import Network
+from preceptor.networks.modes import evaluating
 
 PERCENTILES = (50, 90, 99)
 LEAST = 20  # passes, however long they take

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from preceptor.networks.modes import evaluating
+
 MOST_LAYERS = 16
 LEAST_IMAGES = 4  # of a batch: the estimator divides by n - 3
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -150,21 +152,16 @@ def compare_layers(
         ValueError: no batch of four images, or as :func:`layers_of`.
     """
     meter = CKAMeter()
-    modes = one.training, other.training
-    try:
-        with watch_layers(one.eval(), most) as left, watch_layers(other.eval(), most) as right:
-            for images in batches:
-                if len(images) < LEAST_IMAGES:
-                    continue
-                for watched in (left, right):
-                    watched.clear()
-                one(images)
-                if other is not one:
-                    other(images)
-                meter.update_grams(left, right)
-    finally:
-        for network, mode in zip((one, other), modes, strict=True):
-            network.train(mode)
+    with evaluating(one, other), watch_layers(one, most) as left, watch_layers(other, most) as right:
+        for images in batches:
+            if len(images) < LEAST_IMAGES:
+                continue
+            for watched in (left, right):
+                watched.clear()
+            one(images)
+            if other is not one:
+                other(images)
+            meter.update_grams(left, right)
     return meter.result()
 
 

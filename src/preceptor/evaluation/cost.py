@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from preceptor.networks.modes import evaluating
 
 WARM_UP = 5  # forward passes before the clock starts: allocator, kernel selection, caches
 
@@ -104,19 +105,6 @@ def stored_bytes(module: nn.Module) -> int:
     state = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
     widened = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     return len(save({name: value.contiguous() for name, value in widened.items()}))
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each submodule has its own flag back, for a frozen part may differ."""
-    flags = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, training in flags:
-            part.training = training
 
 
 def _wait(device: torch.device) -> None:

@@ -12,6 +12,7 @@ from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.fidelity import FidelityMeter, fidelity_record
 from preceptor.evaluation.masks import MaskMeter, union
 from preceptor.evaluation.metrics import Metric
+from preceptor.networks.modes import evaluating
 from preceptor.utils.errors import PreceptorError
 
 
@@ -44,10 +45,7 @@ def evaluate_masks(
     meters = {name: MaskMeter(classes, metrics) for name in (*networks, *joint)}
     teachers = [name for name in references if name in networks]
     fidelity = {name: {to: FidelityMeter() for to in teachers} for name in meters if name not in teachers}
-    modes = {name: network.training for name, network in networks.items()}
-    for network in networks.values():
-        network.eval()
-    try:
+    with evaluating(*networks.values()):
         for batch in loader.batches(in_order(len(loader), batch_size)):
             assert batch.masks is not None
             images, truth = batch.images.float().div_(255), batch.masks.long()
@@ -62,9 +60,6 @@ def evaluate_masks(
             for name, by_teacher in fidelity.items():
                 for teacher, to_teacher in by_teacher.items():
                     to_teacher.update((logits | joined)[name], logits[teacher])
-    finally:
-        for name, network in networks.items():
-            network.train(modes[name])
     measured = {name: meter.result() for name, meter in meters.items()}
     for name, by_teacher in fidelity.items():
         measured[name] |= fidelity_record({teacher: meter.result() for teacher, meter in by_teacher.items()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from preceptor.networks.modes import evaluating
 from preceptor.utils.errors import PreceptorError
 
 
@@ -28,15 +29,11 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     Raises:
         PreceptorError: the logits do not come from the feature map (as in transformers, where they come from a token).
     """
-    mode = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         # The gradient flows whether or not the weights are frozen: it starts at the images.
         output = network(images.detach().clone().requires_grad_())
         scores = output.logits.gather(1, classes[:, None]).sum()
         (slopes,) = torch.autograd.grad(scores, output.feature_map, allow_unused=True)
-    finally:
-        network.train(mode)
     if slopes is None:
         raise PreceptorError(
             "Grad-CAM: the logits of this network do not come from its feature map",

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from preceptor.data.batches import Batch, Loader, in_order
+from preceptor.networks.modes import evaluating
 from preceptor.networks.output import NetworkOutput
 
 
@@ -24,15 +25,13 @@ def predict_part(
 ) -> dict[str, np.ndarray]:
     """Return probabilities (P, C) in float64 of each network for a part's images in their order, unaugmented.
 
-    The images are read once for all networks. Every network is in evaluation mode meanwhile and then again in the
-    mode it was in; predictions are made in float32 whatever the training ran in. ``watch`` is shown the whole output of
-    every network (by name) on every batch, for whoever wants more of this pass than probabilities.
+    The images are read once for all networks. Every network is in evaluation mode meanwhile, and then each of its
+    layers again in the mode it was in; predictions are made in float32 whatever the training ran in. ``watch`` is
+    shown the whole output of every network (by name) on every batch, for whoever wants more of this pass than
+    probabilities.
     """
-    modes = {name: network.training for name, network in networks.items()}
     probabilities: dict[str, list[torch.Tensor]] = {name: [] for name in networks}
-    for network in networks.values():
-        network.eval()
-    try:
+    with evaluating(*networks.values()):
         for batch in loader.batches(in_order(len(loader), batch_size)):
             images = batch.images.float().div_(255)
             for name, network in networks.items():
@@ -43,7 +42,4 @@ def predict_part(
                     watch(name, batch, output)
             if progress:
                 progress(len(batch))
-    finally:
-        for name, network in networks.items():
-            network.train(modes[name])
     return {name: torch.cat(parts).numpy() for name, parts in probabilities.items()}

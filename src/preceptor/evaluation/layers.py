@@ -14,6 +14,7 @@ from torch import nn
 
 from preceptor.data.batches import Loader, in_order
 from preceptor.evaluation.cka import LEAST_IMAGES, CKAMeter, LayerSimilarity, watch_layers
+from preceptor.networks.modes import evaluating
 from preceptor.utils.files import write_bytes
 
 LAYERS = "layers.npz"
@@ -39,21 +40,16 @@ def compare_networks(
     if len(names) < 2 or len(rows) < LEAST_IMAGES:
         return {}
     meters = {pair: CKAMeter() for pair in combinations(names, 2)}
-    modes = {name: network.training for name, network in networks.items()}
-    try:
-        with ExitStack() as stack:
-            grams = {name: stack.enter_context(watch_layers(networks[name].eval())) for name in names}
-            for batch in loader.batches([rows[some] for some in in_order(len(rows), BATCH)]):
-                if len(batch) < LEAST_IMAGES:  # of the last batch; they say nothing
-                    continue
-                for name in names:
-                    grams[name].clear()
-                    networks[name](batch.images.float().div_(255))
-                for (one, other), meter in meters.items():
-                    meter.update_grams(grams[one], grams[other])
-    finally:
-        for name, network in networks.items():
-            network.train(modes[name])
+    with evaluating(*networks.values()), ExitStack() as stack:
+        grams = {name: stack.enter_context(watch_layers(networks[name])) for name in names}
+        for batch in loader.batches([rows[some] for some in in_order(len(rows), BATCH)]):
+            if len(batch) < LEAST_IMAGES:  # of the last batch; they say nothing
+                continue
+            for name in names:
+                grams[name].clear()
+                networks[name](batch.images.float().div_(255))
+            for (one, other), meter in meters.items():
+                meter.update_grams(grams[one], grams[other])
     return {pair: meter.result() for pair, meter in meters.items()}
 
 

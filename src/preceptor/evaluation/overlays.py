@@ -14,6 +14,7 @@ from torch import nn
 
 from preceptor.data.batches import Loader
 from preceptor.evaluation.masks import union
+from preceptor.networks.modes import evaluating
 from preceptor.utils.files import write_bytes
 
 OVERLAYS = "overlays.npz"
@@ -38,17 +39,11 @@ def draw_masks(
     Returns:
         images (M, S, S, 3), truth (M, S, S), and (M, S, S) class indices by network.
     """
-    modes = {name: network.training for name, network in networks.items()}
-    for network in networks.values():
-        network.eval()
-    try:
+    with evaluating(*networks.values()):
         batch = next(loader.batches([rows]))
         assert batch.masks is not None
         images = batch.images.float().div_(255)
         probabilities = {name: network(images).logits.float().softmax(1) for name, network in networks.items()}
-    finally:
-        for name, network in networks.items():
-            network.train(modes[name])
     masks = {name: values.argmax(1) for name, values in probabilities.items()}
     for name, members in ensembles.items():
         if set(members) <= set(probabilities):

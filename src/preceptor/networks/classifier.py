@@ -27,6 +27,7 @@ from preceptor.networks.features import (
 )
 from preceptor.networks.heads import MAP_BLOCKS, TeacherHeads, last_layer, projection_head
 from preceptor.networks.image_network import ImageNetwork
+from preceptor.networks.modes import evaluating
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError
 
@@ -175,14 +176,10 @@ class Classifier(ImageNetwork):
     @torch.no_grad()
     def _one_image(self, features: Sequence[str] = ()) -> NetworkOutput:
         """Run one image through the network as it is, in evaluation mode."""
-        side, was_training = self.architecture.image_size, self.training
-        self.eval()
-        try:
-            return self.forward_features(
-                torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(self.mean), features
-            )
-        finally:
-            self.train(was_training)
+        side = self.architecture.image_size
+        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(self.mean)
+        with evaluating(self):
+            return self.forward_features(image, features)
 
     def _embed(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the last map, behind our own block where there is one, and the embedding."""
@@ -223,10 +220,8 @@ class Classifier(ImageNetwork):
     def _measure(self) -> tuple[int, int]:
         """(K, D), from one image through the network as it is."""
         side = self.architecture.input_size or self.architecture.image_size
-        was_training = self.training
-        self.eval()
         try:
-            with torch.no_grad():
+            with evaluating(self), torch.no_grad():
                 features, embedding = self._embed(self.backbone.forward_features(torch.zeros(1, 3, side, side)))
                 logits, feature_map = self._logits(embedding), self._as_map(features)
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
@@ -234,8 +229,6 @@ class Classifier(ImageNetwork):
                 f"backbone {self.architecture.backbone!r} cannot take images of {side} px: {error}",
                 remedy="set image_size to a size that it takes",
             ) from None
-        finally:
-            self.train(was_training)
         if embedding.ndim != 2 or feature_map.ndim != 4 or logits.shape != (1, len(self.architecture.classes)):
             raise PreceptorError(
                 f"backbone {self.architecture.backbone!r} does not give one embedding, one map and one set of logits",

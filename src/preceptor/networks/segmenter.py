@@ -19,6 +19,7 @@ from preceptor.networks.backbone_names import unknown_backbone
 from preceptor.networks.features import STAGES, refuse_unknown
 from preceptor.networks.heads import TeacherHeads, last_layer, projection_head
 from preceptor.networks.image_network import ImageNetwork
+from preceptor.networks.modes import evaluating
 from preceptor.networks.output import NetworkOutput
 from preceptor.networks.pretrained import load_pretrained
 from preceptor.utils.errors import PreceptorError, some_of
@@ -203,18 +204,14 @@ class Segmenter(ImageNetwork):
             raise PreceptorError(
                 f"image_size: {side}", expected=f"{LEAST_SIDE} px or more: the encoder halves the side five times"
             )
-        was_training = self.training
-        self.eval()
         try:
-            with torch.no_grad():
+            with evaluating(self), torch.no_grad():
                 output = self.forward_features(torch.zeros(1, 3, side, side))
         except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
             raise PreceptorError(
                 f"backbone {backbone!r} cannot take images of {side} px: {error}",
                 remedy="set image_size to a size that it takes",
             ) from None
-        finally:
-            self.train(was_training)
         if output.logits.shape != (1, len(self.architecture.classes), side, side):
             raise _no_pyramid(backbone, f"its masks would be of {output.logits.shape[-1]} px")
 

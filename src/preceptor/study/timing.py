@@ -16,8 +16,8 @@ from preceptor.data.batches import LEAST, Loader, resampled
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import parts_of, training_rows
-from preceptor.evaluation.cost import evaluating
 from preceptor.networks.build import build_networks
+from preceptor.networks.modes import evaluating
 from preceptor.recipe import Recipe
 from preceptor.recipe.optimisation import Constant
 from preceptor.runs.create import split_of
