@@ -219,7 +219,7 @@ def test_nothing_is_read_back_from_the_device(copies: int) -> None:
         ({"positives": 0}, "positives"),
         ({"negatives": -1}, "negatives"),
         ({"temperature": 0.0}, "temperature"),
-        ({"normaliser": "once"}, "first or running"),
+        ({"normaliser": "once"}, "one of first, running"),
         ({"row_labels": torch.zeros(5, dtype=torch.long)}, "one class"),
     ],
 )

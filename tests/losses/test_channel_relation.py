@@ -147,8 +147,8 @@ def test_any_memory_format_will_do(memory_format: torch.memory_format) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"variant": "paper"}, "code or text"),
-        ({"adapter": "linear"}, "conv_bn_relu, conv or none"),
+        ({"variant": "paper"}, "one of code, text"),
+        ({"adapter": "linear"}, "one of conv_bn_relu, conv, none"),
         ({"adapter": "none"}, "has 3 channels, the teacher's 4"),
     ],
 )

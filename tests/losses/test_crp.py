@@ -103,7 +103,7 @@ def test_the_papers_form_reads_the_banks_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"variant": "code"}, "paper or official"), ({"temperature": 0.0}, "temperature")],
+    [({"variant": "code"}, "one of paper, official"), ({"temperature": 0.0}, "temperature")],
 )
 def test_bad_settings_are_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(PreceptorError, match=message):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from preceptor.losses.maps import average_to
 from preceptor.losses.precision import full_precision
+from preceptor.losses.settings import check_not_negative
 from preceptor.utils.errors import PreceptorError
 
 _EPSILON = 1e-8  # where nothing is attended and the masks are empty
@@ -39,8 +40,7 @@ class AttentionDice(nn.Module):
 
     def __init__(self, weights: Sequence[float] = (0.001, 0.01)) -> None:
         super().__init__()
-        if not all(0 <= weight < float("inf") for weight in weights):
-            raise PreceptorError(f"weights: {weights}", expected="zero or positive numbers")
+        check_not_negative(**{f"weights[{index}]": weight for index, weight in enumerate(weights)})
         self.weights = tuple(weights)
 
     @full_precision

@@ -15,9 +15,8 @@ from preceptor.losses.gradient import wants_gradient, with_gradient
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.sampling import ClassSampler
-from preceptor.losses.settings import check_positive
+from preceptor.losses.settings import check_choice, check_positive
 from preceptor.networks.memory_bank import MemoryBank
-from preceptor.utils.errors import PreceptorError
 
 _FEEDS = {
     "student": "to.projection",
@@ -96,8 +95,7 @@ class ClassContrastive(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(positives=positives, negatives=negatives, temperature=temperature)
-        if normaliser not in ("first", "running"):
-            raise PreceptorError(f"normaliser: {normaliser!r}", expected="first or running")
+        check_choice("normaliser", normaliser, ("first", "running"))
         self.positives, self.negatives, self.temperature = positives, negatives, temperature
         self.normaliser = normaliser
         self.sampler = ClassSampler(row_labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from preceptor.losses.adapters import conv_bn_relu
 from preceptor.losses.maps import at_common_size
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_choice
 from preceptor.utils.errors import PreceptorError
 
 _EPSILON = 1e-20  # a root's slope at equality is finite, and no difference that float32 tells from zero is as small
@@ -85,8 +86,8 @@ class ChannelRelation(nn.Module):
         adapter: Adapter = "conv_bn_relu",
     ) -> None:
         super().__init__()
-        if variant not in ("code", "text"):
-            raise PreceptorError(f"variant: {variant!r}", expected="code or text")
+        check_choice("variant", variant, get_args(Variant))
+        check_choice("adapter", adapter, get_args(Adapter))
         self.variant = variant
         self.adapter = _adapter(adapter, student_channels, teacher_channels)
 
@@ -114,9 +115,7 @@ def _adapter(kind: str, student_channels: int, teacher_channels: int) -> nn.Modu
         return nn.Identity()
     if kind == "conv":
         return nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
-    if kind == "conv_bn_relu":
-        return nn.Sequential(*conv_bn_relu(student_channels, teacher_channels))
-    raise PreceptorError(f"adapter: {kind!r}", expected="conv_bn_relu, conv or none")
+    return nn.Sequential(*conv_bn_relu(student_channels, teacher_channels))
 
 
 def _square_differences(student: Tensor, teacher: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from preceptor.losses.checks import check_several_classes, loss_name
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
+from preceptor.losses.settings import check_below_one
 from preceptor.utils.errors import PreceptorError, some_of
 
 
@@ -80,8 +81,7 @@ class CrossEntropy(nn.Module):
         class_counts: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise PreceptorError(f"label_smoothing: {label_smoothing}", expected="a number in [0, 1)")
+        check_below_one(label_smoothing=label_smoothing)
         self.label_smoothing = label_smoothing
         self.register_buffer("weight", class_weight(class_weights, class_counts))
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.losses.settings import check_positive
+from preceptor.losses.settings import check_choice, check_positive
 from preceptor.networks.memory_bank import MemoryBank, class_sums
 from preceptor.utils.errors import PreceptorError
 
@@ -76,8 +76,7 @@ class CategoricalRelation(nn.Module):
         row_labels: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if variant not in ("paper", "official"):
-            raise PreceptorError(f"variant: {variant!r}", expected="paper or official")
+        check_choice("variant", variant, ("paper", "official"))
         self.reads_after = variant == "official"
         if temperature is None:
             temperature = 0.07 if variant == "official" else 1.0

@@ -11,7 +11,7 @@ from torch.nn import functional
 from preceptor.losses.checks import check_several_classes, loss_name
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_positive
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -47,8 +47,7 @@ class SoftDice(nn.Module):
 
     def __init__(self, smooth: float = 1.0) -> None:
         super().__init__()
-        if not 0 < smooth < float("inf"):
-            raise PreceptorError(f"smooth: {smooth}", expected="a positive number of pixels")
+        check_positive(smooth=smooth)
         self.smooth = smooth
 
     @full_precision

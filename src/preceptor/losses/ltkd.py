@@ -14,8 +14,7 @@ from preceptor.losses.class_groups import frequency_groups
 from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.losses.settings import check_not_negative, check_positive
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_below_one, check_not_negative, check_positive
 
 _ENOUGH = 64  # images: the mean over so many needs no memory of earlier batches
 
@@ -70,8 +69,7 @@ class LongTailedKD(nn.Module):
         super().__init__()
         check_not_negative(alpha=alpha, beta=beta)
         check_positive(temperature=temperature)
-        if not 0 <= decay < 1:
-            raise PreceptorError(f"decay: {decay}", expected="a number in [0, 1)")
+        check_below_one(decay=decay)
         self.alpha, self.beta, self.temperature, self.decay = alpha, beta, temperature, decay
         groups = frequency_groups(torch.as_tensor(class_counts))
         self.sizes = [len(group) for group in groups]

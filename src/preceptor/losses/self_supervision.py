@@ -16,7 +16,7 @@ from preceptor.losses.checks import check_several_classes, check_unit_rows
 from preceptor.losses.divergence import kl_divergence
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.losses.settings import check_positive
+from preceptor.losses.settings import check_positive, check_share
 from preceptor.utils.errors import PreceptorError
 
 
@@ -81,12 +81,6 @@ def _filtered_divergence(student: Tensor, teacher: Tensor, targets: Tensor, temp
     theirs = functional.log_softmax(teacher.detach() / temperature, dim=1)
     divergence = kl_divergence(theirs, ours, dim=1)
     return temperature**2 * torch.where(kept, divergence, 0).sum() / kept.sum().clamp(min=1)
-
-
-def _check(temperature: float, keep: float) -> None:
-    check_positive(temperature=temperature)
-    if not 0 <= keep <= 1:
-        raise PreceptorError(f"keep: {keep}", expected="a share, from 0 to 1")
 
 
 def _example_pretext(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,7 +161,8 @@ class SimilarityTransfer(nn.Module):
 
     def __init__(self, temperature: float = 0.5, keep: float = 0.75) -> None:
         super().__init__()
-        _check(temperature, keep)
+        check_positive(temperature=temperature)
+        check_share(keep=keep)
         self.temperature, self.keep = temperature, keep
 
     @full_precision
@@ -225,7 +220,8 @@ class TransformedLogits(nn.Module):
 
     def __init__(self, temperature: float = 4.0, keep: float = 1.0) -> None:
         super().__init__()
-        _check(temperature, keep)
+        check_positive(temperature=temperature)
+        check_share(keep=keep)
         self.temperature, self.keep = temperature, keep
 
     @full_precision

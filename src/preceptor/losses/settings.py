@@ -34,6 +34,32 @@ def check_not_negative(**settings: float) -> None:
             raise PreceptorError(f"{name}: {value}", expected="a number, zero or larger")
 
 
+def check_share(**settings: float) -> None:
+    """Raise if a setting is not a share, both ends among them.
+
+    Raises:
+        PreceptorError: names the setting.
+
+    >>> check_share(keep=0.75, same=1.0)
+    """
+    for name, value in settings.items():
+        if not 0 <= value <= 1:
+            raise PreceptorError(f"{name}: {value}", expected="a share, from 0 to 1")
+
+
+def check_below_one(**settings: float) -> None:
+    """Raise if a setting is negative, or is one or more.
+
+    Raises:
+        PreceptorError: names the setting.
+
+    >>> check_below_one(label_smoothing=0.1)
+    """
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise PreceptorError(f"{name}: {value}", expected="a number in [0, 1)")
+
+
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise if a setting is none of its choices.
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
-from preceptor.utils.errors import PreceptorError
+from preceptor.losses.settings import check_positive, check_share
 
 
 def _example(generator: torch.Generator, batch: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,10 +59,8 @@ class Synergic(nn.Module):
 
     def __init__(self, first_size: int, second_size: int, hidden: int = 1024, same: float = 0.5) -> None:
         super().__init__()
-        if hidden < 1:
-            raise PreceptorError(f"hidden: {hidden}", expected="one unit or more")
-        if not 0 <= same <= 1:
-            raise PreceptorError(f"same: {same}", expected="a share between 0 and 1")
+        check_positive(hidden=hidden)
+        check_share(same=same)
         self.same = same
         self.network = nn.Sequential(nn.Linear(first_size + second_size, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
