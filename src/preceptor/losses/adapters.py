@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from preceptor.losses.settings import check_positive
+from preceptor.networks.blocks import conv_norm_relu
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -30,8 +31,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel: int = 1, groups: i
     >>> [type(layer).__name__ for layer in conv_bn_relu(8, 4)]
     ['Conv2d', 'BatchNorm', 'ReLU']
     """
-    convolution = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False)
-    return [convolution, BatchNorm(out_channels), nn.ReLU()]
+    return conv_norm_relu(in_channels, out_channels, kernel, groups, BatchNorm)
 
 
 def bottleneck(student_channels: int, teacher_channels: int, most: int | None = None) -> nn.Sequential:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from preceptor.networks.blocks import conv_norm_relu
+
 
 class ProjectionHead(nn.Module):
     """g = normalise(W·f + b), unit rows (CRCKD, section 2.2); with ``hidden``, W₂·ReLU(W₁·f) (SSKD, Xu et al. 2020)."""
@@ -37,13 +39,17 @@ def projection_head(wanted: int | str | None, inputs: int) -> ProjectionHead | N
 
 
 def _conv(inputs: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+    return nn.Sequential(*conv_norm_relu(inputs, channels))
 
 
 def _projector(inputs: int, channels: int) -> nn.Sequential:
-    """Build SimKD's projector: 1×1 to half of the channels, 3×3, 1×1, each with batch norm and ReLU."""
+    """Build SimKD's projector: 1×1 to half of the channels, 3×3, 1×1, each with batch norm and ReLU.
+
+    The loss ``simkd`` has the same layers, with a reduction of one's own and without this nesting, which the names of
+    weights in saved networks hold.
+    """
     middle = max(channels // 2, 1)
-    spatial = nn.Sequential(nn.Conv2d(middle, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+    spatial = nn.Sequential(*conv_norm_relu(middle, middle, kernel=3))
     return nn.Sequential(_conv(inputs, middle), spatial, _conv(middle, channels))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from preceptor.networks.backbone_names import unknown_backbone
+from preceptor.networks.blocks import conv_norm_relu
 from preceptor.networks.features import STAGES, refuse_unknown
 from preceptor.networks.heads import TeacherHeads, last_layer, projection_head
 from preceptor.networks.image_network import ImageNetwork
@@ -100,9 +101,7 @@ class Segmenter(ImageNetwork):
         self.block: nn.Module = nn.Identity()
         if architecture.map_channels is not None:
             self.decoder.blocks[0] = UnetDecoderBlock(widths[-1], widths[-2], DECODER[0])
-            self.block = nn.Sequential(
-                nn.Conv2d(DECODER[0], self.channels, 1, bias=False), nn.BatchNorm2d(self.channels), nn.ReLU()
-            )
+            self.block = nn.Sequential(*conv_norm_relu(DECODER[0], self.channels))
         self.head = last_layer(lambda: SegmentationHead(DECODER[-1], classes), architecture.heads)
         initialize_decoder(self.decoder)
         initialize_decoder(self.block)
