@@ -37,7 +37,7 @@ class Display:
     def start(self, recipe: Recipe, epoch: int, steps: int) -> None:
         """Before the first epoch of this session; ``steps`` of each epoch."""
         self._epochs = recipe.epochs
-        self._watched = [f"{name}/{recipe.select.metric}" for name in recipe.select.networks]
+        self._watched = [f"validation/{name}/{recipe.select.metric}" for name in recipe.select.networks]
         self._task = self._bars.add_task(self.title, total=recipe.epochs * steps, completed=epoch * steps)
 
     def step(self) -> None:
@@ -46,7 +46,7 @@ class Display:
 
     def epoch(self, progress: RunProgress) -> None:
         row = progress.history[-1]
-        watched = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k.endswith(tuple(self._watched)))
+        watched = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k in self._watched)
         best = "  best so far" if progress.best_epoch == progress.epoch else ""
         self.say(
             f"{self.title}  epoch {progress.epoch}/{self._epochs}  loss {row['loss']:.4f}  {watched}"
