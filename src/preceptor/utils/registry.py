@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
@@ -18,6 +18,9 @@ class Registry(Generic[T]):
     A plug-in package declares, in its ``pyproject.toml``, an entry point in ``group`` that names a module; importing
     the module runs its decorators, and that is all there is to it. A single file is imported with ``--import FILE``.
 
+    A package whose module cannot be imported stops every lookup, with an error that names it: without its entries a
+    name would be unknown that is known elsewhere, or mean something else.
+
     Args:
         kind: what one entry is called in messages, such as ``loss``.
         group: the entry point group, such as ``preceptor.losses``.
@@ -27,6 +30,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str, load: Callable[[], object]) -> None:
         self.kind, self.group = kind, group
         self._load, self._loaded = load, False
+        self._failure: PreceptorError | None = None
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> None:
@@ -52,10 +56,35 @@ class Registry(Generic[T]):
         return iter(list(self._entries))
 
     def _fill(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
         if self._loaded:
             return
-        self._loaded = True
-        self._load()
-        for point in entry_points(group=self.group):
-            point.load()
-        import_inherited()
+        self._loaded = True  # before the imports, which may look names up themselves
+        try:
+            self._load()
+            for point in entry_points(group=self.group):
+                _import_plugin(point, self.kind)
+            import_inherited()
+        except PreceptorError as error:  # for good: a second import would register again what the first one did
+            self._failure = error
+            raise
+        except BaseException:
+            self._loaded = False
+            raise
+
+
+def _import_plugin(point: EntryPoint, kind: str) -> None:
+    package = "an installed package" if point.dist is None else f"the installed package {point.dist.name}"
+    where = f"{point.value}, which {package} adds to preceptor"
+    try:
+        point.load()
+    except PreceptorError as error:
+        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from error
+    except Exception as error:  # whatever the package does
+        raise PreceptorError(
+            f"{where}: {type(error).__name__}: {error}",
+            expected=f"a module that can be imported, and registers a {kind}",
+            remedy="update this package, or remove it with: pip uninstall "
+            + ("PACKAGE" if point.dist is None else point.dist.name),
+        ) from error
