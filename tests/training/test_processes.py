@@ -221,3 +221,15 @@ def test_a_run_is_trained_by_one_process_at_a_time(
         with pytest.raises(PreceptorError, match="another process is training it"):
             continue_run(prepared)
     assert not prepared.checkpoint.exists()
+
+
+def test_a_batch_with_less_than_two_images_for_each_process_is_refused(phantom_root: Path, tmp_path: Path) -> None:
+    """Else one of them had no image, and the others waited for it."""
+    data, too_many = Data("phantom", phantom_root), r"'devices' 3: .* batch_size is 4\n.*batch_size=6 or more"
+    recipe = resolve("student", {**SETTINGS_ALONE, "batch_size": 4})
+    with pytest.raises(PreceptorError, match=too_many):
+        prepare(recipe, data, tmp_path / "run", devices=3)
+    assert not (tmp_path / "run").exists()
+    prepared = prepare(recipe, data, tmp_path / "run", devices=2)
+    with pytest.raises(PreceptorError, match=too_many):
+        continue_run(prepared, devices=3)

@@ -43,7 +43,8 @@ class Batch:
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int, world: int = 1) -> list[np.ndarray]:
     """The rows 0 … ``rows`` - 1 in the order of one epoch, cut into batches; nothing is left out.
 
-    A last batch of fewer than 8 images (or 2 for each of ``world`` processes) joins the one before it.
+    A last batch of fewer than 8 images (or 2 for each of ``world`` processes) joins the one before it; where a whole
+    batch is smaller than that, one that is not whole does.
 
     Returns:
         int64 arrays that hold each row exactly once; the same for the same arguments, on any machine.
@@ -153,6 +154,10 @@ class Loader:
 
 
 def _cut(order: np.ndarray, batch_size: int, least: int) -> list[np.ndarray]:
+    """Batches of ``batch_size``, and a last one of at least ``least``, or of ``batch_size`` where that is smaller.
+
+    What is left for fewer joins the batch before it, if there is one.
+    """
     if len(order) == 0 or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {len(order)} images")
     starts = list(range(0, len(order), batch_size))

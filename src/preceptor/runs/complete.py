@@ -22,6 +22,7 @@ from preceptor.runs.restore import missing_outputs, restore_outputs
 from preceptor.runs.resumable import check_unchanged
 from preceptor.runs.worker import fit
 from preceptor.tasks import TASKS
+from preceptor.training.checks import check_batch_size
 from preceptor.training.distributed import launch
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
@@ -147,6 +148,7 @@ def _complete(run: Run, devices: int, cache: Path | None, quiet: bool, on_finish
                 f"{run.path}: is a trial of a search, and has no test part",
                 remedy="train the search's best.yaml, or go on with the search",
             )
+        check_batch_size(run.recipe, devices)  # of another number than it was started with
         for name, planned in run.planned.dependencies.items():
             stage = run.stage(name)
             with at_work(stage.path):

@@ -32,7 +32,7 @@ from preceptor.runs.resolve_paths import absolute
 from preceptor.runs.schema import FORMAT, DataRecord, Environment
 from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
-from preceptor.training.checks import check_objectives
+from preceptor.training.checks import check_batch_size, check_objectives
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorWarning
 from preceptor.utils.files import sha256_of
@@ -71,6 +71,8 @@ def prepare(
     check_objectives(recipe)
     catalog = data.catalog()
     planned = planned or plan_run(recipe, data.fold, data.fingerprint, devices)
+    for stage in planned.in_order():
+        check_batch_size(stage.recipe, devices)
     classes = TASKS[recipe.task].classes(catalog)
     TASKS[recipe.task].check_class_groups(recipe, classes)
     split = split_of(catalog, recipe, data.fold)

@@ -40,6 +40,20 @@ def check_objectives(recipe: Recipe) -> None:
         _check_sides(objective, spec, recipe)
 
 
+def check_batch_size(recipe: Recipe, devices: int) -> None:
+    """Raise if a batch is too small for the processes that share it: batch normalisation needs two images in each.
+
+    Raises:
+        PreceptorError: names ``batch_size`` and the option.
+    """
+    if recipe.batch_size < 2 * devices:
+        raise PreceptorError(
+            f"--devices {devices}: processes share each batch, and batch_size is {recipe.batch_size}",
+            expected=f"batch_size={2 * devices} or more, two images for each process",
+            remedy="set a larger batch_size, or choose fewer --devices",
+        )
+
+
 def spec_of(objective: Objective) -> LossSpec:
     """The loss that an objective names. Raises :class:`PreceptorError`, which names the objective."""
     try:
