@@ -63,14 +63,18 @@ class Registry(Generic[T]):
         self._loaded = True  # before the imports, which may look names up themselves
         try:
             self._load()
-            for point in entry_points(group=self.group):
-                _import_plugin(point, self.kind)
+            self._import_plugins()
             import_inherited()
-        except PreceptorError as error:  # for good: a second import would register again what the first one did
-            self._failure = error
-            raise
         except BaseException:
             self._loaded = False
+            raise
+
+    def _import_plugins(self) -> None:
+        try:
+            for point in entry_points(group=self.group):
+                _import_plugin(point, self.kind)
+        except PreceptorError as error:  # kept: a second import would register again what the first one did
+            self._failure = error
             raise
 
 
