@@ -7,6 +7,7 @@ from pathlib import Path
 
 import made_up_copies as copies
 import numpy as np
+import pandas as pd
 import pytest
 
 from preceptor.data.cache import open_pixels
@@ -63,6 +64,23 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path, name: str) -> N
     with pytest.raises(PreceptorError, match=r"hold|no such|is not a folder") as caught:
         read(name, tmp_path)
     assert caught.value.expected
+
+
+@pytest.mark.parametrize("name", sorted({*READERS} - {"phantom"}))
+@pytest.mark.parametrize("archive", ["Data.ZIP", "data.tar.gz"])
+def test_an_archive_is_refused_with_what_to_do(tmp_path: Path, name: str, archive: str) -> None:
+    (tmp_path / archive).write_bytes(b"PK")
+    with pytest.raises(PreceptorError, match=f"{archive} is an archive") as caught:
+        read(name, tmp_path / archive)
+    assert "unpack the archive and give its folder" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", sorted({*READERS} - {"phantom", "table", "medmnist"}))
+def test_a_file_is_no_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "labels.csv").write_text("image,label")
+    with pytest.raises(PreceptorError, match=r"labels.csv is not a folder") as caught:
+        read(name, tmp_path / "labels.csv")
+    assert "archive" not in str(caught.value)
 
 
 def test_medmnist_keeps_the_official_split(tmp_path: Path) -> None:
@@ -191,6 +209,16 @@ def test_chexpert_labels_may_be_uncertain(tmp_path: Path) -> None:
     assert counts(catalog, "part") == {"train": 6, "test": 2}
     assert catalog.table["group"].iloc[0] == "patient00000"
     assert len(read("chexpert", tmp_path, {"view": "frontal"})) == 4
+
+
+@pytest.mark.parametrize("name", ["train.csv", "valid.csv"])
+def test_chexpert_cannot_choose_a_view_that_a_table_does_not_state(tmp_path: Path, name: str) -> None:
+    copies.chexpert(tmp_path)
+    path = tmp_path / name
+    pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="Frontal/Lateral").to_csv(path, index=False)
+    with pytest.raises(PreceptorError, match=f"{name} has no column 'Frontal/Lateral', which data.view=frontal needs"):
+        read("chexpert", tmp_path, {"view": "frontal"})
+    assert len(read("chexpert", tmp_path)) == 8
 
 
 def test_fitzpatrick17k_leaves_out_what_cannot_be_had_and_says_so(tmp_path: Path) -> None:

@@ -20,6 +20,29 @@ PART_WORDS = {
     **dict.fromkeys(("test", "testing", "tst", "te"), "test"),
 }
 
+#: Endings of archives, lower case; a data set is read from the folder that its archive was unpacked into.
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+
+
+def refuse_no_folder(root: Path, layout: str, reads_file: bool = False) -> None:
+    """Raise :class:`PreceptorError` for a data set's root that is a file, such as the archive that was downloaded.
+
+    Args:
+        root: what was given as the data set's folder; it exists.
+        layout: what is expected there.
+        reads_file: whether a file is read too, as long as it is no archive.
+    """
+    if root.is_dir():
+        return
+    if root.name.lower().endswith(ARCHIVE_SUFFIXES):
+        raise PreceptorError(
+            f"{root} is an archive", expected=layout, remedy="unpack the archive and give its folder as --root"
+        )
+    if not reads_file:
+        raise PreceptorError(
+            f"{root} is not a folder", expected=layout, remedy="give the folder that holds the data set as --root"
+        )
+
 
 def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> Path:
     """The table of a data set, in ``root`` or in the only folder below it that has one.
@@ -30,10 +53,8 @@ def find_table(root: Path, names: Sequence[str], data_set: str, layout: str) -> 
         layout: what is expected in the folder.
 
     Raises:
-        PreceptorError: no folder, no table, or tables in several folders below.
+        PreceptorError: no table, or tables in several folders below.
     """
-    if not root.is_dir():
-        raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {layout}")
     folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())]
     tables = {folder: folder / name for name in reversed(names) for folder in folders if (folder / name).is_file()}
     if root in tables:

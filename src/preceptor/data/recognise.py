@@ -13,6 +13,7 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.dicom import DICOM_SUFFIXES
 from preceptor.data.file_finder import walk_files
 from preceptor.data.image_files import SUFFIXES
+from preceptor.data.layout import refuse_no_folder
 from preceptor.data.readers import READERS, ReaderSpec
 from preceptor.data.table_columns import recognise_columns
 from preceptor.utils.errors import PreceptorError, some_of
@@ -62,6 +63,7 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
         return Recognised(reader, known, (f"{reader}, as asked for",))
     if root.is_file() and root.suffix.lower() in SUFFIXES:
         raise PreceptorError(f"{root} is one image", expected="a folder of images, or a CSV file that names them")
+    refuse_no_folder(root, "a folder of images, or a CSV file that names them", reads_file=True)
     if root.is_file():
         return _table(root, root.parent, known)
     if reader is None:

@@ -26,6 +26,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.groups import regrouped
+from preceptor.data.layout import refuse_no_folder
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.registry import Registry
 
@@ -64,6 +65,7 @@ class ReaderSpec:
         function: ``function(root, **options)``.
         layout: one line on the layout that it reads.
         needs_root: whether it reads nothing without a root folder.
+        reads_file: whether its root may be a file.
         options: option -> its type (pydantic constraints included).
         defaults: option -> its value when it is not given.
         about: the data set that it reads, in words.
@@ -76,6 +78,7 @@ class ReaderSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     about: About = field(default_factory=About)
+    reads_file: bool = False
 
     def convert(self, options: Mapping[str, object]) -> dict[str, Any]:
         """Options as typed in a shell or a recipe, as the types that the reader's signature asks for.
@@ -132,6 +135,7 @@ def reader(
     *,
     layout: str,
     needs_root: bool = True,
+    reads_file: bool = False,
     options: Callable[..., object] | None = None,
     about: About | None = None,
 ) -> Callable[[F], F]:
@@ -141,6 +145,7 @@ def reader(
         name: what ``--data`` calls it.
         layout: one line on the layout that it reads, for ``data check`` and for messages.
         needs_root: False when the reader can do without a folder.
+        reads_file: True when its root may be a file; :func:`read` refuses files for all other readers.
         options: what has the options as its typed parameters, when it is not the function itself.
         about: the data set that it reads, for ``preceptor data list``.
     """
@@ -150,7 +155,8 @@ def reader(
         arguments = {key: arg for key, arg in inspect.signature(source).parameters.items() if key != "root"}
         hints = get_type_hints(source, include_extras=True)
         types = {key: hints[key] for key in arguments}
-        spec = ReaderSpec(name, function, layout, needs_root, types, _defaults(arguments), about or About())
+        defaults = _defaults(arguments)
+        spec = ReaderSpec(name, function, layout, needs_root, types, defaults, about or About(), reads_file)
         READERS.add(name, spec)
         return function
 
@@ -166,12 +172,13 @@ def read(name: str, root: Path | None = None, options: Mapping[str, object] | No
 
     Args:
         name: a registered reader.
-        root: the data set's folder (for ``table`` also a CSV file).
+        root: the data set's folder (for ``table`` also a CSV file, for ``medmnist`` an .npz file).
         options: the reader's options; strings are converted to the types of its signature. ``groups_csv`` names a
             CSV file with the columns ``id`` and ``group``; the images that it names get those groups.
 
     Raises:
-        PreceptorError: an unknown reader or option, no root where one is needed, and whatever the reader finds wrong.
+        PreceptorError: an unknown reader or option, no root where one is needed, a file (an archive, say)
+            instead of a folder, and whatever the reader finds wrong.
     """
     spec = READERS[name]
     options = dict(options or {})
@@ -184,9 +191,10 @@ def read(name: str, root: Path | None = None, options: Mapping[str, object] | No
             )
     else:
         root = Path(root).expanduser()
-        if spec.needs_root and not root.exists():
-            raise PreceptorError(
-                f"{root} does not exist", expected=f"{spec.layout} (reader {name!r})", remedy="check --root"
-            )
+        if spec.needs_root:
+            layout = f"{spec.layout} (reader {name!r})"
+            if not root.exists():
+                raise PreceptorError(f"{root} does not exist", expected=layout, remedy="check --root")
+            refuse_no_folder(root, layout, spec.reads_file)
     catalog = spec.function(root, **converted)
     return catalog if groups_csv is None else regrouped(catalog, Path(str(groups_csv)).expanduser())

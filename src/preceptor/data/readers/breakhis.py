@@ -55,8 +55,6 @@ def breakhis(
     Raises:
         PreceptorError: no images, a file of another name than the publisher's, an unknown type.
     """
-    if not root.is_dir():
-        raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {_LAYOUT}")
     images = [path for path in walk_files(root) if path.lower().endswith(".png") and "SOB" in PurePosixPath(path).name]
     if not images:
         raise no_such_layout(root, "SOB_….png", "BreakHis", _LAYOUT)

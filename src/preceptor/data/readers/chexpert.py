@@ -22,7 +22,8 @@ LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",
     "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
-ATTRIBUTES = {"Age": "age", "Sex": "sex", "Frontal/Lateral": "view", "AP/PA": "projection"}
+_VIEW = "Frontal/Lateral"
+ATTRIBUTES = {"Age": "age", "Sex": "sex", _VIEW: "view", "AP/PA": "projection"}
 _PATIENT = re.compile(r"patient[0-9]+")
 _LAYOUT = "train.csv, valid.csv and the folders that their column Path names, below CheXpert-v1.0(-small)/"
 
@@ -61,10 +62,8 @@ def chexpert(
     """
     path = find_table(root, ("train.csv",), "CheXpert", _LAYOUT)
     tables = [(path, "train"), (path.with_name("valid.csv"), "test")]
-    frames = [_rows(table, part, uncertain) for table, part in tables if table.is_file()]
+    frames = [_of_view(table, _rows(table, part, uncertain), view) for table, part in tables if table.is_file()]
     rows = pd.concat(frames, ignore_index=True)
-    if view != "all" and "view" in rows:
-        rows = rows[rows["view"].str.lower() == view].reset_index(drop=True)
     notes = [f"uncertain labels are taken as {uncertain}; observations that are not mentioned as absent"]
     if len(frames) == 1:
         rows = rows.drop(columns="part")
@@ -99,6 +98,19 @@ def _rows(path: Path, part: str, uncertain: str) -> pd.DataFrame:
             "part": part,
         }
     ).join([values.astype(np.float32), attributes_of(table, ATTRIBUTES)])
+
+
+def _of_view(path: Path, rows: pd.DataFrame, view: str) -> pd.DataFrame:
+    """The rows of one view; all of them for ``all``."""
+    if view == "all":
+        return rows
+    if "view" not in rows:
+        raise PreceptorError(
+            f"{path} has no column {_VIEW!r}, which data.view={view} needs",
+            expected=f"a column {_VIEW!r} with Frontal or Lateral, as published",
+            remedy="take the published table, or all views with data.view=all",
+        )
+    return rows[rows["view"].str.lower() == view]
 
 
 def _below(path: Path, names: pd.Series) -> list[str]:

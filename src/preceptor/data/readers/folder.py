@@ -46,8 +46,6 @@ def folder(root: Path, group_pattern: str = "") -> Catalog:
             or of a format that is not read; two files that differ in the ending only; a pattern that is wrong or does
             not match.
     """
-    if not root.is_dir():
-        raise PreceptorError(f"{root} is not a folder", expected="a folder with a directory for each class")
     parts = _part_folders(root)
     tops = sorted(parts) or [""]
     pair = mask_folders([_folders(root / top) for top in tops])

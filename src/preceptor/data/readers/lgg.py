@@ -73,8 +73,6 @@ def lgg(root: Path) -> Catalog:
 
 
 def _patients_root(root: Path) -> Path:
-    if not root.is_dir():
-        raise PreceptorError(f"{root} is not a folder", expected=f"a folder with {_LAYOUT}")
     below = [path for path in sorted(root.iterdir()) if path.is_dir() and not is_litter(path.name)]
     for top in (root, root / "lgg-mri-segmentation", *below):
         for folder in (top, top / "kaggle_3m"):

@@ -57,6 +57,7 @@ _LAYOUT = "<flag>.npz (28 pixels) or <flag>_<size>.npz, such as dermamnist_224.n
 @reader(
     "medmnist",
     layout=_LAYOUT,
+    reads_file=True,
     about=About(
         "twelve benchmarks of small images: pathology, chest, skin, retina, blood, organs, …",
         tasks=("classification", "multi_label", "ordinal"),

@@ -20,6 +20,7 @@ from preceptor.utils.errors import PreceptorError, did_you_mean, some_of
 @reader(
     "table",
     layout="a CSV file with the columns image, label or mask (or both) and, if known, group",
+    reads_file=True,
     about=About(
         "your own data, by a table", tasks=("classification", "multi_label", "segmentation"), groups="column group"
     ),
