@@ -10,6 +10,7 @@ from preceptor.data.policy import POLICIES
 from preceptor.recipe import Adam, NetworkConfig, Plateau, View
 from preceptor.recipes.overrides import parse_override
 from preceptor.recipes.resolve import resolve, to_yaml, validate
+from preceptor.utils.errors import UnknownKeyError
 from small_recipe import plain, refused, written
 
 # --- overrides -----
@@ -189,6 +190,15 @@ def test_a_wrong_override_is_one_error_that_names_the_key(override: str, words: 
         lambda: resolve("kd", [override] if " networks." not in override else override.split()), "recipe kd", *words
     )
     assert len(str(error).splitlines()) <= 3
+
+
+def test_the_suggestion_is_for_the_key_that_is_unknown_and_not_for_the_first() -> None:
+    with pytest.raises(UnknownKeyError, match=r"unknown key 'temprature'\. Did you mean 'temperature'") as caught:
+        resolve("kd", ["epochs=3", "temprature=4"])
+    assert (caught.value.key, "temperature" in caught.value.known) == ("temprature", True)
+    with pytest.raises(UnknownKeyError) as caught:
+        resolve("kd", ["objectives.lk.weight=1"])
+    assert (caught.value.key, str(caught.value).count("Did you mean 'kl'")) == ("objectives.lk", 1)
 
 
 @pytest.mark.parametrize("text", ["precision=float32", "precision=32", "precision='32'"])

@@ -2,11 +2,32 @@ from __future__ import annotations
 
 import pickle
 
-from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages, some_of
+import pytest
+
+from preceptor.utils.errors import (
+    PreceptorError,
+    PreceptorWarning,
+    UnknownKeyError,
+    command_line_messages,
+    prefix_errors,
+    some_of,
+)
 
 
 def test_a_long_list_is_counted() -> None:
     assert some_of("abcd", 2) == "a, b and 2 more"
+
+
+def test_an_unknown_key_stays_one_when_its_place_is_put_before_it_and_across_processes() -> None:
+    error = UnknownKeyError("unknown key 'optimiser.lrr'.", key="optimiser.lrr", known=["lr", "name"], remedy="mend it")
+    with (
+        pytest.raises(UnknownKeyError, match=r"^row a: unknown key 'optimiser\.lrr'\.") as caught,
+        prefix_errors("row a"),
+    ):
+        raise error
+    for other in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert (other.key, other.known, other.remedy) == ("optimiser.lrr", ("lr", "name"), "mend it")
+        assert other.suggestion == " Did you mean 'lr'?"
 
 
 def test_an_endless_name_is_cut() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean
 
 _TAGS = {
     *("number", "ramp", "steps", "str", "Policy"),
@@ -25,7 +25,9 @@ def as_preceptor_error(error: ValidationError, where: str, schema: type[BaseMode
     if fault["type"] == "extra_forbidden":
         known = _siblings(schema, fault["loc"][:-1])
         hint = did_you_mean(str(fault["loc"][-1]), known)
-        return PreceptorError(f"{where}: unknown key {key!r}.{hint}", expected="one of " + ", ".join(known))
+        return UnknownKeyError(
+            f"{where}: unknown key {key!r}.{hint}", key=key, known=known, expected="one of " + ", ".join(known)
+        )
     if fault["type"] == "missing":
         return PreceptorError(f"{where}: {key!r} is missing")
     if fault["type"] == "union_tag_invalid":

@@ -14,7 +14,7 @@ from preceptor.recipes.messages import as_preceptor_error
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.registry import RECIPES
 from preceptor.tasks import TASKS
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors
 from preceptor.utils.plain_yaml import dump_yaml, load_yaml
 from preceptor.utils.text_files import read_text
 
@@ -52,12 +52,13 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
     rest = {key: value for key, value in pairs.items() if key not in spec.arguments}
     try:
         return validate(_merge(base, rest, where), where)
-    except PreceptorError as error:
-        if not (spec.arguments and "unknown key" in error.what):
+    except UnknownKeyError as error:
+        if not spec.arguments:
             raise
-        hint = "" if "Did you mean" in error.what else did_you_mean(next(iter(rest)), spec.arguments)
+        hint = "" if error.suggestion else did_you_mean(error.key, spec.arguments)
         expected = f"{error.expected}; arguments of {source}: {', '.join(spec.arguments)}"
-        raise PreceptorError(error.what + hint, expected=expected) from None
+        known = (*error.known, *spec.arguments)
+        raise UnknownKeyError(error.what + hint, key=error.key, known=known, expected=expected) from None
 
 
 def validate(data: dict[str, Any], where: str) -> Recipe:
@@ -68,10 +69,8 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:
         raise as_preceptor_error(error, where, Recipe, data) from None
-    try:
+    with prefix_errors(where):
         TASKS[recipe.task].check_recipe(recipe)
-    except PreceptorError as error:
-        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from None
     return recipe
 
 
@@ -127,8 +126,10 @@ def _check_place(key: str, plain: dict[str, Any], where: str) -> None:
         raise PreceptorError(f"{where}: {key!r} as a whole cannot be set on the command line", remedy="edit its YAML")
     if section in ("networks", "views", "objectives") and rest[0] not in plain[section]:
         known = list(plain[section])
-        raise PreceptorError(
+        raise UnknownKeyError(
             f"{where}: unknown key {key!r}.{did_you_mean(rest[0], known)}",
+            key=f"{section}.{rest[0]}",
+            known=known,
             expected=f"{section}.NAME with NAME one of {', '.join(known)}",
         )
 
@@ -142,8 +143,8 @@ def _set(plain: dict[str, Any], path: list[str], value: Any) -> None:
     if path[0] == "networks" and path[-1] == "run" and value is not None:
         for old in ("trained_by", "backbone", "pretrained", "bottleneck", "map_channels", "dropout", "heads"):
             here.pop(old, None)
-    if path[0] == "views" and len(path) == 3:
-        here.clear() if path[-1] in ("policy", "same_as") else None
+    if path[0] == "views" and len(path) == 3 and path[-1] in ("policy", "same_as"):
+        here.clear()
     here[path[-1]] = value
 
 

@@ -19,7 +19,7 @@ from preceptor.study.matrix import same_run
 from preceptor.study.plan import RESERVED, SETTABLE, DataSet, Plan, Row, Settings, Teacher, validate
 from preceptor.study.validation import check_columns, default_columns
 from preceptor.tasks.published import published_task
-from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
+from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors
 
 #: Keys that decide which other keys their section has.
 KINDS = ("optimiser.name", "schedule.name")
@@ -257,8 +257,7 @@ def _try(source: str, settings: Settings) -> Recipe | PreceptorError:
 
 
 def _has_unknown_key(source: str, settings: Settings) -> bool:
-    outcome = _try(source, settings)
-    return isinstance(outcome, PreceptorError) and "unknown key" in outcome.what
+    return isinstance(_try(source, settings), UnknownKeyError)
 
 
 def _arguments(source: str) -> set[str]:

@@ -10,7 +10,7 @@ from torch import nn
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.recipe import Objective, Recipe
 from preceptor.tasks import TASKS
-from preceptor.utils.errors import PreceptorError, did_you_mean
+from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors
 
 
 def check_objectives(recipe: Recipe) -> None:
@@ -56,10 +56,8 @@ def check_batch_size(recipe: Recipe, devices: int) -> None:
 
 def spec_of(objective: Objective) -> LossSpec:
     """The loss that an objective names. Raises :class:`PreceptorError`, which names the objective."""
-    try:
+    with prefix_errors(f"objectives.{objective.name}"):
         return LOSSES[objective.loss]
-    except PreceptorError as error:
-        raise placed(error, objective) from None
 
 
 def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
@@ -69,9 +67,11 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
     keys = [*known, *(entry.alias or key for key, entry in Objective.model_fields.items())]
     for key in objective.settings:
         if key not in known:
-            raise PreceptorError(
+            raise UnknownKeyError(
                 f"unknown key 'objectives.{objective.name}.{key}': the loss {spec.name} has no such setting."
                 f"{did_you_mean(key, keys)}",
+                key=f"objectives.{objective.name}.{key}",
+                known=keys,
                 expected="one of " + ", ".join(keys),
             )
     fields: dict[str, Any] = {
@@ -90,11 +90,6 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
             f"{key!r} is {fault['input']!r}", expected=fault["msg"].removeprefix("Input should be ")
         ) from None
     return {name: getattr(checked, name) for name in fields}
-
-
-def placed(error: PreceptorError, objective: Objective) -> PreceptorError:
-    """Return a loss's error with the objective's place in the recipe."""
-    return PreceptorError(f"objectives.{objective.name}: {error.what}", expected=error.expected, remedy=error.remedy)
 
 
 def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:

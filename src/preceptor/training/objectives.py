@@ -16,10 +16,10 @@ from preceptor.networks.heads import head_for
 from preceptor.networks.memory_bank import MemoryBank
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import Objective, Recipe
-from preceptor.training.checks import placed, settings_of, spec_of
+from preceptor.training.checks import settings_of, spec_of
 from preceptor.training.distributed import gather_views
 from preceptor.training.loss_schedules import weight_at
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import prefix_errors
 from preceptor.utils.randomness import generator
 
 
@@ -220,14 +220,12 @@ def _build(
         purpose = (objective.name, source) if len(objective.sources) > 1 else (objective.name,)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator(recipe.seed, "objective", *purpose).initial_seed())
-            try:
+            with prefix_errors(f"objectives.{objective.name}"):
                 wanted = {name: _fact(fact, facts, sides, objective, spec) for name, fact in spec.facts.items()}
                 for side in ("to", "from"):  # points that no fact asks for must exist all the same
                     if f"{side}.features" in spec.feeds.values():
                         _fact(f"{side}.feature_channels", facts, sides, objective, spec)
                 losses[source] = spec.module(**settings, **wanted)
-            except PreceptorError as error:
-                raise placed(error, objective) from None
     return ObjectiveModule(objective, spec, losses)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self, TypeVar
+
+E = TypeVar("E", bound="PreceptorError")
 
 #: Whether messages name options (``--skip-known``), as on the command line, or arguments (``'skip_known'``).
 _names_options = False
@@ -50,7 +52,39 @@ class PreceptorError(Exception):
         return super().__str__()
 
     def __reduce__(self) -> tuple[Any, ...]:  # keeps the three parts across process borders
-        return _rebuild, (type(self), self.what, self.expected, self.remedy)
+        return _rebuild, (type(self), self.what, self._parts())
+
+    def prefixed(self, where: str) -> Self:
+        """The same error, of the same class, with ``where`` (a row, a file) before its text."""
+        return _rebuild(type(self), f"{where}: {self.what}", self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        """What the error was made with beside its text."""
+        return {"expected": self.expected, "remedy": self.remedy}
+
+
+class UnknownKeyError(PreceptorError):
+    """A key that nothing reads, such as a mistyped one of a recipe.
+
+    Args:
+        what: as for :class:`PreceptorError`.
+        key: the key, dotted, up to the part that is not known.
+        known: what could stand in place of its last part.
+        expected: as for :class:`PreceptorError`.
+        remedy: as for :class:`PreceptorError`.
+    """
+
+    def __init__(self, what: str, *, key: str, known: Iterable[str], expected: str = "", remedy: str = "") -> None:
+        super().__init__(what, expected=expected, remedy=remedy)
+        self.key, self.known = key, tuple(known)
+
+    @property
+    def suggestion(self) -> str:
+        """`` Did you mean 'x'?`` for the known key that is nearest, or an empty string."""
+        return did_you_mean(self.key.rpartition(".")[2], self.known)
+
+    def _parts(self) -> dict[str, Any]:
+        return {**super()._parts(), "key": self.key, "known": self.known}
 
 
 class PreceptorWarning(UserWarning):
@@ -89,8 +123,8 @@ def _with_arguments(line: str) -> str:
     return named + line[end:]
 
 
-def _rebuild(kind: type[PreceptorError], what: str, expected: str, remedy: str) -> PreceptorError:
-    return kind(what, expected=expected, remedy=remedy)
+def _rebuild(kind: type[E], what: str, parts: Mapping[str, Any]) -> E:
+    return kind(what, **parts)
 
 
 def _cut(text: str) -> str:
@@ -102,11 +136,11 @@ def _cut(text: str) -> str:
 
 @contextmanager
 def prefix_errors(where: str) -> Iterator[None]:
-    """Put ``where`` (a row, a file) before the text of a :class:`PreceptorError` raised inside."""
+    """Put ``where`` (a row, a file) before the text of a :class:`PreceptorError` raised inside; its class stays."""
     try:
         yield
     except PreceptorError as error:
-        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from None
+        raise error.prefixed(where) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
