@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from preceptor.evaluation.calibration import fit_temperature, mean_nll, rescaled, softmax
+from preceptor.evaluation.calibration import determined_temperature, fit_temperature, mean_nll, rescaled, softmax
 
 
 def drawn(cases: int = 300, classes: int = 5, sharpness: float = 3.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +38,13 @@ def test_logits_may_be_shifted_by_a_number_for_each_case() -> None:
 def test_the_range_ends_where_every_case_is_right() -> None:
     logits = np.eye(3)
     assert fit_temperature(logits, [0, 1, 2]) == pytest.approx(np.exp(-8.0), rel=1e-6)
+
+
+def test_a_temperature_at_an_end_of_the_range_is_none() -> None:
+    assert determined_temperature(np.eye(3), [0, 1, 2]) is None, "every case is right"
+    assert determined_temperature(np.eye(2), [1, 0]) is None, "every case is wrong"
+    logits, targets = drawn()
+    assert determined_temperature(logits, targets) == fit_temperature(logits, targets)
 
 
 def test_nll_is_the_mean_logarithm_of_the_own_class() -> None:

@@ -66,7 +66,9 @@ def test_a_resumed_run_takes_the_temperature_of_its_checkpoint(
         patch.setattr(Training, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             train("calibrated_teacher", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes)
-    monkeypatch.setattr("preceptor.training.calibrate_teachers.fit_temperature", lambda *given: pytest.fail("again"))
+    monkeypatch.setattr(
+        "preceptor.training.calibrate_teachers.determined_temperature", lambda *given: pytest.fail("again")
+    )
     first, second = resume(tmp_path / "run").history["temperature/teacher"]
     assert first == second != 1
 

@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 BINS = 15  # equal intervals of confidence
 _NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
-_LEAST = 1e-30  # takes the place of a probability that was rounded to zero
+#: Takes the place of smaller probabilities, above all of those that were rounded to zero (float64 gives 1 - p = 0 for a
+#: label from a logit of 37 on). Its logarithm, -69, keeps one case that is wrong and sure from fixing a temperature.
+_LEAST = 1e-30
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
 #: Temperatures beyond these are an end of the fit's range: nearly every case right, or logits that tell nothing.
@@ -150,6 +152,23 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
         slope = float(np.mean((probabilities * scores).sum(1) - own))
         low, high = (low, middle) if slope > 0 else (middle, high)
     return float(np.exp(-(low + high) / 2))
+
+
+def determined_temperature(logits: ArrayLike, targets: ArrayLike) -> float | None:
+    """Return the fitted temperature; None where the cases do not determine it (see :func:`is_determined`).
+
+    Args:
+        logits: (N, C), or the :func:`log_probabilities` that take their place.
+        targets: (N,) class indices.
+
+    Raises:
+        ValueError: as :func:`fit_temperature`.
+
+    >>> determined_temperature([[3.0, 0.0], [0.0, 3.0]], [0, 1]) is None  # every case right: the surer, the better
+    True
+    """
+    fitted = fit_temperature(logits, targets)
+    return fitted if is_determined(fitted) else None
 
 
 def mean_nll(logits: ArrayLike, targets: ArrayLike, temperature: float = 1.0) -> float:

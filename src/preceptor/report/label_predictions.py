@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from preceptor.evaluation.calibration import determined_temperature, log_probabilities
 from preceptor.evaluation.resampling import Resampling, shared_resampling
 from preceptor.evaluation.score_columns import PREFIX
 from preceptor.report.entries import Entry
@@ -20,7 +21,6 @@ from preceptor.report.network_predictions import (
     NetworkPredictions,
     Predictions,
     class_words,
-    determined_temperature,
     group_of_each,
 )
 from preceptor.report.operating_points import PositiveClass, positive_class
@@ -76,8 +76,8 @@ def _temperature(labels: Sequence[Predictions]) -> float | None:
     """Fit one temperature to every known label of a validation part; None where they do not determine it."""
     if not any(len(part.targets) for part in labels):
         return None
-    probabilities = np.concatenate([part.probabilities for part in labels])
-    return determined_temperature(probabilities, np.concatenate([part.targets for part in labels]))
+    logits = log_probabilities(np.concatenate([part.probabilities for part in labels]))
+    return determined_temperature(logits, np.concatenate([part.targets for part in labels]))
 
 
 def label_predictions_on(entry: Entry, label: str, part: str) -> Predictions | None:

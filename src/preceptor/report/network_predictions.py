@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from preceptor.data.class_names import full_names
-from preceptor.evaluation.calibration import fit_temperature, is_determined, log_probabilities, rescaled
+from preceptor.evaluation.calibration import determined_temperature, log_probabilities, rescaled
 from preceptor.evaluation.metrics import Metric
 from preceptor.evaluation.metrics.registry import Floats
 from preceptor.evaluation.resampling import Interval, Resampling, Sampled, interval, resample, shared_resampling
@@ -75,7 +75,7 @@ class NetworkPredictions:
         """Fitted on the validation part; None without one, and where it does not determine a temperature."""
         if self.validation is None:
             return None
-        return determined_temperature(self.validation.probabilities, self.validation.targets)
+        return determined_temperature(log_probabilities(self.validation.probabilities), self.validation.targets)
 
     @cached_property
     def calibrated(self) -> Floats:
@@ -110,12 +110,6 @@ def predictions_of(entries: Sequence[Entry]) -> list[NetworkPredictions]:
             draws[key] = shared_resampling(names)
         result.append(NetworkPredictions(entry, predictions_on(entry, "validation"), test, draws[key]))
     return result
-
-
-def determined_temperature(probabilities: Floats, targets: NDArray[np.int64]) -> float | None:
-    """Fit a temperature to probabilities (N, C) and class indices (N,); None where they do not determine it."""
-    fitted = fit_temperature(log_probabilities(probabilities), targets)
-    return fitted if is_determined(fitted) else None
 
 
 def estimate_of(sampled: Sampled) -> Estimate:

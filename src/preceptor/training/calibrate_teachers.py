@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from preceptor.data.batches import Batch, Loader
-from preceptor.evaluation.calibration import fit_temperature, is_determined
+from preceptor.evaluation.calibration import determined_temperature
 from preceptor.evaluation.inference import predict_part
 from preceptor.networks.output import NetworkOutput
 from preceptor.training.module import DistillationModel
@@ -40,16 +40,15 @@ def _fitted(model: DistillationModel, validation: Loader) -> dict[str, float]:
     predict_part({name: model.networks[name] for name in logits}, validation, batch_size=64, watch=keep)
     fitted = {}
     for name, parts in logits.items():
-        temperature = fit_temperature(*cases(torch.cat(parts).numpy(), validation.labels))
-        if not is_determined(temperature):
+        temperature = determined_temperature(*cases(torch.cat(parts).numpy(), validation.labels))
+        if temperature is None:
             warnings.warn(
-                f"networks.{name}.calibrated: the validation part does not determine its temperature "
-                f"({temperature:.3g}); its logits stay as they are",
+                f"networks.{name}.calibrated: the validation part does not determine its temperature; "
+                "its logits stay as they are",
                 PreceptorWarning,
                 stacklevel=2,
             )
-            temperature = 1.0
-        fitted[name] = temperature
+        fitted[name] = 1.0 if temperature is None else temperature
     return fitted
 
 

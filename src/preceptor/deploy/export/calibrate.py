@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 
 from preceptor.deploy.export.subject import Subject
 from preceptor.deploy.manifest import Calibration, CalibrationFigures, LabelRates, LabelThreshold
-from preceptor.evaluation.calibration import calibration_error, fit_temperature, is_determined, mean_nll, softmax
+from preceptor.evaluation.calibration import (
+    calibration_error,
+    determined_temperature,
+    log_probabilities,
+    mean_nll,
+    softmax,
+)
 from preceptor.evaluation.operating_points import at_threshold, youden_threshold
 from preceptor.tasks import TASKS
-
-_LEAST_PROBABILITY = 1e-300
 
 
 def calibrate(subject: Subject) -> Calibration:
@@ -26,11 +30,10 @@ def calibrate(subject: Subject) -> Calibration:
     if "validation" not in tables:
         return Calibration(temperature=1.0, fitted_on=None, reason="the run has no validation part")
     parts = {part: _logits(subject, table) for part, table in tables.items()}
-    temperature = round(fit_temperature(*parts["validation"]), 6)
-    if not is_determined(temperature):
-        return Calibration(
-            temperature=1.0, fitted_on=None, reason=f"the validation part does not determine it (T = {temperature:.3g})"
-        )
+    fitted = determined_temperature(*parts["validation"])
+    if fitted is None:
+        return Calibration(temperature=1.0, fitted_on=None, reason="the validation part does not determine it")
+    temperature = round(fitted, 6)
     return Calibration(
         temperature=temperature,
         fitted_on="validation",
@@ -98,12 +101,12 @@ def _logits(subject: Subject, table: pd.DataFrame) -> tuple[NDArray[np.float64],
     if subject.target == "labels":
         known = ~np.isnan(targets)
         return _two_logits(probabilities[known]), targets[known].astype(np.int64)
-    return np.log(np.maximum(probabilities, _LEAST_PROBABILITY)), np.asarray(targets, dtype=np.int64)
+    return log_probabilities(probabilities), np.asarray(targets, dtype=np.int64)
 
 
 def _two_logits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithms (N, 2) of the probabilities of absence and presence."""
-    return np.log(np.maximum(np.stack([1 - probabilities, probabilities], axis=1), _LEAST_PROBABILITY))
+    return log_probabilities(np.stack([1 - probabilities, probabilities], axis=1))
 
 
 def _figures(

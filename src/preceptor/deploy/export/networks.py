@@ -13,7 +13,9 @@ from preceptor.deploy.manifest import Target
 
 #: The oldest opset with all that the exported graphs use; antialiased resizing came with opset 18.
 OPSET = 20
-_LEAST_PROBABILITY = 1e-12  # so that the logarithm of an ensemble's probability is finite
+#: Keeps the logarithm of a joint probability finite that float32 rounded to zero, and is too small to show in others.
+#: It is part of the exported graph, and not of the fit of a temperature, whose floor is lower.
+_LEAST_PROBABILITY = 1e-12
 
 
 class Single(nn.Module):
