@@ -21,6 +21,10 @@ KD = {
     "networks.teacher.pretrained": "none",
     "networks.student.backbone": "test_efficientnet",
 }
+EACH = {
+    **TINY, "epochs": 1, "backbone": "test_efficientnet", "pretrained": "none", "select.epoch": "each",
+    "select.metric": "nll",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +99,34 @@ def test_what_cannot_be_written_again_is_named_by_every_command(path: Path) -> N
             command(path)
         assert "copy it back, or remove" in lost.value.remedy
     assert not (path / "predictions.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def finished_each(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "run"
+    with without_reports():
+        return train("ml_v1", EACH, data="phantom", root=phantom_root, out=out).path
+
+
+@pytest.mark.usefixtures("no_reports")
+def test_a_network_with_an_epoch_of_its_own_needs_its_own_checkpoint(finished_each: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(finished_each, tmp_path / "run"))
+    weights = (path / "student_2.safetensors").read_bytes()
+    for name in ("student_1.safetensors", "student_2.safetensors", "history.csv", "checkpoints/best-student_1.pt"):
+        (path / name).unlink()
+    refusal = r"without student_1\.safetensors, and without checkpoints/best-student_1\.pt to write it from"
+    with pytest.raises(PreceptorError, match=refusal):
+        resume(path)
+    assert not (path / "history.csv").exists()
+    with pytest.raises(PreceptorError, match=r"student_1\.safetensors is missing") as missing:
+        preceptor.load(path, "student_1")
+    assert missing.value.remedy.startswith("copy it back")
+    with pytest.raises(PreceptorError, match=r"student_2\.safetensors is missing") as missing:
+        preceptor.load(path, "student_2")
+    assert "from checkpoints/best.pt and checkpoints/best-student_2.pt" in missing.value.remedy
+    shutil.copy(finished_each / "student_1.safetensors", path)
+    resume(path)
+    assert (path / "student_2.safetensors").read_bytes() == weights, "which needs no checkpoint of the other one"
 
 
 def test_commands_name_the_file_and_what_writes_it_again(path: Path, tmp_path: Path) -> None:

@@ -126,6 +126,11 @@ class NetworkConfig(Section):
         return not self.frozen or self.frozen == "features"
 
     @property
+    def has_own_file(self) -> bool:
+        """Whether its run writes its weights to a file: a frozen network has one where it was trained."""
+        return self.frozen is not True
+
+    @property
     def learns(self) -> bool:
         """Whether the optimiser changes any of its weights."""
         return self.frozen is not True and self.mean_of is None

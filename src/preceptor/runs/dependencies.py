@@ -160,7 +160,7 @@ def stage_recipe(recipe: Recipe, name: str) -> Recipe:
     assert network.trained_by is not None
     base = resolve(network.trained_by.recipe)
     learning = [key for key, config in base.networks.items() if config.learns]
-    left = [key for key, config in base.networks.items() if config.frozen is not True]  # each gets a file
+    left = [key for key, config in base.networks.items() if config.has_own_file]
     if (name not in left and len(left) != 1) or (name not in learning and len(learning) != 1):
         raise PreceptorError(
             f"networks.{name}.trained_by: the recipe {base.name!r} trains {', '.join(left)}",

@@ -157,7 +157,7 @@ def save_networks(
     """
     data, mark = run.environment.data, run.environment.marked
     for name, network in networks.items():
-        if recipe.networks[name].frozen is not True:
+        if recipe.networks[name].has_own_file:
             about = {
                 "network": name,
                 "recipe": recipe.name,

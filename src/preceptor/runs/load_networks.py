@@ -35,7 +35,7 @@ def finished_networks(run: Run) -> tuple[dict[str, Network], dict[str, str]]:
     for name, network in recipe.networks.items():
         if network.gives_features:
             continue
-        if run.network_file(name).is_file() or network.frozen is not True:
+        if run.network_file(name).is_file() or network.has_own_file:
             networks[name] = _own_network(run, name)
             continue
         try:

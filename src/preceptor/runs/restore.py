@@ -10,7 +10,7 @@ from preceptor.evaluation.predictions import write_predictions
 from preceptor.runs.directory import Run
 from preceptor.runs.evaluate_run import evaluate_part, save_networks
 from preceptor.runs.load_networks import finished_networks
-from preceptor.runs.weights import own_networks
+from preceptor.runs.weights import checkpoints_of, own_networks
 from preceptor.runs.worker import best_networks, load_parts
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
@@ -47,10 +47,12 @@ def restore_outputs(run: Run, missing: Sequence[str], cache: Path | None) -> Non
 
 
 def _refuse_lost(run: Run, missing: Sequence[str]) -> None:
-    sources = {name: _source(run, name) for name in missing if name != _PREDICTIONS}
-    lost = [name for name, source in sources.items() if not source.is_file()]
+    sources = {run.network_file(name).name: checkpoints_of(run, run.recipe, name) for name in own_networks(run)}
+    sources |= {_HISTORY: [run.checkpoint], _PREDICTIONS: []}
+    gone = {name: [source for source in sources[name] if not source.is_file()] for name in missing}
+    lost = [name for name, files in gone.items() if files]
     if lost:
-        checkpoints = " and ".join(dict.fromkeys(f"checkpoints/{sources[name].name}" for name in lost))
+        checkpoints = " and ".join(dict.fromkeys(f"checkpoints/{file.name}" for name in lost for file in gone[name]))
         raise PreceptorError(
             f"{run.path}: is finished, but without {' and '.join(lost)}, and without {checkpoints} to write "
             f"{'it' if len(lost) == 1 else 'them'} from",
@@ -59,15 +61,10 @@ def _refuse_lost(run: Run, missing: Sequence[str]) -> None:
         )
 
 
-def _source(run: Run, name: str) -> Path:
-    """The checkpoint that a file is written from."""
-    return run.checkpoint if name == _HISTORY or run.recipe.protocol == "paper" else run.best
-
-
 def _restore_networks(run: Run, names: Sequence[str]) -> None:
-    networks, metrics = best_networks(run, run.recipe, run.catalog()), run.metrics
+    networks, metrics = best_networks(run, run.recipe, run.catalog(), names=names), run.metrics
     tested = {name: metrics.networks[name].test for name in names}
-    save_networks(run, run.recipe, {name: networks[name] for name in names}, tested)
+    save_networks(run, run.recipe, networks, tested)
     hashes = {name: sha256_of(run.network_file(name)) for name in names}
     changed = {
         name: metrics.networks[name].model_copy(update={"sha256": digest})

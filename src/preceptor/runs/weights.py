@@ -1,4 +1,4 @@
-"""Whether the weights that a run wrote are still those that it wrote."""
+"""Where the weights of a run's networks lie, and whether they are still those that it wrote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from preceptor.networks.build import find_network
-from preceptor.recipe import NetworkConfig
+from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import sha256_of
@@ -14,8 +14,24 @@ from preceptor.utils.files import sha256_of
 
 def own_networks(run: Run) -> list[str]:
     """Names of the networks that have a file in a finished run: frozen ones have it in the run that trained them."""
-    networks = run.recipe.networks
-    return [name for name, network in networks.items() if network.frozen is not True and not network.gives_features]
+    return [name for name, network in run.recipe.networks.items() if network.has_own_file]
+
+
+def shared_checkpoint(run: Run, recipe: Recipe) -> Path:
+    """The checkpoint that all networks of a run are read from: of the selected epoch, or under ``paper`` the last."""
+    return run.best if recipe.protocol == "grouped" else run.checkpoint
+
+
+def own_checkpoint(run: Run, recipe: Recipe, name: str) -> Path | None:
+    """The checkpoint of a network whose epoch is its own, read after the shared one; None for any other."""
+    has_own_epoch = recipe.select.epoch == "each" and recipe.networks[name].predicts_anew
+    return run.checkpoints.best_of(name) if has_own_epoch else None
+
+
+def checkpoints_of(run: Run, recipe: Recipe, name: str) -> list[Path]:
+    """All checkpoints that the weights of a network are read from."""
+    own = own_checkpoint(run, recipe, name)
+    return [shared_checkpoint(run, recipe), *([own] if own else [])]
 
 
 def refuse_missing_weights(run: Run, name: str) -> None:
@@ -23,12 +39,14 @@ def refuse_missing_weights(run: Run, name: str) -> None:
     file = run.network_file(name)
     if file.is_file():
         return
-    checkpoint = run.best if run.recipe.protocol == "grouped" else run.checkpoint
-    again = f"preceptor resume {run.path} writes it again from {checkpoint.relative_to(run.path)}"
+    checkpoints = checkpoints_of(run, run.recipe, name)
+    sources = " and ".join(str(checkpoint.relative_to(run.path)) for checkpoint in checkpoints)
+    again = f"preceptor resume {run.path} writes it again from {sources}"
+    can_restore = all(checkpoint.is_file() for checkpoint in checkpoints)
     raise PreceptorError(
         f"{file} is missing",
         expected=f"the weights of {name}, which the run wrote",
-        remedy=again if checkpoint.is_file() else f"copy it back, or remove {run.path} and train the run again",
+        remedy=again if can_restore else f"copy it back, or remove {run.path} and train the run again",
     )
 
 

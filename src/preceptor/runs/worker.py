@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
 from preceptor.runs.forward_modes import settle_modes
 from preceptor.runs.same_images import check_images
-from preceptor.runs.weights import refuse_changed_sources
+from preceptor.runs.weights import own_checkpoint, refuse_changed_sources, shared_checkpoint
 from preceptor.tasks import TASKS
 from preceptor.training.checkpoint import load_state
 from preceptor.training.logging import TensorBoardLogger
@@ -83,23 +83,27 @@ def build_model(run: Run, recipe: Recipe, catalog: Catalog, row_labels: torch.Te
 
 
 def best_networks(
-    run: Run, recipe: Recipe, catalog: Catalog, networks: dict[str, AnyNetwork] | None = None
+    run: Run,
+    recipe: Recipe,
+    catalog: Catalog,
+    networks: dict[str, AnyNetwork] | None = None,
+    names: Collection[str] | None = None,
 ) -> dict[str, AnyNetwork]:
     """Networks of a run as its selected epoch, or each one's own, left them (under ``protocol: paper`` the last).
 
     Args:
         networks: of the run, whatever their weights; built unless given.
+        names: which of them to return; all by default. Own checkpoints of others are not read.
     """
+    names = recipe.networks if names is None else names
     model = DistillationModel(recipe, networks or _networks(run, recipe, catalog), [])
-    file = run.best if recipe.protocol == "grouped" else run.checkpoint
-    state = load_state(file)["model"]
+    state = load_state(shared_checkpoint(run, recipe))["model"]
     learned = {key: value for key, value in state.items() if key.startswith(("networks.", "temperatures."))}
     model.load_state_dict(learned)
-    if recipe.select.epoch == "each":
-        for name, network in recipe.networks.items():
-            if network.predicts_anew:
-                model.networks[name].load_state_dict(load_state(run.checkpoints.best_of(name))["model"])
-    return {name: model.networks[name] for name in recipe.networks}  # type: ignore[misc]
+    for name in names:
+        if own := own_checkpoint(run, recipe, name):
+            model.networks[name].load_state_dict(load_state(own)["model"])
+    return {name: model.networks[name] for name in names}  # type: ignore[misc]
 
 
 def load_parts(

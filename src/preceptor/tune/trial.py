@@ -82,7 +82,7 @@ def _train_first(search: Search, name: str, planned: PlannedRun) -> Path:
 
 def _is_trained(run: Run, recipe: Recipe) -> bool:
     """Whether every network of a stage has its file; the last one comes when all are written."""
-    trained = [name for name, network in recipe.networks.items() if network.frozen is not True]
+    trained = [name for name, network in recipe.networks.items() if network.has_own_file]
     return all(run.network_file(name).is_file() for name in trained)
 
 
