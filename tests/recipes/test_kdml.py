@@ -234,6 +234,17 @@ def test_one_teacher_serves_other_variants(variant: Run, phantom_root: Path, tmp
 def test_other_recipes_refuse_masks_clearly() -> None:
     with pytest.raises(PreceptorError, match="recipe crckd: has no form for the task 'segmentation'"):
         resolve("crckd", {"task": "segmentation"})
+    for task, label, other in (
+        ("segmentation", "segmentation", "crckd"),
+        ("multi_label", "several labels per image", "cirkd"),
+    ):
+        with pytest.raises(PreceptorError, match="attention_residual: has no form for the task") as caught:
+            resolve("attention_residual", {"task": task})
+        start, _, names = caught.value.expected.partition(" one of ")
+        assert start == f"for {label}"
+        assert {"kd", "student"} <= set(names.split(", "))
+        assert not {other, "attention_residual"} & set(names.split(", "))
+        assert all(resolve(name, {"task": task}).task == task for name in names.split(", "))
     mine = resolve("mean_teacher", {"task": "segmentation"}).plain()
     mine["objectives"].append({"loss": "ccd", "from": "teacher", "to": "student"})
     with pytest.raises(PreceptorError, match=r"objectives\.ccd: the loss ccd needs one class per image"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from preceptor.recipe import Recipe
 from preceptor.recipes.messages import as_preceptor_error
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.registry import RECIPES
-from preceptor.tasks import TASKS
+from preceptor.tasks import TASKS, Task
 from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors
 from preceptor.utils.plain_yaml import dump_yaml, load_yaml
 from preceptor.utils.text_files import read_text
@@ -44,10 +45,9 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
         headline = {} if base.select.metric == "last" else {"select.metric": task.headline}
         pairs = {**headline, **pairs}
     elif task.name != base.task:
-        able = [name for name in sorted(RECIPES) if "task" in RECIPES[name].arguments]
         raise PreceptorError(
             f"{where}: has no form for the task {pairs['task']!r}, it is for {base.task}",
-            expected=f"for masks one of {', '.join(able)}",
+            expected=f"for {task.label} one of {', '.join(_recipes_for(task))}",
         )
     rest = {key: value for key, value in pairs.items() if key not in spec.arguments}
     try:
@@ -59,6 +59,19 @@ def resolve(source: str, overrides: Sequence[str] | Mapping[str, Any] = ()) -> R
         expected = f"{error.expected}; arguments of {source}: {', '.join(spec.arguments)}"
         known = (*error.known, *spec.arguments)
         raise UnknownKeyError(error.what + hint, key=error.key, known=known, expected=expected) from None
+
+
+def _recipes_for(task: Task) -> list[str]:
+    """Names of the recipes that have a form for a task."""
+    names = []
+    for name in sorted(RECIPES):
+        spec = RECIPES[name]
+        with suppress(PreceptorError):
+            recipe = spec(task=task.name) if "task" in spec.arguments else spec()
+            if task.trains_like(TASKS[recipe.task]):
+                task.check_recipe(recipe)
+                names.append(name)
+    return names
 
 
 def validate(data: dict[str, Any], where: str) -> Recipe:

@@ -102,6 +102,16 @@ METHODS: dict[str, tuple[str, dict[str, str]]] = {
             "year": "2019",
         },
     ),
+    "cka_batches": (
+        "inproceedings",
+        {
+            "author": "Nguyen, Thao and Raghu, Maithra and Kornblith, Simon",
+            "title": "Do Wide and Deep Networks Learn the Same Things? Uncovering How Neural Network Representations "
+            "Vary with Width and Depth",
+            "booktitle": "International Conference on Learning Representations",
+            "year": "2021",
+        },
+    ),
     "claim": (
         "article",
         {
@@ -142,9 +152,7 @@ def as_bibtex(recipes: Mapping[str, str], methods: Iterable[str]) -> str:
     <BLANKLINE>
     """
     entries = [
-        _entry(
-            "misc", f"recipe_{re.sub(r'[^A-Za-z0-9]+', '_', name)}", {"title": _plain(paper), "note": f"Recipe {name}"}
-        )
+        _entry("misc", f"recipe_{_key(name)}", {"title": _plain(paper), "note": f"Recipe {name}"})
         for name, paper in recipes.items()
         if paper
     ]

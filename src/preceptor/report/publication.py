@@ -128,6 +128,7 @@ def _methods(contents: Mapping[str, Any]) -> list[str]:
         "out_of_distribution": contents.get("carried") and contents["carried"].separations,
         "grad_cam": contents.get("galleries"),
         "cka": contents["layers"],
+        "cka_batches": contents["layers"],
         "claim": True,
         "tripod": True,
     }
