@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 BINS = 15  # equal intervals of confidence
+EDGE = 1e-12  # distance from 0 and 1 that probabilities are moved to where their logit is taken
 _NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
 #: Takes the place of smaller probabilities, above all of those that were rounded to zero (float64 gives 1 - p = 0 for a
 #: label from a logit of 37 on). Its logarithm, -69, keeps one case that is wrong and sure from fixing a temperature.
@@ -101,13 +102,13 @@ def calibration_slope(is_positive: ArrayLike, probabilities: ArrayLike) -> tuple
 
     Args:
         is_positive: (N,) truth.
-        probabilities: (N,) predicted; moved by 1e-12 away from 0 and 1.
+        probabilities: (N,) predicted; moved by :data:`EDGE` away from 0 and 1.
 
     Raises:
         ValueError: wrong shapes, truth of one kind alone, or probabilities that separate it, so that no slope is best.
     """
     truth = np.asarray(is_positive).astype(np.float64)
-    chance = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, 1 - 1e-12)
+    chance = np.clip(np.asarray(probabilities, dtype=np.float64), EDGE, 1 - EDGE)
     if chance.ndim != 1 or truth.shape != chance.shape or not 0 < truth.sum() < len(truth):
         raise ValueError(f"truth {truth.shape} and probabilities {chance.shape}; expected (N,) both, and both kinds")
     design = np.stack([np.log(chance / (1 - chance)), np.ones(len(chance))], axis=1)

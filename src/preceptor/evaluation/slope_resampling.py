@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from preceptor.evaluation.calibration import EDGE
 from preceptor.evaluation.metrics.registry import Draws, Floats, Resampled
-
-_EDGE = 1e-12  # probabilities are moved so far away from 0 and 1, as in calibration_slope
 
 
 def resampled_slope(
@@ -33,7 +32,7 @@ def resampled_slope(
         Draws (S, G) -> slopes (S,), and intercepts (S,); NaN where a resampling has no curvature.
     """
     truth = np.asarray(is_positive).astype(np.float64)
-    chance = np.clip(np.asarray(probabilities, dtype=np.float64), _EDGE, 1 - _EDGE)
+    chance = np.clip(np.asarray(probabilities, dtype=np.float64), EDGE, 1 - EDGE)
     logit = np.log(chance / (1 - chance))
     fitted = 0.5 * (1 + np.tanh((slope * logit + intercept) / 2))
     surplus, weight = truth - fitted, fitted * (1 - fitted)

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 from sklearn.metrics import auc, roc_curve
 
+from preceptor.evaluation.calibration import BINS
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.score_columns import PREFIX, score_columns
 from preceptor.report.canvas import FAINT, RULE, SERIES, SHADES, Figure, Mark, sketch
@@ -19,7 +20,6 @@ from preceptor.report.entries import Entry, LabelledRun
 from preceptor.report.formatting import scaled, short
 from preceptor.tasks import TASKS
 
-BINS = 15  # as in the calibration error beside it
 MOST_AREAS = 5  # AUC values written into one ROC panel
 LOG_FROM = 50.0  # a loss that spans more than this ratio is drawn on a logarithmic axis
 SQUARE = 3.4  # inches high: with the margins, axes from 0 to 1 both ways come out square

@@ -9,11 +9,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from preceptor.evaluation.layers import LAYERS
 from preceptor.report.arrays import read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import LabelledRun
 
-FILE = "layers.npz"
 # In units of the drawing: the map's side, room for names of networks, height and width of a letter.
 _SIDE, _NETWORK, _TEXT, _LETTER = 240, 16, 10, 5.5
 _LETTERS = 15  # of a layer's name that are shown
@@ -38,7 +38,7 @@ def layer_sections(runs: Sequence[LabelledRun]) -> list[LayerSection]:
     """
     sections = []
     for run in runs:
-        held = read_arrays(run.path / FILE, ("pairs", "images"))
+        held = read_arrays(run.path / LAYERS, ("pairs", "images"))
         if held is None:
             continue
         figures = [

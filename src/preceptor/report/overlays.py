@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preceptor.evaluation.examples import Case, choose_cases, ids_to_keep
+from preceptor.evaluation.overlays import OVERLAYS
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry, LabelledRun
@@ -22,8 +23,7 @@ from preceptor.report.formatting import capitalised, count, listed
 from preceptor.report.outlines import COLUMNS, overlay
 from preceptor.utils.errors import PreceptorError
 
-FILE = "overlays.npz"
-PARTS = ("ids", "images", "truth", "networks", "masks")
+_ARRAYS = ("ids", "images", "truth", "networks", "masks")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _File:
 
     @property
     def path(self) -> Path:
-        return self.run.path / FILE
+        return self.run.path / OVERLAYS
 
 
 def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
@@ -76,8 +76,8 @@ def overlay_sections(entries: Sequence[Entry]) -> list[OverlaySection]:
 
 
 def _open(run: LabelledRun) -> _File | None:
-    path = run.path / FILE
-    arrays = read_arrays(path, PARTS, only=("ids", "networks"))
+    path = run.path / OVERLAYS
+    arrays = read_arrays(path, _ARRAYS, only=("ids", "networks"))
     if arrays is None:
         return None
     file = _File(run, arrays["ids"].tolist(), arrays["networks"].tolist())
@@ -147,7 +147,7 @@ def _figures(files: Sequence[_File], entries: Sequence[Entry], cases: Sequence[C
 
 
 def _pixels(file: _File) -> dict[str, NDArray[Any]]:
-    arrays = read_arrays(file.path, PARTS)
+    arrays = read_arrays(file.path, _ARRAYS)
     assert arrays is not None
     shape = (len(file.ids), *arrays["truth"].shape[1:])
     fits = arrays["truth"].shape == shape and arrays["masks"].shape == (len(file.networks), *shape)

@@ -13,13 +13,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from preceptor.evaluation.relations import RELATIONS
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry
 from preceptor.report.network_predictions import class_words
 from preceptor.utils.errors import PreceptorError
 
-FILE = "relations.npz"
 LEVELS = 64  # of the colour scale: finer ones are invisible and enlarge the page
 SPREAD = (1, 99)  # percentiles of the similarities between the ends of the scale
 _HEAT = matplotlib.colormaps["magma"]
@@ -82,7 +82,7 @@ def relation_section(entries: Sequence[Entry]) -> RelationSection | None:
 
 
 def _read(entry: Entry) -> Matrix | None:
-    path = entry.run.path / FILE
+    path = entry.run.path / RELATIONS
     held = read_arrays(path, ("classes", "labels", "networks", "similarity"))
     if held is None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from preceptor.data.catalog import PARTS
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import SAMPLES
 from preceptor.report import figures, mask_tables, page, run_text, tables
@@ -113,7 +114,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         ],
         "splits": [_split(sharers) for sharers in _by_split(runs)],
         "participants": participants(_by_split(runs)),
-        "parts": tables.PARTS,
+        "parts": PARTS,
         **_SECTIONS[task.target](runs, entries, differences, pictures),
     }
 

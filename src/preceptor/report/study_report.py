@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from preceptor.data.catalog import PARTS
 from preceptor.evaluation.calibration import calibration_error
 from preceptor.evaluation.resampling import Interval
 from preceptor.evaluation.score_columns import score_columns
@@ -247,7 +248,7 @@ def _splits(study: StudyResults) -> list[dict[str, Any]]:
             name = run.split_hash
             if name not in result:
                 parts = run.split.groupby("part")["group"].agg(["size", "nunique"])
-                sizes = [tuple(map(int, parts.loc[part])) if part in parts.index else (0, 0) for part in tables.PARTS]
+                sizes = [tuple(map(int, parts.loc[part])) if part in parts.index else (0, 0) for part in PARTS]
                 result[name] = {"fold": fold, "hash": name, "parts": sizes}
     return sorted(result.values(), key=lambda split: split["fold"])
 

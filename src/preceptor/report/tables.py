@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from preceptor.data.catalog import PARTS
 from preceptor.evaluation.metrics import METRICS, Metric
 from preceptor.evaluation.resampling import Interval, Sampled, interval, resample, shared_resampling
 from preceptor.evaluation.score_columns import PREFIX
@@ -19,7 +20,6 @@ from preceptor.tasks import TASKS
 
 SHOWN = 0.0005  # a smaller difference is written as 0.000
 TEACHING = ("teacher", "online teacher")
-PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
