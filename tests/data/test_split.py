@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, split_notes, write_split
+from preceptor.data.split import COLUMNS, make_split, read_split, split_hash, split_notes
 from preceptor.utils.errors import PreceptorError
 
 
@@ -156,7 +156,7 @@ def test_arguments_out_of_range(arguments: dict[str, object], match: str) -> Non
 def test_split_csv_round_trip(tmp_path: Path) -> None:
     catalog = catalog_of({"0": [1] * 12, "1": [2] * 12})
     split = make_split(catalog)
-    write_split(split, tmp_path / "split.csv")
+    split.to_csv(tmp_path / "split.csv", index=False)
     again = read_split(tmp_path / "split.csv")
     assert tuple(again.columns) == COLUMNS
     assert again["label"].tolist() == split["label"].tolist(), "labels stay strings"
@@ -248,7 +248,7 @@ def test_attributes_are_columns_of_the_split(tmp_path: Path) -> None:
     table = plenty().table.assign(sex="f")
     split = make_split(Catalog("made", Path(), table, ("a", "b", "c"), attribute_names=("sex",)))
     assert split.columns.tolist() == [*COLUMNS, "sex"]
-    write_split(split, tmp_path / "split.csv")
+    split.to_csv(tmp_path / "split.csv", index=False)
     pd.testing.assert_frame_equal(read_split(tmp_path / "split.csv"), split)
     assert split_hash(split) == split_hash(make_split(plenty()))
 

@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from preceptor.evaluation.detection import ranking_metrics, threshold_metrics
-from preceptor.evaluation.operating_points import partial_auc
 from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Resampling, resample
 from preceptor.evaluation.selective import risk_coverage
@@ -23,6 +22,13 @@ def drawn(seed: int = 0, cases: int = 90) -> tuple[np.ndarray, np.ndarray, np.nd
     return targets, scores, np.arange(cases) // 2
 
 
+def mirrored_area(truth: np.ndarray, scores: np.ndarray, least_tpr: float) -> float:
+    """Area above a sensitivity: scikit-learn's below a false positive rate, of the mirrored curve."""
+    most = 1 - least_tpr
+    scaled = roc_auc_score(~truth, -scores, max_fpr=most)  # McClish's scale, from (least area, most) to (1/2, 1)
+    return float(scaled if most == 1 else most**2 / 2 + (2 * scaled - 1) * (most - most**2 / 2))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_resampling_is_that_of_the_drawn_images(seed: int) -> None:
     targets, scores, groups = drawn(seed)
@@ -36,7 +42,7 @@ def test_every_resampling_is_that_of_the_drawn_images(seed: int) -> None:
         true, values, called = truth[row], score[row], score[row] >= 0.6
         expected = {
             "auc": roc_auc_score(true, values),
-            "partial_auc": partial_auc(true, values, 0.7),
+            "partial_auc": mirrored_area(true, values, 0.7),
             "sensitivity at 0.6": recall_score(true, called),
             "specificity at 0.6": recall_score(~true, ~called),
         }
@@ -49,9 +55,7 @@ def test_every_resampling_is_that_of_the_drawn_images(seed: int) -> None:
 def test_partial_area_is_sklearns_of_the_mirrored_curve(least_tpr: float) -> None:
     targets, scores, _ = drawn(7)
     truth, score = np.isin(targets, POSITIVE), scores[:, 0] + scores[:, 2]
-    most = 1 - least_tpr
-    scaled = roc_auc_score(~truth, -score, max_fpr=most)  # McClish's scale, from (least area, most) to (1/2, 1)
-    area = scaled if most == 1 else most**2 / 2 + (2 * scaled - 1) * (most - most**2 / 2)
+    area = mirrored_area(truth, score, least_tpr)
     assert ranking_metrics(POSITIVE, least_tpr)["partial_auc"](targets, scores) == pytest.approx(area, abs=1e-12)
 
 

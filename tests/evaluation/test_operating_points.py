@@ -1,15 +1,13 @@
-"""Thresholds, partial areas and decision curves, against scikit-learn and loops."""
+"""Thresholds and decision curves, against scikit-learn and loops."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from preceptor.evaluation.decision_curve import decision_curve
 from preceptor.evaluation.operating_points import (
     at_threshold,
-    partial_auc,
     positive_score,
     threshold_at_sensitivity,
     threshold_at_specificity,
@@ -51,21 +49,6 @@ def test_classes_that_count_as_positive_are_added() -> None:
     assert positive_score([[0.2, 0.5, 0.3]], [0, 2]) == pytest.approx([0.5])
 
 
-@pytest.mark.parametrize("least", [0.0, 0.5, 0.8, 0.9])
-@pytest.mark.parametrize("seed", range(3))
-def test_partial_area_is_scikit_learns_of_the_mirrored_curve(least: float, seed: int) -> None:
-    truth, scores = _scores(seed=seed)
-    most = 1 - least
-    standardised = roc_auc_score(~truth, -scores, max_fpr=most)  # McClish 1989: rescaled to 0.5 … 1
-    wanted = 0.5 * most**2 + (standardised - 0.5) * 2 * (most - 0.5 * most**2) if most < 1 else standardised
-    assert partial_auc(truth, scores, least) == pytest.approx(wanted, abs=1e-12)
-
-
-def test_partial_area_of_chance_and_of_perfection() -> None:
-    assert partial_auc([0, 1], [0.5, 0.5], 0.8) == pytest.approx(0.02)
-    assert partial_auc([0, 1], [0.1, 0.9], 0.8) == pytest.approx(0.2)
-
-
 def test_net_benefit_counted_by_hand() -> None:
     draw = np.random.default_rng(1)
     truth, probabilities = draw.random(50) < 0.4, draw.random(50)
@@ -85,7 +68,6 @@ def test_net_benefit_counted_by_hand() -> None:
         (lambda: threshold_at_sensitivity([0, 0], [0.1, 0.2], 0.9), "no positive"),
         (lambda: threshold_at_specificity([0, 1], [0.1, np.nan], 0.9), "NaN"),
         (lambda: threshold_at_specificity([0, 1], [0.1, 0.2], 0.0), "share"),
-        (lambda: partial_auc([1, 1], [0.1, 0.2]), "positive and a negative"),
         (lambda: decision_curve([0, 1], [0.1, 1.2], [0.5]), "0 … 1"),
         (lambda: decision_curve([0, 1], [0.1, 0.2], [1.0]), "between 0 and 1"),
     ],

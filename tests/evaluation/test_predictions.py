@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preceptor.evaluation.predictions import prediction_rows, read_predictions, write_predictions
-from preceptor.utils.errors import PreceptorError
+from preceptor.evaluation.predictions import prediction_rows, write_predictions
+from preceptor.runs.tables import read_table
 
 
 def _frame(network: str = "student", part: str = "test") -> pd.DataFrame:
@@ -20,7 +20,7 @@ def _frame(network: str = "student", part: str = "test") -> pd.DataFrame:
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv"
     write_predictions([_frame("teacher"), _frame("student")], path)
-    back = read_predictions(path)
+    back = read_table(path, ["id"])
     expected = pd.concat([_frame("teacher"), _frame("student")], ignore_index=True)
     assert list(back.columns) == ["id", "part", "network", "target", "predicted", "p_NA", "p_mel"]
     pd.testing.assert_frame_equal(back, expected, rtol=1e-15, check_dtype=False)
@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_ids_and_class_names_stay_text(tmp_path: Path) -> None:
     write_predictions([_frame()], tmp_path / "p.csv")
-    back = read_predictions(tmp_path / "p.csv")
+    back = read_table(tmp_path / "p.csv", ["id"])
     assert list(back["id"]) == ["0012", "NA", "a,b"]
     assert list(back["target"]) == ["mel", "NA", "NA"]
     assert list(back["predicted"]) == ["mel", "mel", "NA"]  # among equals the first
@@ -52,26 +52,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="2 ids and 2 classes"):
         prediction_rows(["a", "b"], [0], np.full((1, 2), 0.5), ["x", "y"], part="test", network="student")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "cannot be read as CSV"),
-        ("id,part,network,target,p_a\n1,test,s,a,1\n", "lacks the column predicted"),
-        ("id,part,network,target,predicted\n1,test,s,a,a\n", r"lacks the column p_<class>"),
-        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,much\n", "holds something that is not a number"),
-        ("id,part,network,target,predicted,p_a\n1,test,s,a,a,\n2,test,s,a,a,1\n", "column p_a"),
-    ],
-)
-def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "predictions.csv"
-    path.write_text(text)
-    with pytest.raises(PreceptorError, match=message) as caught:
-        read_predictions(path)
-    assert str(path) in caught.value.what
-
-
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PreceptorError, match="does not exist"):
-        read_predictions(tmp_path / "predictions.csv")

@@ -1,22 +1,16 @@
-"""Conformal sets, selective prediction, scores of foreign images and calibration, against loops and scikit-learn."""
+"""Conformal sets, selective prediction and calibration, against loops and scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss
 
 from preceptor.evaluation.calibration import (
-    brier_score,
-    calibration_error,
     calibration_slope,
-    reliability,
 )
 from preceptor.evaluation.conformal import conformal_thresholds, prediction_sets, set_quality
-from preceptor.evaluation.selective import largest_probability, negative_energy, risk_at_coverage, risk_coverage
+from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
 
 
 def _cases(count: int, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -65,32 +59,6 @@ def test_risk_and_its_area_by_loops() -> None:
 def test_equally_confident_images_are_answered_together() -> None:
     curve = risk_coverage([True, False], [0.5, 0.5])
     assert (curve.coverage.tolist(), curve.risk.tolist(), curve.area) == ([1.0], [0.5], 0.5)
-
-
-def test_scores_of_foreign_images_are_torchs() -> None:
-    logits = np.random.default_rng(0).normal(size=(5, 3)) * 50
-    values = torch.tensor(logits, dtype=torch.float64)
-    assert largest_probability(logits) == pytest.approx(values.softmax(1).amax(1).numpy())
-    assert negative_energy(logits, 2.0) == pytest.approx((2 * (values / 2).logsumexp(1)).numpy())
-
-
-def test_brier_score_is_twice_scikit_learns_for_two_classes() -> None:
-    draw = np.random.default_rng(0)
-    targets, chance = draw.integers(0, 2, 50), draw.random(50)
-    assert brier_score(targets, np.stack([1 - chance, chance], 1)) == pytest.approx(
-        2 * brier_score_loss(targets, chance)
-    )
-
-
-def test_reliability_is_scikit_learns_and_its_gaps_the_calibration_error() -> None:
-    targets, scores = _cases(500)
-    diagram = reliability(targets, scores, bins=10)
-    known = diagram.counts > 0
-    accuracy, confidence = calibration_curve(scores.argmax(1) == targets, scores.max(1), n_bins=10)
-    assert diagram.accuracy[known] == pytest.approx(accuracy)
-    assert diagram.confidence[known] == pytest.approx(confidence)
-    gaps = np.abs(diagram.accuracy - diagram.confidence)[known] @ diagram.counts[known] / 500
-    assert gaps == pytest.approx(calibration_error(targets, scores, bins=10))
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, -1.0), (3.0, 0.7)])

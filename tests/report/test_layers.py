@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from preceptor.evaluation.cka import CKAMeter, compare_layers, layers_of
+from compared_layers import compare_layers
+from preceptor.evaluation.cka import CKAMeter, layers_of
 from preceptor.evaluation.fidelity import FidelityMeter, fidelity
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import preceptor
+from compared_layers import compare_layers
 from conftest import TINY
 from fake_run import ALONE, write_fake_run
 from page import Page
@@ -24,7 +25,6 @@ from preceptor.data.cache import open_pixels
 from preceptor.data.policy import Policy
 from preceptor.deploy.predict import write_masks
 from preceptor.deploy.torch_predictor import TorchPredictor
-from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.examples import choose_cases
 from preceptor.evaluation.layers import compare_networks
 from preceptor.networks.network_file import save_network

@@ -141,11 +141,6 @@ def split_hash(split: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def write_split(split: pd.DataFrame, path: Path) -> None:
-    """Write ``split.csv``: the columns :data:`COLUMNS`, then the attributes."""
-    split.to_csv(path, index=False)
-
-
 def training_rows(part: NDArray[np.object_], unlabelled: bool) -> NDArray[np.bool_]:
     """Return whether each image is trained on, (N,): those of the training part, and with ``unlabelled`` those without
     a label, whose groups are in no part that is judged.
@@ -162,7 +157,7 @@ def parts_of(split: pd.DataFrame, ids: pd.Series) -> NDArray[np.object_]:
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """Read what :func:`write_split` wrote; ids, labels and attributes stay strings.
+    """Read ``split.csv``: the columns :data:`COLUMNS`, then the attributes; all of them stay strings.
 
     Raises:
         PreceptorError: no such file, a missing column, a part of another name, a repeated id.

@@ -5,8 +5,6 @@ C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. (3) an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -62,37 +60,6 @@ def surplus_by_bin(targets: ArrayLike, probabilities: ArrayLike, bins: int = BIN
     columns[:, 0] = 1
     columns[np.arange(len(surplus)), 1 + interval] = surplus
     return columns
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Confidence and accuracy of the predicted class in equal intervals (low, high] of confidence.
-
-    Attributes:
-        counts: (bins,) images in each.
-        confidence: (bins,) their mean confidence, NaN without one.
-        accuracy: (bins,) share of them whose class is right, NaN without one.
-    """
-
-    counts: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    accuracy: NDArray[np.float64]
-
-
-def reliability(targets: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> Reliability:
-    """Return the reliability diagram of a classifier, whose weighted gaps are the calibration error."""
-    surplus, interval = _surplus(targets, probabilities, bins)
-    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
-    counts = np.bincount(interval, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        mean = np.bincount(interval, weights=confidence, minlength=bins) / counts
-        return Reliability(counts, mean, np.bincount(interval, weights=surplus, minlength=bins) / counts + mean)
-
-
-def brier_score(targets: ArrayLike, probabilities: ArrayLike) -> float:
-    """Return the mean over images of Σ_c (p_c − y_c)², in [0, 2] (G. W. Brier 1950; scikit-learn halves it for two)."""
-    scores, true = _checked(probabilities, targets)
-    return float(np.square(scores - np.eye(scores.shape[1])[true]).sum(axis=1).mean())
 
 
 def calibration_slope(is_positive: ArrayLike, probabilities: ArrayLike) -> tuple[float, float]:

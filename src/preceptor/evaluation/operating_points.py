@@ -115,31 +115,6 @@ def at_threshold(is_positive: ArrayLike, scores: ArrayLike, threshold: float) ->
     )
 
 
-def partial_auc(is_positive: ArrayLike, scores: ArrayLike, least_tpr: float = 0.8) -> float:
-    """Return the area between a ROC curve and the line of sensitivity ``least_tpr``, in [0, 1 - ``least_tpr``].
-
-    The score of the ISIC 2024 challenge (SLICE-3D, above 80 % sensitivity); 0.02 by chance there.
-
-    Raises:
-        ValueError: wrong shapes, no positive or no negative, or a share out of range.
-
-    >>> round(partial_auc([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]), 3)
-    0.2
-    """
-    from sklearn.metrics import roc_curve
-
-    truth, values = _checked(is_positive, scores, 1.0)
-    if not 0 <= least_tpr < 1:
-        raise ValueError(f"least_tpr is {least_tpr}; expected 0 … 1")
-    if truth.all() or not truth.any():
-        raise ValueError("a ROC curve needs a positive and a negative")
-    fpr, tpr, _ = roc_curve(truth, values, drop_intermediate=False)
-    above = tpr >= least_tpr
-    start = float(np.interp(least_tpr, tpr, fpr)) if tpr[above][0] > least_tpr else float(fpr[above][0])
-    x, y = np.append(start, fpr[above]), np.append(least_tpr, tpr[above])
-    return float(np.trapezoid(y - least_tpr, x))
-
-
 def _checked(is_positive: ArrayLike, scores: ArrayLike, share: float) -> tuple[NDArray[np.bool_], Floats]:
     truth, values = np.asarray(is_positive).astype(bool), np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or truth.shape != values.shape:

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from preceptor.evaluation.score_columns import PREFIX, score_columns
-from preceptor.utils.errors import PreceptorError
+from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.files import write_text
 
 KEYS = ("id", "part", "network", "target", "predicted")
@@ -55,29 +54,3 @@ def prediction_rows(
 def write_predictions(frames: Iterable[pd.DataFrame], path: Path) -> None:
     """Writes the frames of :func:`prediction_rows` as one CSV; a killed process leaves the old file or the new one."""
     write_text(path, pd.concat(list(frames), ignore_index=True).to_csv(index=False))
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """What :func:`write_predictions` wrote: ids and class names as text, probabilities as float64.
-
-    Raises:
-        PreceptorError: when the file is missing, is no CSV, or lacks a column.
-    """
-    try:
-        # Ids such as 0012, and classes called "NA" or "1", are text and stay so.
-        table = pd.read_csv(path, dtype=dict.fromkeys(KEYS, str), keep_default_na=False)
-    except FileNotFoundError as error:
-        raise PreceptorError(f"{path} does not exist", expected="the predictions of a finished run") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PreceptorError(f"{path} cannot be read as CSV: {error}", expected="a table of predictions") from error
-    scores = [name for name in table.columns if name.startswith(PREFIX)]
-    missing = [name for name in KEYS if name not in table.columns] or ([] if scores else [f"{PREFIX}<class>"])
-    if missing:
-        raise PreceptorError(
-            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
-            expected=f"{', '.join(KEYS)} and one {PREFIX}<class> for each class",
-        )
-    for name in scores:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            raise PreceptorError(f"{path}: column {name} holds something that is not a number")
-    return table.astype(dict.fromkeys(scores, np.float64))

@@ -1,7 +1,6 @@
-"""Selective prediction (leave the least confident images to a human) and scores of images unlike the training data.
+"""Selective prediction: leave the least confident images to a human.
 
-Y. Geifman, R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017; W. Liu et al., "Energy-based
-Out-of-distribution Detection", NeurIPS 2020, eq. (4); D. Hendrycks, K. Gimpel, ICLR 2017 (largest softmax probability).
+Y. Geifman, R. El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017.
 """
 
 from __future__ import annotations
@@ -60,16 +59,3 @@ def risk_at_coverage(curve: RiskCoverage, coverage: float) -> float:
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage is {coverage}; expected 0 … 1")
     return float(curve.risk[np.searchsorted(curve.coverage, coverage - 1e-12)])
-
-
-def largest_probability(logits: ArrayLike) -> Floats:
-    """Return the largest softmax probability (N,) of logits (N, C): low for images unlike the training data."""
-    scores = np.asarray(logits, dtype=np.float64)
-    return 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
-
-
-def negative_energy(logits: ArrayLike, temperature: float = 1.0) -> Floats:
-    """Return T·log Σ exp(z / T), (N,), of logits (N, C): low for images unlike the training data."""
-    scores = np.asarray(logits, dtype=np.float64) / temperature
-    most = scores.max(axis=1)
-    return temperature * (most + np.log(np.exp(scores - most[:, None]).sum(axis=1)))

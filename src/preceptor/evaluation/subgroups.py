@@ -47,10 +47,6 @@ class Subgroup:
     gap_samples: Floats
 
     @property
-    def too_few(self) -> bool:
-        return self.images < FEW
-
-    @property
     def gap_interval(self) -> Interval | None:
         return interval_of(self.gap_samples)
 
