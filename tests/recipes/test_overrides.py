@@ -197,8 +197,8 @@ def test_the_suggestion_is_for_the_key_that_is_unknown_and_not_for_the_first() -
         resolve("kd", ["epochs=3", "temprature=4"])
     assert (caught.value.key, "temperature" in caught.value.known) == ("temprature", True)
     with pytest.raises(UnknownKeyError) as caught:
-        resolve("kd", ["objectives.lk.weight=1"])
-    assert (caught.value.key, str(caught.value).count("Did you mean 'kl'")) == ("objectives.lk", 1)
+        resolve("kd", ["objectives.kll.weight=1"])
+    assert (caught.value.key, str(caught.value).count("Did you mean 'kl'")) == ("objectives.kll", 1)
 
 
 @pytest.mark.parametrize("text", ["precision=float32", "precision=32", "precision='32'"])

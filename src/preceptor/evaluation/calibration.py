@@ -12,7 +12,7 @@ BINS = 15  # equal intervals of confidence
 EDGE = 1e-12  # distance from 0 and 1 that probabilities are moved to where their logit is taken
 _NEWTON_STEPS, _STEP_TOLERANCE, _SINGULAR = 50, 1e-10, 1e14
 #: Takes the place of smaller probabilities, above all of those that were rounded to zero (float64 gives 1 - p = 0 for a
-#: label from a logit of 37 on). Its logarithm, -69, keeps one case that is wrong and sure from fixing a temperature.
+#: label from a logit of 37 on). Its logarithm, -69, bounds what one case that is wrong and sure weighs in a fit.
 _LEAST = 1e-30
 _LOG_RANGE = 8.0  # temperatures between e⁻⁸ and e⁸
 _STEPS = 60  # halvings: more than a float64 tells apart
