@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from preceptor.data.images import read_image
 from preceptor.data.split import parts_of
 from preceptor.deploy.export.subject import load_subject
-from preceptor.deploy.export.write import export
+from preceptor.deploy.export.write import write_export
 from preceptor.deploy.onnx_evaluate import evaluate_export
 from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.deploy.torch_predictor import TorchPredictor
@@ -72,7 +72,7 @@ def main() -> None:
 def table(path: Path, student: str, teacher: str, threads: int, folder: Path) -> str:
     """Measure, and return the table as Markdown."""
     # A bound that nothing exceeds: whether int8 would be accepted by the usual one is said in the table's last line.
-    manifest = export(path, out=folder, network=student, int8=True, bound=1.0)
+    manifest = write_export(path, out=folder, network=student, int8=True, largest_loss=1.0)
     run = Run(path)
     catalog = run.catalog()
     rows = np.flatnonzero(parts_of(run.split, catalog.table["id"]) == "test")

@@ -61,14 +61,14 @@ def export(
     refuse_unwritable(folder)
     require_training()
     announce(f"exporting {network} of {run}", shown)
-    from preceptor.deploy.export.write import export as write_export
+    from preceptor.deploy.export.write import write_export
 
     return write_export(
         Path(run).expanduser(),
         out=folder,
         network=network,
         int8=int8,
-        bound=bound / 100,
+        largest_loss=bound / 100,
         page=page,
         web_runtime=optional_path(web_runtime),
         class_names=names,

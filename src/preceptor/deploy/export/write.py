@@ -6,9 +6,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,8 +23,12 @@ from preceptor.deploy.export.results import headline_figures, subgroup_figures
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
     ActivationMap,
+    Calibration,
     ClassName,
+    Difference,
+    LabelThreshold,
     Manifest,
+    Quantised,
     Source,
     file_record,
     is_export,
@@ -37,6 +43,11 @@ from preceptor.utils.extras import require
 from preceptor.utils.files import write_bytes
 from preceptor.version import __version__
 
+if TYPE_CHECKING:
+    import onnx
+
+    from preceptor.deploy.export.networks import Ensemble, Single
+
 _PHOTOS = 32  # that PyTorch and ONNX Runtime are compared on
 _IN_WORDS = {
     "input": "uint8 RGB, (batch, height, width, 3), turned upright by EXIF",
@@ -46,13 +57,13 @@ _IN_WORDS = {
 }
 
 
-def export(
+def write_export(
     run: str | Path,
     *,
     out: str | Path,
     network: str = "student",
     int8: bool = False,
-    bound: float = 0.005,
+    largest_loss: float = 0.005,
     page: bool = False,
     web_runtime: str | Path | None = None,
     class_names: Mapping[str, str] | Sequence[str] = (),
@@ -69,8 +80,8 @@ def export(
         out: the folder to write, new or empty.
         network: which network or ensemble of the run.
         int8: whether to write ``model.int8.onnx`` and ``network.int8.onnx`` too. They are left out again where the
-            headline figure on the test part falls by more than ``bound``; ``export.json`` has the numbers.
-        bound: the largest loss of that figure, in its own unit (0.005 is half a point).
+            headline figure on the test part falls by more than ``largest_loss``; ``export.json`` has the numbers.
+        largest_loss: of that figure, in its own unit (0.005 is half a point of 100).
         page: whether to write ``index.html``, which runs the network in a browser without a server.
         web_runtime: where the page's ONNX Runtime Web is; ``$PRECEPTOR_WEB_RUNTIME`` or the cache folder unless given.
         class_names: class code -> full words, or ``CODE=full words`` texts, where the data set's own are not known
@@ -87,10 +98,6 @@ def export(
             missing, or a graph that does not compute what the network computes.
     """
     require("export", "onnx", "onnxscript", "onnxruntime", "huggingface_hub")
-    from preceptor.deploy.export.graph import model_graph
-    from preceptor.deploy.export.int8 import choose_int8
-    from preceptor.deploy.export.networks import OPSET, joined, network_graph
-    from preceptor.deploy.export.verify import measure_difference
     from preceptor.deploy.model_card import write_model_card
 
     place = Path(web_runtime) if web_runtime else None
@@ -105,73 +112,142 @@ def export(
     with _staged(target) as folder:
         tell("writing the graphs")
         calibration = calibrate(subject)
-        thresholds = choose_thresholds(subject, calibration.temperature)
-        module = joined(subject.networks, subject.target)
-        inner = network_graph(module, subject.image_size)
-        complete = partial(
-            model_graph,
-            image_size=subject.image_size,
-            classes=len(subject.classes),
-            target=subject.target,
-            temperature=calibration.temperature,
-        )
-        whole = complete(inner)
-        write_bytes(folder / "network.onnx", inner.SerializeToString())
-        write_bytes(folder / "model.onnx", whole.SerializeToString())
+        fitted = _Fitted(calibration, choose_thresholds(subject, calibration.temperature))
+        graphs = _write_graphs(folder, subject, fitted)
         tell("comparing them with PyTorch")
         images, description = photos(subject, _PHOTOS)
-        differences = measure_difference(
-            module, inner, whole, images,
-            image_size=subject.image_size, target=subject.target, temperature=calibration.temperature,
-            description=description,
-        )  # fmt: skip
-        quantised = None
-        if int8:
-            small, small_whole, quantised = choose_int8(
-                subject,
-                inner,
-                complete,
-                calibration,
-                thresholds,
-                bound=bound,
-                cache=Path(cache) if cache else None,
-                progress=tell,
-            )
-            if quantised.accepted:
-                write_bytes(folder / "network.int8.onnx", small.SerializeToString())
-                write_bytes(folder / "model.int8.onnx", small_whole.SerializeToString())
-        weights, reason = _activation_map(subject, images)
-        by_subgroup, subgroups_reason = subgroup_figures(subject)
-        manifest = Manifest(
-            preceptor=__version__,
-            network=subject.name,
-            task=subject.run.recipe.task,  # type: ignore[arg-type]  # load_subject refuses other tasks
-            classes=[ClassName(code=code, name=name) for code, name in zip(subject.classes, names, strict=True)],
-            image_size=subject.image_size,
-            parameters=sum(weight.numel() for member in subject.networks.values() for weight in member.parameters()),
-            opset=OPSET,
-            versions=_versions(),
-            files={path.name: file_record(path) for path in sorted(folder.iterdir())},
-            preprocessing=_IN_WORDS,
-            calibration=calibration,
-            thresholds=thresholds,
-            differences=differences,
-            activation_map=weights,
-            activation_map_reason=reason,
-            quantised=quantised,
-            source=_source(subject),
-            figures=subject.result.test,
-            test_figures=headline_figures(subject),
-            subgroups=by_subgroup,
-            subgroups_reason=subgroups_reason,
-            intended_use=INTENDED_USE,
-        )
+        differences = _compare(graphs, subject, fitted, images, description)
+        quantised = _write_int8(folder, subject, graphs, fitted, largest_loss, cache, tell) if int8 else None
+        manifest = _manifest(folder, subject, names, fitted, images, differences, quantised)
         write_manifest(folder, manifest)
         write_model_card(folder, manifest)
         if page:
             tell("writing the page")
             write_page(folder, manifest, place)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What is fitted to the validation part: the temperature, and the thresholds of labels."""
+
+    calibration: Calibration
+    thresholds: list[LabelThreshold]
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    """A network for PyTorch, as a graph, and within the whole model.
+
+    Attributes:
+        complete: puts preprocessing and softmax around a network's graph.
+    """
+
+    module: Single | Ensemble
+    network: onnx.ModelProto
+    model: onnx.ModelProto
+    complete: Callable[[onnx.ModelProto], onnx.ModelProto]
+
+
+def _write_graphs(folder: Path, subject: Subject, fitted: _Fitted) -> _Graphs:
+    """Write ``network.onnx`` and ``model.onnx``."""
+    from preceptor.deploy.export.graph import model_graph
+    from preceptor.deploy.export.networks import joined, network_graph
+
+    module = joined(subject.networks, subject.target)
+    network = network_graph(module, subject.image_size)
+    complete = partial(
+        model_graph,
+        image_size=subject.image_size,
+        classes=len(subject.classes),
+        target=subject.target,
+        temperature=fitted.calibration.temperature,
+    )
+    graphs = _Graphs(module, network, complete(network), complete)
+    write_bytes(folder / "network.onnx", graphs.network.SerializeToString())
+    write_bytes(folder / "model.onnx", graphs.model.SerializeToString())
+    return graphs
+
+
+def _compare(
+    graphs: _Graphs, subject: Subject, fitted: _Fitted, images: list[np.ndarray], description: str
+) -> Difference:
+    """Raise :class:`PreceptorError` if a graph does not compute what the network computes in PyTorch."""
+    from preceptor.deploy.export.verify import measure_difference
+
+    return measure_difference(
+        graphs.module, graphs.network, graphs.model, images,
+        image_size=subject.image_size, target=subject.target, temperature=fitted.calibration.temperature,
+        description=description,
+    )  # fmt: skip
+
+
+def _write_int8(
+    folder: Path,
+    subject: Subject,
+    graphs: _Graphs,
+    fitted: _Fitted,
+    largest_loss: float,
+    cache: str | Path | None,
+    tell: Callable[[str], None],
+) -> Quantised:
+    """Write ``network.int8.onnx`` and ``model.int8.onnx``, unless they lose too much; the record says which."""
+    from preceptor.deploy.export.int8 import choose_int8
+
+    network, model, record = choose_int8(
+        subject,
+        graphs.network,
+        graphs.complete,
+        fitted.calibration,
+        fitted.thresholds,
+        bound=largest_loss,
+        cache=Path(cache) if cache else None,
+        progress=tell,
+    )
+    if record.accepted:
+        write_bytes(folder / "network.int8.onnx", network.SerializeToString())
+        write_bytes(folder / "model.int8.onnx", model.SerializeToString())
+    return record
+
+
+def _manifest(
+    folder: Path,
+    subject: Subject,
+    names: Sequence[str],
+    fitted: _Fitted,
+    images: list[np.ndarray],
+    differences: Difference,
+    quantised: Quantised | None,
+) -> Manifest:
+    """Describe the folder, whose files are all models so far."""
+    from preceptor.deploy.export.networks import OPSET
+
+    weights, reason = _activation_map(subject, images)
+    by_subgroup, subgroups_reason = subgroup_figures(subject)
+    return Manifest(
+        preceptor=__version__,
+        network=subject.name,
+        task=subject.run.recipe.task,  # type: ignore[arg-type]  # load_subject refuses other tasks
+        classes=[ClassName(code=code, name=name) for code, name in zip(subject.classes, names, strict=True)],
+        image_size=subject.image_size,
+        parameters=sum(weight.numel() for member in subject.networks.values() for weight in member.parameters()),
+        opset=OPSET,
+        versions=_versions(),
+        files={path.name: file_record(path) for path in sorted(folder.iterdir())},
+        preprocessing=_IN_WORDS,
+        calibration=fitted.calibration,
+        thresholds=fitted.thresholds,
+        differences=differences,
+        activation_map=weights,
+        activation_map_reason=reason,
+        quantised=quantised,
+        source=_source(subject),
+        figures=subject.result.test,
+        test_figures=headline_figures(subject),
+        subgroups=by_subgroup,
+        subgroups_reason=subgroups_reason,
+        intended_use=INTENDED_USE,
+    )
 
 
 def refuse_occupied(target: Path, overwrite: bool) -> None:
