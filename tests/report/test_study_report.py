@@ -318,7 +318,7 @@ def test_lost_run_counts_as_failed(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     shutil.rmtree(copy / "cells/kd-fold0-seed0")
     study = read_study(copy)
-    assert [(cell.row, cell.fold) for cell in study.of("failed")] == [("KD", 0), ("RKD", 1)]
+    assert [(cell.name, cell.fold) for cell in study.of("failed")] == [("KD", 0), ("RKD", 1)]
     assert "holds no finished run" in study.of("failed")[0].error
 
 

@@ -229,7 +229,7 @@ def report_study(opened: Study) -> StudyReport:
 
 def _unread(opened: Study, results: Any) -> dict[str, str]:
     """Cells that are done, but that the report counts as failed → why."""
-    errors = {(cell.row, cell.fold, cell.seed): cell.error for cell in results.of("failed")}
+    errors = {(cell.name, cell.fold, cell.seed): cell.error for cell in results.of("failed")}
     done = [cell for cell in opened.matrix.cells if opened.outcome(cell).state == "done"]
     keys = {(cell.row.name, cell.fold, cell.seed) for cell in done}
     return {f"{row}, fold {fold}, seed {seed}": errors[row, fold, seed] for row, fold, seed in keys & errors.keys()}

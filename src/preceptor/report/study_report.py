@@ -226,7 +226,7 @@ def _spread(of_runs: Iterable[dict[str, Any]], name: str) -> Spread | None:
 def _cell_rows(study: StudyResults) -> list[tuple[str, Line | None, list[tuple[float | None, str]]]]:
     """Main metric of every cell, or its state: one row per line, and one for each row without a finished cell."""
     keys = sorted({cell.key for cell in study.cells})
-    states = {(cell.row, cell.key): cell.state for cell in study.cells}
+    states = {(cell.name, cell.key): cell.state for cell in study.cells}
     result: list[tuple[str, Line | None, list[tuple[float | None, str]]]] = []
     for row in study.plan.rows:
         lines: list[Line | None] = [line for line in study.lines if line.row is row]

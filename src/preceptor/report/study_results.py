@@ -202,7 +202,7 @@ class StudyResults:
     @property
     def alike(self) -> list[list[str]]:
         """Names of rows that are one run, in all or some of their cells."""
-        return one_run((cell.run or "", cell.row) for cell in self.of("done"))
+        return one_run((cell.run or "", cell.name) for cell in self.of("done"))
 
     def of(self, *states: str) -> list[CellRecord]:
         return [cell for cell in self.cells if cell.state in states]
@@ -229,7 +229,7 @@ def read_study(folder: Path) -> StudyResults:
     for cell in read_cells(folder):
         if cell.state == "done":
             try:
-                runs[cell.row, cell.key] = _read_run(folder / (cell.run or ""), splits, tables)
+                runs[cell.name, cell.key] = _read_run(folder / (cell.run or ""), splits, tables)
             except PreceptorError as error:
                 cell = cell.model_copy(update={"state": "failed", "error": str(error)})
         kept.append(cell)

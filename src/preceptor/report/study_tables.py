@@ -65,7 +65,7 @@ def as_markdown(comparison: Comparison) -> str:
     out += ["", *(f"- {sentence}" for sentence in method(comparison))]
     if failed := study.of("failed"):
         out += ["", "## Failed cells", ""]
-        out += [f"- {cell.row}, fold {cell.fold}, seed {cell.seed}: {' '.join(cell.error.split())}" for cell in failed]
+        out += [f"- {cell.name}, fold {cell.fold}, seed {cell.seed}: {' '.join(cell.error.split())}" for cell in failed]
     return "\n".join(out) + "\n"
 
 

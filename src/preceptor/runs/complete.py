@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -101,8 +101,7 @@ def at_work(path: Path, patience: float = 0) -> Iterator[None]:
     """
     alone = path.exists() and not path.is_dir()  # a file, which is refused with a message of its own
     if alone or os.environ.get("RANK", "0") != "0":  # of a run that torchrun started, rank 0 holds it for all
-        with nullcontext():
-            yield
+        yield
         return
     busy = f"{path}: another process is at work on this run"
     made = not path.exists()

@@ -48,10 +48,6 @@ class CellRecord(BaseModel):
     quick: bool = False
 
     @property
-    def row(self) -> str:
-        return self.name
-
-    @property
     def key(self) -> tuple[int, int]:
         """Fold and seed."""
         return self.fold, self.seed
