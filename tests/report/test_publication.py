@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -57,6 +58,16 @@ def test_methods_are_cited_once(folder: Path) -> None:
     assert len(keys) == len(set(keys))
     assert {"recipe_student", "recipe_kd", "decision_curve", "conformal", "claim"} <= set(keys)
     assert "grad_cam" not in keys, "no gallery was written"
+
+
+def test_similarities_of_layers_cite_the_measure_and_its_estimator(tmp_path: Path) -> None:
+    path = write_fake_run(tmp_path / "kd", TAUGHT)
+    layers = {"rows_0": ["a", "b"], "columns_0": ["a", "b"], "values_0": np.eye(2)}
+    np.savez(path / "layers.npz", pairs=[["teacher", "student"]], images=8, **layers)
+    write_report([path], tmp_path / "page.html")
+    text = (tmp_path / "page.bib").read_text(encoding="utf-8")
+    assert "Similarity of Neural Network Representations Revisited" in text
+    assert "Do Wide and Deep Networks Learn the Same Things?" in text
 
 
 def test_every_method_is_whole_bibtex() -> None:

@@ -121,10 +121,10 @@ def test_a_network_with_an_epoch_of_its_own_needs_its_own_checkpoint(finished_ea
     with pytest.raises(PreceptorError, match=r"student_1\.safetensors is missing") as missing:
         preceptor.load(path, "student_1")
     assert missing.value.remedy.startswith("copy it back")
+    shutil.copy(finished_each / "student_1.safetensors", path)
     with pytest.raises(PreceptorError, match=r"student_2\.safetensors is missing") as missing:
         preceptor.load(path, "student_2")
     assert "from checkpoints/best.pt and checkpoints/best-student_2.pt" in missing.value.remedy
-    shutil.copy(finished_each / "student_1.safetensors", path)
     resume(path)
     assert (path / "student_2.safetensors").read_bytes() == weights, "which needs no checkpoint of the other one"
 
