@@ -17,8 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from preceptor.networks.modes import evaluating
-
 MOST_LAYERS = 16
 LEAST_IMAGES = 4  # of a batch: the estimator divides by n - 3
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)

@@ -52,7 +52,8 @@ _STYLE: dict[Any, Any] = {
 WIDTH, HEIGHT = 3.6, 2.8  # inches of 72 px: four in a row of the page, one on a telephone
 # Fixed, in inches: neighbours line up, and matplotlib's own layout would draw everything twice.
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 0.12, 0.1, 0.55
-LABEL = 0.34  # more on the left, for the name of the vertical axis
+LABEL = 0.3  # more on the left, for the name of the vertical axis
+EDGE = 0.15  # of the figure, where that name ends
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def sketch(description: str, x: str, y: str = "", *, width: float = WIDTH, heigh
         FigureCanvasSVG(sheet)
         drawing = Sketch(sheet.add_subplot(xlabel=x, ylabel=y))
         drawing.axes.tick_params(length=0, pad=5)
-        left = LEFT + LABEL if y else LEFT
+        left, middle = LEFT + LABEL if y else LEFT, (BOTTOM + height - TOP) / 2
+        if y:  # at the edge, however wide the numbers beside it are
+            drawing.axes.yaxis.set_label_coords(EDGE / width, middle / height, transform=sheet.transFigure)
         sheet.subplots_adjust(left / width, BOTTOM / height, 1 - RIGHT / width, 1 - TOP / height)
         yield drawing
         drawing.svg = _svg(sheet, description)
