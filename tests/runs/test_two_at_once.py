@@ -1,17 +1,21 @@
-"""A run belongs to one process at a time, from the first check of its folder on; and it goes on only unchanged."""
+"""A run belongs to one process at a time, from the first check of its folder on, and a process trains one run at a time;
+a run goes on only unchanged."""
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from conftest import TINY
-from preceptor import train
+from preceptor import train, tune
 from preceptor.api.completion import continue_run
 from preceptor.recipes.resolve import resolve
-from preceptor.runs.complete import at_work
+from preceptor.runs.complete import at_work, complete, train_run
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError
@@ -69,3 +73,50 @@ def test_a_run_goes_on_with_the_threads_that_it_was_started_with(
     monkeypatch.setattr("preceptor.runs.complete.torch.set_num_threads", threads.append)
     assert continue_run(prepared).finished
     assert threads[0] == 2
+
+
+def test_a_second_thread_is_refused_while_one_trains(phantom_root: Path, tmp_path: Path) -> None:
+    """Both would draw weights and dropout from torch's one generator."""
+    recipe, data = resolve("student", SETTINGS), Data("phantom", phantom_root)
+    answers: list[BaseException | None] = []
+
+    def train_beside(run: Run) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            answers.append(pool.submit(train_run, recipe, data, tmp_path / "second").exception())
+            answers.append(pool.submit(complete, run).exception())
+
+    with ThreadPoolExecutor(1) as pool:  # any thread may train, if it is alone
+        run = pool.submit(train_run, recipe, data, tmp_path / "first", on_finished=train_beside).result()
+    assert run.finished
+    assert len(answers) == 2
+    assert all("another training runs in this process" in str(answer) for answer in answers), answers
+    assert not (tmp_path / "second").exists()
+    complete(run)  # the thread that trained has let go
+
+
+def test_a_search_and_a_training_in_two_threads_are_refused(phantom_root: Path, tmp_path: Path) -> None:
+    answers: list[str] = []
+
+    def say(text: str) -> None:  # called within the search
+        thread = threading.Thread(target=train_beside)
+        thread.start()
+        thread.join()
+
+    def train_beside() -> None:
+        with pytest.raises(PreceptorError) as refused:
+            train("student", SETTINGS, data="phantom", root=phantom_root, out=tmp_path / "run")
+        answers.append(str(refused.value))
+
+    words = [*(f"{key}={value}" for key, value in SETTINGS.items()), "optimiser.lr=log(0.001,0.1)"]
+    tune("student", words, data="phantom", root=phantom_root, out=tmp_path / "search", trials=1, say=say)
+    assert answers
+    assert "another training runs in this process" in answers[0]
+
+
+@pytest.mark.usefixtures("no_reports")
+def test_training_leaves_the_generator_of_the_caller_as_it_was(prepared: Run) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert continue_run(prepared).finished
+    assert torch.equal(torch.rand(3), expected)

@@ -24,6 +24,7 @@ from preceptor.runs.worker import fit
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_batch_size
 from preceptor.training.distributed import launch
+from preceptor.training.one_at_a_time import one_training
 from preceptor.training.progress import Display
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.locks import locked
@@ -48,9 +49,10 @@ def train_run(
         cache: where decoded images are kept.
 
     Raises:
-        PreceptorError: whatever is wrong with recipe, data, weights or folder; another process is at work on the run.
+        PreceptorError: whatever is wrong with recipe, data, weights or folder; another process is at work on the run,
+            or another thread trains one.
     """
-    with at_work(out):
+    with one_training(), at_work(out):
         run = prepare(recipe, data, out, devices, decoder(cache, quiet))
         _complete(run, devices, cache, quiet, on_finished)
     return run
@@ -72,10 +74,11 @@ def complete(
         patience: seconds to wait for another process that is at work on it.
 
     Raises:
-        PreceptorError: the run or its data have changed, or another process is at work on it.
+        PreceptorError: the run or its data have changed, or another process is at work on it, or another thread trains
+            one.
     """
     _ = run.environment  # no lock in a folder that is no run
-    with at_work(run.path, patience):
+    with one_training(), at_work(run.path, patience):
         _complete(run, devices or run.environment.processes, cache, quiet, on_finished)
 
 

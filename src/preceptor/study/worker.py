@@ -16,6 +16,7 @@ from preceptor.recipes.resolve import validate
 from preceptor.runs.complete import OnFinished, at_work, complete
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
+from preceptor.training.one_at_a_time import one_training
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import keep_freed_memory, openmp_wait_settings
 
@@ -81,7 +82,7 @@ def work(job: Job) -> Outcome:
     before = seconds_so_far(job.path)
     torch.set_num_threads(job.threads)
     try:
-        with at_work(job.path, _PATIENCE):
+        with one_training(), at_work(job.path, _PATIENCE):
             run = _prepared(job)
         if run.finished:
             _ = run.metrics  # a damaged file would pass for a finished run

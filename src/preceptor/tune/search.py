@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from preceptor.data.catalog import Catalog
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
+from preceptor.training.one_at_a_time import one_training
 from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
 from preceptor.tune.space import Value, combinations
@@ -55,7 +56,7 @@ def tune(search: Search, trials: int) -> list[Trial]:
     if possible is not None and len(possible) < trials:
         search.say(f"there are {len(possible)} combinations, and each is tried once")
     busy = f"{search.out}: another search is at work here"
-    with locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
+    with one_training(), locked(search.out / ".lock", busy, "wait for it, or choose another --out"):
         _same_search(search, base, catalog)
         study = open_study(search.stored, _first(search, base))
         write_trials(search, ended(study))  # finds a damaged outcome before there is work that it would undo
