@@ -1,5 +1,4 @@
-"""A run belongs to one process at a time, from the first check of its folder on, and a process trains one run at a time;
-a run goes on only unchanged."""
+"""One process at a time is at work on a run, and one thread of it; a run goes on only unchanged."""
 
 from __future__ import annotations
 

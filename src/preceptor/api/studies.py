@@ -24,6 +24,7 @@ from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
 from preceptor.utils.machine import usable_cores
+from preceptor.utils.main_guard import refuse_unguarded
 
 if TYPE_CHECKING:
     from preceptor.study.engines import Engine
@@ -144,6 +145,7 @@ def prepare_study(
     progress: bool | None = None,
 ) -> PreparedStudy:
     """Check a plan and lay out its cells; the arguments are those of :func:`study`."""
+    refuse_unguarded()
     import_files(imports)
     if engine not in ("local", "ray"):
         raise PreceptorError(f"--engine {engine}: no such engine", expected="local or ray")

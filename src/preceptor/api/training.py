@@ -26,6 +26,7 @@ from preceptor.runs.occupied import refuse_occupied
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.imports import import_files
+from preceptor.utils.main_guard import refuse_unguarded
 
 if TYPE_CHECKING:
     from preceptor.runs.directory import Run
@@ -72,6 +73,7 @@ def train(
     Raises:
         PreceptorError: whatever is wrong with recipe, data, weights or folder, by key or file.
     """
+    refuse_unguarded()
     import_files(imports)
     shown = shows_progress(progress)
     settings, options = split_overrides(overrides, data)
@@ -131,6 +133,7 @@ def resume(
         PreceptorError: no run, one whose files or data have changed, or a finished one that lacks files which cannot be
             written again.
     """
+    refuse_unguarded()
     import_files(imports)
     shown, place = shows_progress(progress), Path(run).expanduser()
     import_files(recorded_imports(place))

@@ -23,6 +23,7 @@ from preceptor.runs.occupied import refuse_occupied_by_other
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
+from preceptor.utils.main_guard import refuse_unguarded
 
 if TYPE_CHECKING:
     from preceptor.tune.record import Search, Trial
@@ -88,6 +89,7 @@ def tune(
         PreceptorError: wrong keys or ranges, before anything is trained; a folder that holds another search, or
             anything that no search wrote.
     """
+    refuse_unguarded()
     import_files(imports)
     from preceptor.tune.space import split_space
 

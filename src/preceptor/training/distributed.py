@@ -16,9 +16,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
+from torch.multiprocessing import ProcessExitedException
 from torch.nn import functional as F
 
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.main_guard import GUARD
 
 
 def warm_up() -> None:
@@ -66,7 +68,7 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     (:mod:`preceptor.training.network_pass`).
 
     Raises:
-        PreceptorError: more GPUs are asked for than there are.
+        PreceptorError: more GPUs are asked for than there are, or a process ended before it came to ``function``.
     """
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus:
@@ -80,7 +82,15 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     )
     if devices > 1 and not launched:
         entry: Callable[..., Any] = _in_process
-        return fabric.launch(entry, function, _threads_each(devices), *arguments)
+        try:
+            return fabric.launch(entry, function, _threads_each(devices), *arguments)
+        except ProcessExitedException as error:
+            if error.exit_code != 1:  # a signal, say; what the function raises comes as another exception
+                raise
+            raise PreceptorError(
+                f"process {error.error_index} of {devices} ended at its start, for the reason that it printed",
+                remedy=f"in a script, {GUARD}",
+            ) from None
     warm_up()
     with repeatable(gpus):
         fabric.launch()

@@ -19,6 +19,7 @@ import torch
 from preceptor.study.worker import Job, Outcome, cores_taken, environment, work_logged
 from preceptor.training.distributed import end_with_parent
 from preceptor.utils.machine import memory, usable_cores
+from preceptor.utils.main_guard import GUARD
 
 #: Memory to count on for a cell; a U-Net at 224 px takes about this.
 _MEMORY = 3 * 2**30
@@ -115,6 +116,9 @@ class _Worker:
             self.process.join(_PATIENCE)
             self.process.kill()
         code = self.process.exitcode or 0
+        if code > 0 and not self.job.log.exists():  # what it printed went to the screen
+            why = f"its process ended with exit code {code} before its work began; in a script, {GUARD}"
+            return Outcome(self.job.identity, "failed", why)
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         hint = "; perhaps memory was short: use fewer --workers" if code == -signal.SIGKILL else ""
         return Outcome(self.job.identity, "failed", f"its process ended with {how}{hint} (log: {self.job.log})")
