@@ -12,6 +12,7 @@ from rich.console import Console
 
 import preceptor.report.study_gallery
 from fake_study import FakeStudy, write_fake_study
+from preceptor.cli.evaluate import report
 from preceptor.cli.study import study
 from preceptor.cli.study_console import Watcher
 from preceptor.report.study_results import read_study
@@ -112,6 +113,20 @@ def test_a_gallery_that_fails_does_not_cost_the_report(
         command(phantom_root, tmp_path)
     assert ended.value.code == 1
     assert f"not in the report: alone, fold 0, seed 0: {file}" in capsys.readouterr().err
+
+
+def test_the_report_command_names_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_fake_study(tmp_path / "s", SMALL)
+    file = folder / "cells" / "kd-fold1-seed0" / "predictions.csv"
+    file.write_text("")
+    with pytest.raises(SystemExit) as ended:
+        report([folder])
+    assert ended.value.code == 1
+    printed = capsys.readouterr()
+    assert f"report: {folder / 'report.html'}" in printed.out
+    assert f"not in the report: KD, fold 1, seed 0: {file}" in printed.err
+    with pytest.warns(preceptor.PreceptorWarning, match="not in the report: KD, fold 1, seed 0"):
+        assert preceptor.report(folder) == folder / "report.html"
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "short", "junk", "nan"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-#: Its process does what one of a study does in a script that has no guard: it comes to the call as it imports the script.
+#: As in a script that has no guard, its process comes to the call while it imports the script.
 _SCRIPT = """
 import multiprocessing
 import preceptor

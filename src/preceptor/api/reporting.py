@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
+from preceptor.api.studies import StudyReport
 from preceptor.runs.occupied import kind_of
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_foreign, refuse_unwritable, write_output
 from preceptor.utils.imports import import_files
@@ -31,6 +33,8 @@ def report(
 ) -> Path:
     """Write one self-contained page on one or several finished runs, or anew that of a study; returns its path.
 
+    Warns of finished cells of a study that are not in it, since their runs' files are damaged.
+
     Args:
         runs: run folders, in the order of the tables; or the folder of one study, whose ``report.html``, ``report.md``,
             ``table.csv`` and ``table.tex`` are written there.
@@ -42,6 +46,17 @@ def report(
         PreceptorError: a folder that is not a finished run, runs of different tasks or classes, an ``out`` that is no
             report or cannot be written.
     """
+    written = write_page(runs, out=out, imports=imports, progress=progress)
+    for line in written.omissions:
+        warnings.warn(line, PreceptorWarning, stacklevel=2)
+    assert written.page is not None
+    return written.page
+
+
+def write_page(
+    runs: PathLike | Iterable[PathLike], *, out: PathLike | None, imports: Iterable[PathLike], progress: bool | None
+) -> StudyReport:
+    """Write the page of :func:`report`; return it with what is not in it."""
     import_files(imports)
     folders = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if studies := [folder for folder in folders if kind_of(folder) == "study"]:
@@ -52,10 +67,10 @@ def report(
     announce(f"writing {page}", shows_progress(progress))
     from preceptor.report.run_report import write_report
 
-    return write_report(folders, page)
+    return StudyReport(write_report(folders, page))
 
 
-def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> Path:
+def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> StudyReport:
     if folders > 1:
         raise PreceptorError(f"{folder}: holds a study", expected="runs alone, or one study alone, on one page")
     if out is not None and Path(out).expanduser().resolve() != (folder / _PAGE).resolve():
@@ -64,9 +79,11 @@ def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bo
         )
     require_training()
     announce(f"writing {folder / _PAGE}", shows_progress(progress))
-    from preceptor.report.study_report import write_study_report
+    from preceptor.report.study_report import write_report_of
+    from preceptor.report.study_results import read_study
 
-    return write_study_report(folder)
+    results = read_study(folder)
+    return StudyReport(write_report_of(results), unread=results.unread)
 
 
 def explain(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import (
     ExcludeLike,
@@ -55,7 +55,7 @@ class PreparedStudy:
 
 @dataclass(frozen=True)
 class StudyReport:
-    """The report of a study's finished cells.
+    """A report, such as that of a study's finished cells.
 
     Attributes:
         page: the page, or None where no cell is finished.
@@ -66,6 +66,11 @@ class StudyReport:
     page: Path | None
     no_gallery: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def omissions(self) -> list[str]:
+        """What is not in the report and why, a line each."""
+        return [f"not in the report: {cell}: {why}" for cell, why in self.unread.items()]
 
 
 def study(
@@ -226,12 +231,4 @@ def report_study(opened: Study) -> StudyReport:
         no_gallery = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
     results = read_study(opened.folder)
     page = write_report_of(results)
-    return StudyReport(page, no_gallery, _unread(opened, results))
-
-
-def _unread(opened: Study, results: Any) -> dict[str, str]:
-    """Cells that are done, but that the report counts as failed → why."""
-    errors = {(cell.name, cell.fold, cell.seed): cell.error for cell in results.of("failed")}
-    done = [cell for cell in opened.matrix.cells if opened.outcome(cell).state == "done"]
-    keys = {(cell.row.name, cell.fold, cell.seed) for cell in done}
-    return {f"{row}, fold {fold}, seed {seed}": errors[row, fold, seed] for row, fold, seed in keys & errors.keys()}
+    return StudyReport(page, no_gallery, results.unread)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,9 +100,14 @@ def report(
     imports: Imports = None,
 ) -> None:
     """One self-contained page on one or several runs, or anew that of a study."""
-    import preceptor
+    from preceptor.api.reporting import write_page
 
-    print(f"report: {preceptor.report(runs, out=out, imports=imports or (), progress=True)}")
+    written = write_page(runs, out=out, imports=imports or (), progress=True)
+    print(f"report: {written.page}")
+    for line in written.omissions:
+        print(line, file=sys.stderr)
+    if written.unread:
+        sys.exit(1)
 
 
 def explain(

@@ -91,8 +91,8 @@ def _report(opened: Study) -> bool:
         print(f"no Grad-CAM gallery: {written.no_gallery}", file=sys.stderr)
     if written.page is not None:
         print(f"report: {written.page}")
-    for cell, why in written.unread.items():
-        print(f"not in the report: {cell}: {why}", file=sys.stderr)
+    for line in written.omissions:
+        print(line, file=sys.stderr)
     failed = opened.count("failed")
     if failed:
         print(

@@ -140,6 +140,7 @@ class StudyResults:
         plan: resolved, from ``study.yaml``.
         text: ``study.yaml`` as it stands.
         lines: of the rows with a finished cell, in the plan's order.
+        unread: cells that were finished, and count as failed since their runs are missing or damaged → why.
     """
 
     folder: Path
@@ -147,6 +148,7 @@ class StudyResults:
     text: str
     cells: list[CellRecord]
     lines: list[Line] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -224,6 +226,7 @@ def read_study(folder: Path) -> StudyResults:
     plan = read_resolved_plan(folder)
     runs: dict[tuple[str, Key], CellRun] = {}
     kept: list[CellRecord] = []
+    unread: dict[str, str] = {}
     splits: dict[bytes, pd.DataFrame] = {}
     tables = _LastTables()
     for cell in read_cells(folder):
@@ -232,8 +235,9 @@ def read_study(folder: Path) -> StudyResults:
                 runs[cell.name, cell.key] = _read_run(folder / (cell.run or ""), splits, tables)
             except PreceptorError as error:
                 cell = cell.model_copy(update={"state": "failed", "error": str(error)})
+                unread[f"{cell.name}, fold {cell.fold}, seed {cell.seed}"] = cell.error
         kept.append(cell)
-    study = StudyResults(folder, plan, text, kept)
+    study = StudyResults(folder, plan, text, kept, unread=unread)
     if not runs:
         errors = [cell.error for cell in kept if cell.error]
         raise PreceptorError(
