@@ -16,6 +16,7 @@ from preceptor.api.inputs import (
     optional_path,
     reader_options,
     shows_progress,
+    text,
 )
 from preceptor.data.policy import POLICIES
 from preceptor.utils.errors import PreceptorError, did_you_mean
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 def check_data(
     data: str,
     root: PathLike | None = None,
-    overrides: OverridesLike = (),
+    overrides: OverridesLike | None = (),
     *,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     preview: PathLike | None = None,
     policy: Sequence[str] = (),
     image_size: int = 112,
@@ -66,6 +67,7 @@ def check_data(
         PreceptorError: an unknown reader, option or policy, no such folder, a preview that cannot be written.
     """
     import_files(imports)
+    data = text("data", data, "a reader's name, such as ham10000")
     for name in policy:
         if name not in POLICIES:
             raise PreceptorError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from preceptor.api.inputs import (
@@ -13,6 +12,7 @@ from preceptor.api.inputs import (
     announce,
     excluded_ids,
     optional_path,
+    path_list,
     reader_options,
     shows_progress,
 )
@@ -34,7 +34,7 @@ __all__ = ["EvaluationResult", "evaluate"]
 
 def evaluate(
     runs: PathLike | Sequence[PathLike],
-    overrides: OverridesLike = (),
+    overrides: OverridesLike | None = (),
     *,
     part: str = "test",
     data: str | None = None,
@@ -42,7 +42,7 @@ def evaluate(
     classes: ClassesLike | None = None,
     skip_known: bool = False,
     out: PathLike | None = None,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     cache: PathLike | None = None,
     precision: Literal["float", "int8"] = "float",
     imports: Iterable[PathLike] = (),
@@ -80,7 +80,7 @@ def evaluate(
     """
     import_files(imports)
     shown, folder = shows_progress(progress), optional_path(out)
-    paths = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    paths = path_list(runs)
     if not paths:
         raise PreceptorError("no run was given", expected="the folder of a finished run, or several")
     if data is None and part not in ("test", "validation"):

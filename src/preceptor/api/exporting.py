@@ -56,15 +56,15 @@ def export(
             missing.
     """
     import_files(imports)
-    shown, folder = shows_progress(progress), Path(out).expanduser()
+    shown, source, folder = shows_progress(progress), Path(run).expanduser(), Path(out).expanduser()
     names = dict(class_names) if isinstance(class_names, Mapping) else list(map(_checked_class_name, class_names))
     refuse_unwritable(folder)
     require_training()
-    announce(f"exporting {network} of {run}", shown)
+    announce(f"exporting {network} of {source}", shown)
     from preceptor.deploy.export.write import write_export
 
     return write_export(
-        Path(run).expanduser(),
+        source,
         out=folder,
         network=network,
         int8=int8,

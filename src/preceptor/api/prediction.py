@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preceptor.api.inputs import PathLike, announce, counting, optional_path, shows_progress
+from preceptor.api.inputs import PathLike, announce, counting, optional_path, path_list, shows_progress
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_foreign, refuse_unwritable, write_output
@@ -90,8 +90,7 @@ def predict(
 
     import_files(imports)
     shown, place = shows_progress(progress), optional_path(out)
-    paths = [images] if isinstance(images, str | Path) else images
-    files = image_files([Path(path).expanduser() for path in paths])
+    files = image_files(path_list(images))
     if place is not None:
         _refuse_image_folder(place, files)
         refuse_unwritable(place)

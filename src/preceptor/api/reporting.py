@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.api.inputs import PathLike, announce, optional_path, shows_progress
+from preceptor.api.inputs import PathLike, announce, optional_path, path_list, shows_progress, whole_number
 from preceptor.api.studies import StudyReport
 from preceptor.runs.occupied import kind_of
 from preceptor.utils.errors import PreceptorError, PreceptorWarning
@@ -58,7 +58,7 @@ def write_page(
 ) -> StudyReport:
     """Write the page of :func:`report`; return it with what is not in it."""
     import_files(imports)
-    folders = [Path(run).expanduser() for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    folders = path_list(runs)
     if studies := [folder for folder in folders if kind_of(folder) == "study"]:
         return _report_study(studies[0], len(folders), out, progress)
     page = Path(out or _PAGE).expanduser()
@@ -111,14 +111,15 @@ def explain(
         PreceptorError: a run is unfinished, was split otherwise, lacks such a network, or its data are gone.
     """
     import_files(imports)
-    folder = optional_path(out) or Path(run).expanduser()
+    place, per_class = Path(run).expanduser(), whole_number("per-class", per_class, 1)
+    folder = optional_path(out) or place
     if folder.is_dir() or out is not None:
         _refuse_foreign_gallery(folder)
     require_training()
-    announce(f"explaining {run}", shows_progress(progress))
+    announce(f"explaining {place}", shows_progress(progress))
     from preceptor.report.explain import explain as explain_run
 
-    return explain_run(Path(run).expanduser(), optional_path(alone), network=network, per_class=per_class, out=folder)
+    return explain_run(place, optional_path(alone), network=network, per_class=per_class, out=folder)
 
 
 def _refuse_foreign_gallery(folder: Path) -> None:
@@ -136,7 +137,7 @@ def _refuse_foreign_gallery(folder: Path) -> None:
 def profile(
     models: PathLike | Iterable[PathLike],
     *,
-    batch: Sequence[int] = (1, 32),
+    batch: int | Sequence[int] = (1, 32),
     repeats: int = 100,
     json: PathLike | None = None,
     csv: PathLike | None = None,
@@ -147,7 +148,7 @@ def profile(
 
     Args:
         models: finished runs, or ``.safetensors`` files.
-        batch: batch sizes to time.
+        batch: batch sizes to time, or one.
         repeats: timed passes (fewer where they take long).
         json: also write the figures here.
         csv: also write the table here.
@@ -159,7 +160,10 @@ def profile(
     """
     import_files(imports)
     shown = shows_progress(progress)
-    paths = [Path(model).expanduser() for model in ([models] if isinstance(models, str | Path) else models)]
+    paths = path_list(models)
+    given = list(batch) if isinstance(batch, Iterable) else [batch]
+    sizes = list(dict.fromkeys(whole_number("batch", size, 1) for size in given))
+    repeats = whole_number("repeats", repeats, 1)
     require_training()
     announce(f"profiling {', '.join(map(str, paths))}", shown)
     from preceptor.deploy import profile as costs
@@ -171,8 +175,8 @@ def profile(
     if figures is not None:
         refuse_foreign(figures, [b'"latency_ms"'], "--json")
     networks, files = _distinct_networks(paths)
-    with Display("profiling", quiet=not shown) as display, display.counting("timing", len(batch)) as move:
-        profiles = costs.profile(networks, files, batches=list(dict.fromkeys(batch)), repeats=repeats, progress=move)
+    with Display("profiling", quiet=not shown) as display, display.counting("timing", len(sizes)) as move:
+        profiles = costs.profile(networks, files, batches=sizes, repeats=repeats, progress=move)
     if table is not None:
         write_output(table, costs.as_csv(profiles), "--csv")
     if figures is not None:

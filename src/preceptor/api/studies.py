@@ -13,9 +13,11 @@ from preceptor.api.inputs import (
     PathLike,
     announce,
     excluded_ids,
+    optional_number,
     optional_path,
     resumable,
     shows_progress,
+    text,
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.runs.occupied import refuse_occupied_by_other
@@ -74,8 +76,8 @@ class StudyReport:
 
 
 def study(
-    plan: str,
-    overrides: OverridesLike = (),
+    plan: PathLike,
+    overrides: OverridesLike | None = (),
     *,
     data: str | None = None,
     root: PathLike | None = None,
@@ -85,7 +87,7 @@ def study(
     address: str | None = None,
     quick: bool = False,
     dry_run: bool = False,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     cache: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
@@ -134,8 +136,8 @@ def study(
 
 
 def prepare_study(
-    plan: str,
-    overrides: OverridesLike = (),
+    plan: PathLike,
+    overrides: OverridesLike | None = (),
     *,
     data: str | None = None,
     root: PathLike | None = None,
@@ -144,7 +146,7 @@ def prepare_study(
     engine: str = "local",
     address: str | None = None,
     quick: bool = False,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     cache: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
@@ -159,6 +161,7 @@ def prepare_study(
     from preceptor.data.readers import READERS
     from preceptor.study.plan import read_plan
 
+    plan, workers = text("plan", plan, "a plan's name, or a YAML file"), optional_number("workers", workers, 1)
     asked = read_plan(plan)
     settings, options = split_overrides(overrides, data or asked.data.reader)
     ids, place = excluded_ids(exclude), optional_path(root)

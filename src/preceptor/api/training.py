@@ -15,9 +15,12 @@ from preceptor.api.inputs import (
     PathLike,
     announce,
     excluded_ids,
+    optional_number,
     optional_path,
     resumable,
     shows_progress,
+    text,
+    whole_number,
 )
 from preceptor.recipe import Recipe
 from preceptor.recipes.overrides import split_overrides
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: str | Recipe,
-    overrides: OverridesLike = (),
+    recipe: PathLike | Recipe,
+    overrides: OverridesLike | None = (),
     *,
     data: str,
     root: PathLike | None = None,
@@ -43,7 +46,7 @@ def train(
     out: PathLike | None = None,
     task: str | None = None,
     devices: int = 1,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     cache: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
@@ -76,9 +79,13 @@ def train(
     refuse_unguarded()
     import_files(imports)
     shown = shows_progress(progress)
+    data = text("data", data, "a reader's name, such as ham10000")
+    fold, seed = whole_number("fold", fold, 0), optional_number("seed", seed, 0)
+    devices = whole_number("devices", devices, 1)
     settings, options = split_overrides(overrides, data)
     settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
-    if isinstance(recipe, str):
+    if not isinstance(recipe, Recipe):
+        recipe = text("recipe", recipe, "a recipe's name, the path of a YAML file, or a Recipe")
         recipe = resolve(recipe, with_task(recipe, settings, data, shown))
     elif settings:
         raise PreceptorError(
@@ -136,6 +143,7 @@ def resume(
     refuse_unguarded()
     import_files(imports)
     shown, place = shows_progress(progress), Path(run).expanduser()
+    devices = optional_number("devices", devices, 1)
     import_files(recorded_imports(place))
     require_training()
     announce(f"reading {place}", shown)

@@ -13,9 +13,12 @@ from preceptor.api.inputs import (
     PathLike,
     announce,
     excluded_ids,
+    optional_number,
     optional_path,
     resumable,
     shows_progress,
+    text,
+    whole_number,
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.recipes.resolve import resolve
@@ -47,8 +50,8 @@ class TuningResult:
 
 
 def tune(
-    recipe: str,
-    overrides: Iterable[str] = (),
+    recipe: PathLike,
+    overrides: Iterable[str] | None = (),
     *,
     data: str,
     root: PathLike | None = None,
@@ -58,7 +61,7 @@ def tune(
     out: PathLike | None = None,
     task: str | None = None,
     devices: int = 1,
-    exclude: ExcludeLike = (),
+    exclude: ExcludeLike | None = (),
     cache: PathLike | None = None,
     imports: Iterable[PathLike] = (),
     progress: bool | None = None,
@@ -91,9 +94,13 @@ def tune(
     """
     refuse_unguarded()
     import_files(imports)
+    recipe = text("recipe", recipe, "a recipe's name, or the path of a YAML file")
+    data = text("data", data, "a reader's name, such as ham10000")
+    fold, seed = whole_number("fold", fold, 0), optional_number("seed", seed, 0)
+    trials, devices = whole_number("trials", trials, 1), whole_number("devices", devices, 1)
     from preceptor.tune.space import split_space
 
-    space, rest = split_space(list(overrides))
+    space, rest = split_space(list(overrides or ()))
     settings, options = split_overrides(rest, data)
     settings |= {key: value for key, value in (("seed", seed), ("task", task)) if value is not None}
     ids, shown = excluded_ids(exclude), shows_progress(progress)

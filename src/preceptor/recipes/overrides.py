@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel
 
 from preceptor.recipe import Recipe
@@ -30,12 +31,13 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 def split_overrides(
-    overrides: Iterable[str] | Mapping[str, Any], reader: str | None = None
+    overrides: Iterable[str] | Mapping[str, Any] | None, reader: str | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the recipe, and options of the reader (``data.key``), each key with its value.
 
     Args:
-        overrides: ``key=value`` texts, or keys with values that are taken as they are.
+        overrides: ``key=value`` texts, or keys with values that are taken as they are, numbers of numpy as
+            Python's; None is none.
         reader: the reader whose options ``data.key`` are; without one they are refused.
 
     Raises:
@@ -44,12 +46,13 @@ def split_overrides(
     """
     if isinstance(overrides, str):
         raise PreceptorError(f"overrides: {overrides!r} is one text", expected="a list of key=value, or a mapping")
+    overrides = () if overrides is None else overrides
     settings: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    pairs = list(overrides.items()) if isinstance(overrides, Mapping) else list(map(_split, overrides))
+    typed = not isinstance(overrides, Mapping)
+    pairs = list(map(_split, overrides)) if typed else [(key, _plain(value)) for key, value in overrides.items()]
     refuse_repeated(key for key, _ in pairs)
     for key, value in pairs:
-        typed = not isinstance(overrides, Mapping)
         if key.startswith(_OF_READER):
             name = key.removeprefix(_OF_READER)
             options[name] = _option(name, value, reader) if typed else value
@@ -79,6 +82,15 @@ def _split(override: str) -> tuple[str, str]:
     if not text.strip(" "):  # a tab may be a value: data.separator
         raise PreceptorError(f"{key}: has no value", expected="key=value; key=null takes a setting away")
     return key, text
+
+
+def _plain(value: Any) -> Any:
+    """The value with numbers and arrays of numpy, in lists and mappings too, as Python's."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _option(name: str, text: str, reader: str | None) -> Any:

@@ -50,6 +50,10 @@ class Run:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
 
+    def __fspath__(self) -> str:
+        """The run's folder, so that a run may be given wherever its folder may."""
+        return str(self.path)
+
     @property
     def exists(self) -> bool:
         """Whether the run was prepared: ``environment.json`` is written last."""
