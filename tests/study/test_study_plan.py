@@ -45,6 +45,8 @@ MASKS = {"task": "segmentation", "image_size": 64, "backbone": "test_resnet", "p
         ({"rows": [{"name": "alone", "recipe": "student", "sett": {}}]}, "unknown key 'rows.alone.sett'"),
         ({"folds": "all"}, "'folds' is 'all'"),
         ({"seeds": 0}, "'seeds' is 0"),
+        ({"folds": []}, "'folds' is empty\n  expected: at least one entry"),
+        ({"rows": []}, "'rows' is empty\n  expected: at least one entry"),
         (
             {"paper": [{"table": "T", "data": "phantom", "rows": {"alone": {"accuracy": 84.3}}}]},
             "less than or equal to 1",

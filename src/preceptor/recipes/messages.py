@@ -38,11 +38,17 @@ def as_preceptor_error(error: ValidationError, where: str, schema: type[BaseMode
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return PreceptorError(f"{where}: {key + ': ' if key else ''}{message}")
+    if fault["type"] == "too_short" and not fault["input"]:
+        return PreceptorError(f"{where}: {key!r} is empty", expected=f"at least {_entries(fault['ctx']['min_length'])}")
     branches = [other for other in faults if other["loc"][:-1] == fault["loc"][:-1] and _is_unnamed(other["loc"][-1])]
     expected = [str(branch["msg"]).removeprefix("Input should be ") for branch in branches or [fault]]
     return PreceptorError(
         f"{where}: {key!r} is {_short(fault['input'])}", expected=", or ".join(dict.fromkeys(expected))
     )
+
+
+def _entries(number: int) -> str:
+    return "one entry" if number == 1 else f"{number} entries"
 
 
 def _is_unnamed(part: int | str) -> bool:
