@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,18 +133,20 @@ def resume(
         devices: processes; as many as the run was started with unless given.
         root: where the data lie now, if they were moved since; the run remembers it.
         cache: where decoded images are kept.
-        imports: Python files that register what the recipe names, if they have moved since.
+        imports: Python files that register what the recipe names, if they have moved since; each takes the place of the
+            one of the same file name that the run was started with.
         progress: whether to show progress; in a terminal or notebook unless given.
 
     Raises:
-        PreceptorError: no run, one whose files or data have changed, or a finished one that lacks files which cannot be
-            written again.
+        PreceptorError: no run, one whose files or data have changed, a file that it was started with is gone, or a
+            finished one lacks files which cannot be written again.
     """
     refuse_unguarded()
-    import_files(imports)
+    given = list(imports)
+    import_files(given)
     shown, place = shows_progress(progress), Path(run).expanduser()
     devices = optional_number("devices", devices, 1)
-    import_files(recorded_imports(place))
+    _import_recorded(place, moved={Path(file).name for file in given})
     require_training()
     announce(f"reading {place}", shown)
     from preceptor.api.completion import continue_run
@@ -172,6 +174,19 @@ def recorded_imports(run: Path) -> list[str]:
         return []  # reading the run says what is wrong
     imports = environment.get("imports", []) if isinstance(environment, dict) else []
     return [file for file in imports if isinstance(file, str)] if isinstance(imports, list) else []
+
+
+def _import_recorded(run: Path, moved: Collection[str]) -> None:
+    """Import what a run was started with, but for files of the names in ``moved``."""
+    for file in recorded_imports(run):
+        if Path(file).name in moved:
+            continue
+        if not Path(file).is_file():
+            raise PreceptorError(
+                f"{run} was started with --import {file}: no such file",
+                remedy=f"give its new place: --import {Path('FOLDER') / Path(file).name}",
+            )
+        import_files([file])
 
 
 def default_folder(

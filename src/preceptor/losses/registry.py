@@ -176,7 +176,7 @@ def register_loss(
             dict(critic or {}),
             per_label,
         )
-        LOSSES.add(name, spec)
+        LOSSES.add(name, spec, module)
         with_checks(module, spec)
         return module
 

@@ -79,7 +79,7 @@ def register_recipe(
 
     def decorate(function: RecipeFunction) -> RecipeFunction:
         known_as = name or function.__name__
-        RECIPES.add(known_as, RecipeSpec(known_as, function, paper, frozenset(without)))
+        RECIPES.add(known_as, RecipeSpec(known_as, function, paper, frozenset(without)), function)
         return function
 
     return decorate

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorWarning, some_of
-from preceptor.utils.files import sha256_of
-from preceptor.utils.imports import imported_files
+from preceptor.utils.imports import imported_hashes
 
 
 def warn_of_changed_imports(runs: Iterable[Run], stacklevel: int = 2) -> None:
@@ -18,8 +17,8 @@ def warn_of_changed_imports(runs: Iterable[Run], stacklevel: int = 2) -> None:
     Files may have moved; runs of before their content was recorded are passed over.
     """
     hashes: dict[str, set[str]] = {}
-    for place in map(Path, imported_files()):
-        hashes.setdefault(place.name, set()).add(sha256_of(place))
+    for file, executed in imported_hashes().items():
+        hashes.setdefault(Path(file).name, set()).add(executed)
     changed: dict[str, list[str]] = {}
     for run in runs if hashes else ():
         if run.exists:

@@ -36,7 +36,7 @@ from preceptor.training.checks import check_batch_size, check_objectives
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorWarning
 from preceptor.utils.files import sha256_of
-from preceptor.utils.imports import imported_files
+from preceptor.utils.imports import imported_files, imported_hashes
 from preceptor.version import __version__
 
 _LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow", "scikit-learn")
@@ -156,5 +156,5 @@ def _environment(recipe: Recipe, data: DataRecord, devices: int, starts: Mapping
         data=data,
         split_hash="",
         imports=imported_files(),
-        import_hashes={file: sha256_of(Path(file)) for file in imported_files()},
+        import_hashes=imported_hashes(),
     )

@@ -199,5 +199,5 @@ def register_task(task: T) -> T:
     Raises:
         PreceptorError: another task has the name.
     """
-    TASKS.add(task.name, task())
+    TASKS.add(task.name, task(), task)
     return task

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.imports import import_inherited
+from preceptor.utils.registrations import note_registration
 
 T = TypeVar("T")
 
@@ -32,11 +33,26 @@ class Registry(Generic[T]):
         self._load, self._loaded = load, False
         self._failure: PreceptorError | None = None
         self._entries: dict[str, T] = {}
+        self._definitions: dict[str, object] = {}
 
-    def add(self, name: str, entry: T) -> None:
-        if name in self._entries:
+    def add(self, name: str, entry: T, definition: object = None) -> None:
+        """Register an entry.
+
+        Args:
+            definition: the function or class that the entry was made from. One of a notebook or script that is defined
+                again, as when a cell is run twice, takes the place of the earlier one.
+
+        Raises:
+            PreceptorError: another entry has the name.
+        """
+        if name in self._entries and not _is_defined_again(self._definitions.get(name), definition):
             raise PreceptorError(f"two {self.kind} entries are called {name!r}", remedy="rename one of them")
-        self._entries[name] = entry
+        self._entries[name], self._definitions[name] = entry, definition
+        note_registration(lambda: self._remove(name, entry))
+
+    def _remove(self, name: str, entry: T) -> None:
+        if self._entries.get(name) is entry:
+            del self._entries[name]
 
     def __getitem__(self, name: str) -> T:
         self._fill()
@@ -76,6 +92,15 @@ class Registry(Generic[T]):
         except PreceptorError as error:  # kept: a second import would register again what the first one did
             self._failure = error
             raise
+
+
+def _is_defined_again(earlier: object, later: object) -> bool:
+    """Whether two functions or classes are one definition of the main module that was run twice."""
+    name = getattr(later, "__qualname__", None)
+    if name is None or name.endswith("<lambda>"):  # which all have one name
+        return False
+    main = getattr(earlier, "__module__", None) == getattr(later, "__module__", None) == "__main__"
+    return main and getattr(earlier, "__qualname__", None) == name
 
 
 def _import_plugin(point: EntryPoint, kind: str) -> None:

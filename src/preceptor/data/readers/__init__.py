@@ -157,7 +157,7 @@ def reader(
         types = {key: hints[key] for key in arguments}
         defaults = _defaults(arguments)
         spec = ReaderSpec(name, function, layout, needs_root, types, defaults, about or About(), reads_file)
-        READERS.add(name, spec)
+        READERS.add(name, spec, function)
         return function
 
     return decorate

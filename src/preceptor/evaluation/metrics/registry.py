@@ -117,7 +117,7 @@ def add_metric(metric: Metric) -> None:
             f"metric {metric.key!r} of the tasks {metric.tasks}",
             expected="a key of letters, digits and _, and at least one task",
         )
-    METRICS.add(metric.key, metric)
+    METRICS.add(metric.key, metric, metric.per_image or metric.function)
 
 
 def register_metric(
