@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import preceptor
 from conftest import TINY
@@ -17,12 +19,13 @@ from preceptor import train
 from preceptor.api.completion import continue_run
 from preceptor.evaluation import evaluate
 from preceptor.networks.network_file import load_network
-from preceptor.recipes.resolve import resolve
+from preceptor.recipes.resolve import resolve, validate
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
 from preceptor.utils.errors import PreceptorError
+from small_recipe import CE, plain
 
 STUDENT = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
 KD = {
@@ -210,6 +213,27 @@ def test_nan_is_found_before_the_checkpoint(phantom_root: Path, tmp_path: Path) 
     if run.checkpoint.is_file():
         state = load_state(run.checkpoint)["model"]
         assert all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point())
+
+
+class NotANumber(nn.Module):
+    """NaN from its second call on, of value and gradient."""
+
+    calls = 0
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return logits.mean() * (torch.nan if self.calls > 1 else 1.0)
+
+
+def test_the_objective_that_became_nan_first_is_blamed(register: Any, phantom_root: Path, tmp_path: Path) -> None:
+    register("not_a_number", NotANumber)
+    objectives = [CE, {"loss": "not_a_number", "of": "student"}]
+    recipe = validate(plain(objectives=objectives, image_size=32, batch_size=8, epochs=1), "small")
+    with pytest.raises(PreceptorError) as caught:
+        train(recipe, data="phantom", root=phantom_root, out=tmp_path / "run")
+    assert str(caught.value).startswith(
+        "objectives.not_a_number: the loss became nan in epoch 1 (and then cross_entropy)"
+    )
 
 
 @pytest.mark.usefixtures("no_reports")

@@ -327,3 +327,51 @@ def test_ccd_trains_the_mean_teachers_head_and_nothing_else_of_it() -> None:
     losses(built)["ccd"].backward()
     assert grads(built.networks["teacher"]) == {"network.projection.linear.weight", "network.projection.linear.bias"}
     assert grads(built.networks["student"])
+
+
+# --- losses that go wrong -----
+
+
+class Given(nn.Module):
+    """Returns what a test gives it, or raises it."""
+
+    result: Any = None
+
+    def forward(self, logits: Tensor) -> Any:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return logits.square().mean(1) if self.result == "rows" else self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (ValueError("no way"), r"objectives\.mine: the loss given fails: ValueError: no way\n.*a scalar tensor"),
+        (0.5, r"objectives\.mine: the loss given returns float\n.*a scalar tensor"),
+        ("rows", r"objectives\.mine: the loss given returns a tensor of the shape \(4,\)\n.*a scalar tensor"),
+        (PreceptorError("as it is"), r"^as it is$"),
+    ],
+)
+def test_a_loss_that_goes_wrong_is_named(
+    result: Any, message: str, register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("given", Given)
+    monkeypatch.setattr(Given, "result", result)
+    with pytest.raises(PreceptorError, match=message) as caught:
+        losses(model([CE, {"loss": "given", "of": "student", "name": "mine"}]))
+    assert caught.value is result or isinstance(result, float | str) or caught.value.__cause__ is result
+
+
+def test_a_loss_of_another_signature_is_named(register: Any) -> None:
+    register("given", Given, feeds={"scores": "to.logits"}, trains=("scores",))
+    with pytest.raises(PreceptorError, match=r"objectives\.mine: the loss given fails: TypeError: .*scores"):
+        losses(model([CE, {"loss": "given", "of": "student", "name": "mine"}]))
+
+
+def test_memory_that_does_not_suffice_is_not_the_fault_of_a_loss(
+    register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("given", Given)
+    monkeypatch.setattr(Given, "result", RuntimeError("CUDA out of memory."))
+    with pytest.raises(RuntimeError, match=r"^CUDA out of memory"):
+        losses(model([CE, {"loss": "given", "of": "student"}]))

@@ -73,7 +73,7 @@ def test_a_file_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: py
     file = tmp_path / "half.py"
     text = "import helper_of_a_file\n" + RECIPE.format(name="recipe_of_half")
     file.write_text(text + "import sys\nsys.exit(3)\n")
-    with pytest.raises(PreceptorError, match=r"half\.py: SystemExit: 3 \(line 13\)"):
+    with pytest.raises(PreceptorError, match=r"half\.py: SystemExit: 3 \(line 12\)"):
         import_files([file])
     assert imported_files() == []
     assert "recipe_of_half" not in RECIPES

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages, is_out_of_memory
 from preceptor.utils.files import is_full
 
 #: Set to 1, tracebacks are shown.
@@ -87,7 +87,7 @@ def _interrupted(interrupt: KeyboardInterrupt) -> int:
 def _in_words(error: Exception) -> str:
     """An unexpected error in a line or two, its traceback written to a log file."""
     log = f"details: {_log(error)}; with {DEBUG}=1 they are shown here"
-    if _out_of_memory(error):
+    if is_out_of_memory(error):
         return str(
             PreceptorError(
                 f"out of memory ({_first_line(error)})",
@@ -100,13 +100,6 @@ def _in_words(error: Exception) -> str:
         remedy = f"make room on the disk, or write elsewhere; {log}" if is_full(error) else log
         return str(PreceptorError(f"{named}{error.strerror}", remedy=remedy))
     return str(PreceptorError(f"unexpected {type(error).__name__}: {_first_line(error)}", remedy=f"report it; {log}"))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
-    )
 
 
 def _first_line(error: Exception) -> str:

@@ -156,9 +156,8 @@ class MaskMeter:
 
     def _measure_images(self, predicted: NDArray[Any], target: NDArray[Any]) -> None:
         for key, values in self._values.items():
-            function = self.metrics[key].per_image
-            assert function is not None
-            values += [float(function(*pair)) for pair in zip(target, predicted, strict=True)]
+            metric = self.metrics[key]
+            values += [metric.value_of_image(*pair) for pair in zip(target, predicted, strict=True)]
 
 
 def union(probabilities: Sequence[Tensor]) -> Tensor:

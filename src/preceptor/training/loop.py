@@ -143,16 +143,18 @@ class Training:
                 f"objectives: all weights are 0 in epoch {epoch + 1}", expected="something to learn from"
             )
         sums = dict.fromkeys(weights, torch.zeros((), device=self.fabric.device))
+        shares: list[dict[str, torch.Tensor]] = []  # of each step, to find the first that is not finite
         batches = self.batches_of(epoch)
         shown = sum(map(len, batches))
         shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in batches]
         for step, batch in enumerate(self.parts.train.batches(shards)):
             losses = self.step(batch, batches[step], epoch, step, weights)
             share = len(batches[step]) / shown
-            sums = {name: sums[name] + share * loss.detach() for name, loss in losses.items()}
+            shares.append({name: share * loss.detach() for name, loss in losses.items()})
+            sums = {name: sums[name] + part for name, part in shares[-1].items()}
             display.step()
         means = self._means(sums)
-        self._check_finite(means, epoch)
+        self._check_finite(means, shares, epoch)
         total = sum(weights[name] * mean for name, mean in means.items())
         return {
             "lr": self.optimiser.param_groups[0]["lr"],
@@ -276,18 +278,31 @@ class Training:
         stacked = self.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="mean")
         return dict(zip(sums, stacked.tolist(), strict=True))  # type: ignore[union-attr]
 
-    def _check_finite(self, means: dict[str, float], epoch: int) -> None:
+    def _check_finite(self, means: dict[str, float], shares: list[dict[str, torch.Tensor]], epoch: int) -> None:
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
+            steps = self._first_broken(broken, shares)
+            broken.sort(key=steps.__getitem__)  # the first spoils the weights, and with them all others
+            together = [name for name in broken[1:] if steps[name] == steps[broken[0]]]
+            later = broken[1 + len(together) :]
             kept = f"; epoch {epoch} is kept in {self.checkpoints.last}" if epoch and self.checkpoints else ""
             raise PreceptorError(
                 f"objectives.{broken[0]}: the loss became {means[broken[0]]} in epoch {epoch + 1}"
-                + (f" (with {', '.join(broken[1:])})" if broken[1:] else "")
+                + (f" (with {', '.join(together)})" if together else "")
+                + (f" (and then {', '.join(later)})" if later else "")
                 + kept,
                 expected="a finite loss",
                 remedy=f"lower optimiser.lr (now {self.recipe.optimiser.lr:g}) or objectives.{broken[0]}.weight"
                 + (", or set precision=float32" if any(m.number != "float32" for m in self.modes.values()) else ""),
             )
+
+    def _first_broken(self, names: list[str], shares: list[dict[str, torch.Tensor]]) -> dict[str, int]:
+        """Return the step in which each loss was first NaN or infinite in any process; the number of steps if never."""
+        values = torch.stack([torch.stack([share[name] for name in names]) for share in shares])
+        steps = torch.arange(len(shares), device=values.device)[:, None]
+        own = torch.where(values.isfinite(), len(shares), steps).amin(0)
+        every = self.fabric.all_gather(own).view(-1, len(names)).amin(0)  # type: ignore[union-attr]
+        return dict(zip(names, every.tolist(), strict=True))
 
     def _average_batch_norm(self) -> None:
         """Each process has seen its own shards; evaluation and checkpoints use the mean of their statistics."""

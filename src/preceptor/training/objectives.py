@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from preceptor.recipe import Objective, Recipe
 from preceptor.training.checks import settings_of, spec_of
 from preceptor.training.distributed import gather_views
 from preceptor.training.loss_schedules import weight_at
-from preceptor.utils.errors import prefix_errors
+from preceptor.utils.errors import PreceptorError, is_out_of_memory, prefix_errors
 from preceptor.utils.randomness import generator
 
 
@@ -99,6 +99,9 @@ class ObjectiveModule(nn.Module):
         """Return the loss of this process's images, or of the global batch where the loss relates images.
 
         Either way the mean over processes is the loss of the global batch.
+
+        Raises:
+            PreceptorError: the loss fails, or returns something else than a scalar tensor; names the objective.
         """
         sources = self.objective.sources
         if len(sources) <= 1:
@@ -116,7 +119,7 @@ class ObjectiveModule(nn.Module):
             inputs = {name: self._input("", feed, source, step) for name, feed in self.spec.critic.items()}
             if len(step.sizes) > 1:
                 inputs = {name: _gathered(value, step.sizes) for name, value in inputs.items()}
-            values.append(sources.get(source or "", 1.0) * loss.critic_loss(**inputs))  # type: ignore[operator]
+            values.append(sources.get(source or "", 1.0) * self._called(loss.critic_loss, inputs))  # type: ignore[arg-type]
         return torch.stack(values).sum()
 
     def _value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
@@ -129,10 +132,32 @@ class ObjectiveModule(nn.Module):
     def _plain_value(self, loss: nn.Module, source: str | None, step: LossInputs) -> Tensor:
         inputs = {name: self._input(name, feed, source, step) for name, feed in self.spec.feeds.items()}
         if len(step.sizes) == 1:
-            return loss(**inputs)
+            return self._called(loss, inputs)
         if self.spec.relates_images:
-            return loss(**{name: _gathered(value, step.sizes) for name, value in inputs.items()})
-        return loss(**inputs) * (len(step.labels) * len(step.sizes) / sum(step.sizes))
+            return self._called(loss, {name: _gathered(value, step.sizes) for name, value in inputs.items()})
+        return self._called(loss, inputs) * (len(step.labels) * len(step.sizes) / sum(step.sizes))
+
+    def _called(self, loss: Callable[..., Any], inputs: Mapping[str, Any]) -> Tensor:
+        """Return what a loss, perhaps a user's, makes of its inputs; whatever goes wrong names the objective."""
+        try:
+            value = loss(**inputs)
+        except PreceptorError:
+            raise
+        except Exception as error:  # whatever the loss does
+            if is_out_of_memory(error):
+                raise
+            raise PreceptorError(
+                f"objectives.{self.objective.name}: the loss {self.spec.name} fails: {type(error).__name__}: {error}",
+                expected="a scalar tensor",
+            ) from error
+        if not isinstance(value, Tensor) or value.ndim:
+            given = f"a tensor of the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise PreceptorError(
+                f"objectives.{self.objective.name}: the loss {self.spec.name} returns {given}",
+                expected="a scalar tensor",
+                remedy="return its mean over the images, such as values.mean()",
+            )
+        return value
 
     def _networks(self, feed: str) -> tuple[str, ...]:
         return (self.objective.learner,) if feed.startswith("to.") else tuple(self.objective.sources)

@@ -143,6 +143,18 @@ def prefix_errors(where: str) -> Iterator[None]:
         raise error.prefixed(where) from None
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory, of the machine or of a GPU, did not suffice.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory.")), is_out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` (with a leading space), or an empty string when nothing is close."""
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)

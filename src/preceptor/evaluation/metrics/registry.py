@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preceptor.evaluation.pixel_counts import PixelCounts
 from preceptor.utils.errors import PreceptorError, did_you_mean
 from preceptor.utils.registry import Registry
 
@@ -83,9 +85,39 @@ class Metric:
     every_epoch: bool = True
 
     def __call__(self, *cases: Any) -> float | None:
-        """Return the value over all cases, None where it is undefined."""
-        value = self.function(*cases)
-        return None if value is None or math.isnan(value) else float(value)
+        """Return the value over all cases, None where it is undefined.
+
+        Arrays are handed out read-only: one that was sorted in place would be so for other metrics and for
+        ``predictions.csv``.
+
+        Raises:
+            PreceptorError: the function raises, or returns something that is not a number; names the metric.
+        """
+        with self._named_errors():
+            value = self.function(*map(_read_only, cases))
+            return None if value is None or math.isnan(value) else float(value)
+
+    def value_of_image(self, target: NDArray[Any], prediction: NDArray[Any]) -> float:
+        """Return the value of one image, NaN where it is undefined, of a metric that has ``per_image``.
+
+        Raises:
+            PreceptorError: see :meth:`__call__`.
+        """
+        assert self.per_image is not None
+        with self._named_errors():
+            return float(self.per_image(_read_only(target), _read_only(prediction)))
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (PreceptorError, MemoryError):
+            raise
+        except Exception as error:  # whatever the function does
+            raise PreceptorError(
+                f"metric {self.key}: {type(error).__name__}: {error}",
+                expected="a function that returns a number, and leaves its arguments as they are",
+            ) from error
 
     def better(self, difference: float) -> bool:
         """Whether a difference of two values is an improvement.
@@ -192,6 +224,18 @@ def metric_of(task: str, key: str) -> Metric:
 def values_of(metrics: Mapping[str, Metric], *cases: Any) -> dict[str, float | None]:
     """Return the value of each metric over all cases, None where it is undefined."""
     return {key: metric(*cases) for key, metric in metrics.items()}
+
+
+def _read_only(case: Any) -> Any:
+    """Return an array, or the counts of masks, as views that cannot be written to; anything else as it is."""
+    if isinstance(case, np.ndarray):
+        view = case.view()
+        view.setflags(write=False)
+        return view
+    if isinstance(case, PixelCounts):
+        parts = {part.name: _read_only(getattr(case, part.name)) for part in fields(case)}
+        return PixelCounts(**{**parts, "values": {key: _read_only(value) for key, value in case.values.items()}})
+    return case
 
 
 def _known(values: Floats) -> Floats:
