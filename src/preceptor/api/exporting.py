@@ -58,7 +58,7 @@ def export(
     import_files(imports)
     shown, source, folder = shows_progress(progress), Path(run).expanduser(), Path(out).expanduser()
     names = dict(class_names) if isinstance(class_names, Mapping) else list(map(_checked_class_name, class_names))
-    refuse_unwritable(folder)
+    refuse_unwritable(folder.resolve() if folder.is_symlink() else folder)
     require_training()
     announce(f"exporting {network} of {source}", shown)
     from preceptor.deploy.export.write import write_export

@@ -64,11 +64,11 @@ def remove_halves(path: Path, *, unless_alive: bool = False) -> None:
     """
     for half in path.parent.glob(f".{path.name.replace('[', '[[]')}.*.tmp"):
         process = half.name.split(".")[-2]
-        if process.isdecimal() and not (unless_alive and _is_alive(int(process))):
+        if process.isdecimal() and not (unless_alive and is_alive(int(process))):
             half.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     """Whether a process of this machine has this number; assumed where it cannot be asked."""
     if os.name != "posix":
         return True

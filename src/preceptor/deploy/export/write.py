@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +17,7 @@ from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
 from preceptor.deploy.export.calibrate import calibrate, choose_thresholds
 from preceptor.deploy.export.results import headline_figures, subgroup_figures
+from preceptor.deploy.export.staging import holds_nothing, restore_interrupted, staged
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
     ActivationMap,
@@ -105,11 +103,12 @@ def write_export(
         read_web_runtime(place)  # before anything takes time
     tell = progress or (lambda _: None)
     target = Path(out)
+    restore_interrupted(target)
     refuse_occupied(target, overwrite)
     subject = load_subject(Path(run), network)
     given = class_names if isinstance(class_names, Mapping) else parse_names(class_names, subject.classes)
     names = full_names(subject.run.environment.data.name, subject.classes, given)
-    with _staged(target) as folder:
+    with staged(target, lambda: refuse_occupied(target, overwrite)) as folder:
         tell("writing the graphs")
         calibration = calibrate(subject)
         fitted = _Fitted(calibration, choose_thresholds(subject, calibration.temperature))
@@ -256,7 +255,7 @@ def refuse_occupied(target: Path, overwrite: bool) -> None:
         raise PreceptorError(f"--out {target}: is a file", expected="a folder that is new or empty")
     if Path.cwd().is_relative_to(target.resolve()):  # an export takes the folder's place, and the shell's would be gone
         raise PreceptorError(f"--out {target}: holds the current folder", expected="another one, such as exported")
-    if not target.is_dir() or not any(target.iterdir()):
+    if not target.is_dir() or holds_nothing(target):
         return
     if not is_export(target):
         raise PreceptorError(f"--out {target}: holds other files", expected="a folder that is new or empty")
@@ -265,20 +264,6 @@ def refuse_occupied(target: Path, overwrite: bool) -> None:
             f"--out {target}: holds an export already", expected="a folder that is new or empty",
             remedy="name another folder, or replace it with --overwrite",
         )  # fmt: skip
-
-
-@contextmanager
-def _staged(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` that takes its name when the block ends, and vanishes when it fails."""
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    staging.mkdir(parents=True)
-    try:
-        yield staging
-        if target.is_dir():
-            shutil.rmtree(target)
-        staging.replace(target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _activation_map(subject: Subject, images: list[np.ndarray]) -> tuple[ActivationMap | None, str]:
