@@ -47,11 +47,11 @@ def main() -> None:
     asked = parser.parse_args()
     numbers = [asked.threads, asked.recipe, asked.image_size, asked.batch, asked.steps]
     arguments = [*map(str, numbers), *asked.overrides]
-    found: dict[str, list[dict[str, float]]] = {"default": [], "kept": []}
+    measured: dict[str, list[dict[str, float]]] = {"default": [], "kept": []}
     for _ in range(asked.repeats):
-        for kind, processes in found.items():
+        for kind, processes in measured.items():
             processes.append(process(kind, arguments, asked.threads))
-    for kind, processes in found.items():
+    for kind, processes in measured.items():
         least, median, peak = (
             statistics.median(each[key] for each in processes) for key in ("least", "median", "peak")
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.evaluation.cka import LEAST_IMAGES, MOST_LAYERS, CKAMeter, LayerSimilarity, watch_layers
+from preceptor.networks.modes import evaluating
 
 
 @torch.no_grad()
@@ -27,19 +28,14 @@ def compare_layers(
         ValueError: no batch of four images, or as :func:`layers_of`.
     """
     meter = CKAMeter()
-    modes = one.training, other.training
-    try:
-        with watch_layers(one.eval(), most) as left, watch_layers(other.eval(), most) as right:
-            for images in batches:
-                if len(images) < LEAST_IMAGES:
-                    continue
-                for watched in (left, right):
-                    watched.clear()
-                one(images)
-                if other is not one:
-                    other(images)
-                meter.update_grams(left, right)
-    finally:
-        for network, mode in zip((one, other), modes, strict=True):
-            network.train(mode)
+    with evaluating(one, other), watch_layers(one, most) as left, watch_layers(other, most) as right:
+        for images in batches:
+            if len(images) < LEAST_IMAGES:
+                continue
+            for watched in (left, right):
+                watched.clear()
+            one(images)
+            if other is not one:
+                other(images)
+            meter.update_grams(left, right)
     return meter.result()

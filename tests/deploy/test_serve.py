@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.utils.errors import PreceptorError
 
 
-def client(folder: Path, **limits: int) -> TestClient:
-    return TestClient(serve.create_app(OnnxModel(folder), **limits), base_url="http://127.0.0.1")
+def client(folder: Path, **settings: Any) -> TestClient:
+    return TestClient(serve.create_app(OnnxModel(folder), **settings), base_url="http://127.0.0.1")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -72,6 +74,41 @@ def test_large_uploads_are_not_read(exported: Path, monkeypatch: pytest.MonkeyPa
 def test_other_names_of_the_machine_are_refused(exported: Path) -> None:
     answer = client(exported).get("/", headers={"host": "attacker.example"})
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_a_service_on_all_addresses_answers_to_any_name(exported: Path, address: str) -> None:
+    answer = client(exported, hosts=(address,)).get("/", headers={"host": "workstation.example:8000"})
+    assert answer.status_code == 200
+
+
+def test_a_form_is_refused_with_how_to_send_the_file(exported: Path) -> None:
+    answer = client(exported).post("/predict", files={"file": png(photo())})
+    assert answer.status_code == 422
+    assert "--data-binary" in answer.json()["detail"]["expected"]
+
+
+def test_a_client_that_hangs_up_is_no_error(exported: Path) -> None:
+    """What the server prints of an exception that nobody catches would be its traceback."""
+
+    async def hang_up() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None: ...
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"9")], "http_version": "1.1", "scheme": "http",
+        }  # fmt: skip
+        await serve.create_app(OnnxModel(exported))(scope, receive, send)
+
+    asyncio.run(hang_up())
+
+
+def test_its_head_is_answered_and_no_page_loads_scripts_from_elsewhere(exported: Path) -> None:
+    assert client(exported).head("/").status_code == 200
+    assert client(exported).get("/docs").status_code == 404
 
 
 def test_no_export_is_refused_before_anything_listens(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compared_layers import compare_layers
 from preceptor.data.batches import Batch
-from preceptor.evaluation.cka import compare_layers
 from preceptor.evaluation.inference import predict_part
 from preceptor.evaluation.layers import compare_networks
 from preceptor.networks.modes import evaluating

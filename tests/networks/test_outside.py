@@ -54,7 +54,8 @@ def test_it_teaches_in_a_recipe(tmp_path: Path, phantom_root: Path, no_reports: 
         run = train("kd", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes)
     kept, header = load_network(file)
     assert header["imported"] == "theirs.pt"
-    assert run.metrics.networks["teacher"].role == "frozen teacher"
+    teacher = run.metrics.networks["teacher"]
+    assert (teacher.role, teacher.start) == ("frozen teacher", "imported from theirs.pt")
     assert kept.architecture.classes == tuple(classes)
 
 
@@ -67,6 +68,8 @@ def test_it_teaches_in_a_recipe(tmp_path: Path, phantom_root: Path, no_reports: 
         ({"order": ["nv", "mel", "df"]}, "the classes in another order: nv, mel, bcc"),
         ({"backbone": "test_efficientnet"}, "these are not the weights of 'test_efficientnet'"),
         ({"mean": [0.5]}, "three numbers"),
+        ({"mean": [123.7, 116.3, 103.5]}, r"divide those for 0 … 255 by 255"),
+        ({"std": [0.2, 0.0, 0.2]}, r"numbers for images in \[0, 1\]"),
         ({"image_size": 8}, "16 pixels or more"),
         ({"out": "teacher.pth"}, "is not named .safetensors"),
         ({"weights": "nowhere.pth"}, "no such weights file"),

@@ -44,11 +44,11 @@ def test_a_student_is_distilled_by_an_objective_or_in_the_run_it_starts_from(
 def test_a_start_in_another_run_counts_as_what_that_run_was(tmp_path: Path) -> None:
     for name, run in (("student", ALONE), ("kd", TAUGHT)):
         (write_fake_run(tmp_path / name, run) / "student.safetensors").touch()
-    found = {}
+    results = {}
     for name in ("student", "kd", "gone"):
         start = ["networks.student.backbone=null", f"networks.student.run={tmp_path / name}"]
-        found[name] = is_distilled(_run_of(resolve("student", start), tmp_path / f"on-{name}"), "student")
-    assert found == {"student": False, "kd": True, "gone": None}
+        results[name] = is_distilled(_run_of(resolve("student", start), tmp_path / f"on-{name}"), "student")
+    assert results == {"student": False, "kd": True, "gone": None}
 
 
 def _taught_by_features(folder: Path) -> Path:

@@ -147,7 +147,7 @@ def test_a_damaged_run_is_left_out_of_the_report_and_named(tmp_path: Path, damag
     )
     result = read_study(folder)
     (failed,) = result.of("failed")
-    assert (failed.row, failed.key) == ("KD", (1, 0))
+    assert (failed.name, failed.key) == ("KD", (1, 0))
     assert str(file.parent) in failed.error
     assert f"remove {file.parent / 'metrics.json'}" in failed.error
     assert {key for line in result.lines if line.row.name == "KD" for key in line.runs} == {(0, 0)}

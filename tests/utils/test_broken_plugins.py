@@ -57,9 +57,9 @@ def test_a_plug_in_that_fails_is_named_at_every_lookup(
 ) -> None:
     install(tmp_path, name, ADDS.format("pear") + code)
     monkeypatch.syspath_prepend(tmp_path)
-    for look in (lambda: fruits["apple"], lambda: "plum" in fruits, lambda: list(fruits)):
+    for lookup in (lambda: fruits["apple"], lambda: "plum" in fruits, lambda: list(fruits)):
         with pytest.raises(PreceptorError) as caught:
-            look()
+            lookup()
         for part in (f"installed package {name}", *parts):
             assert part in str(caught.value)
 

@@ -54,7 +54,7 @@ except SystemExit:
     pass
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    bytearray(200 << 20)
+    bytearray(16 << 20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
 print(faults())

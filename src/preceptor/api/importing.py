@@ -76,6 +76,10 @@ def _check(
     for name, values in statistics.items():
         if values is not None and len(values) != 3:
             raise PreceptorError(f"{name!r}: {values!r}", expected="three numbers, of red, green and blue")
+        if values is not None and not all(0 <= value <= 1 and (value > 0 or name == "mean") for value in values):
+            raise PreceptorError(
+                f"{name!r}: {values!r}", expected="numbers for images in [0, 1]; divide those for 0 … 255 by 255"
+            )
     if out.suffix != ".safetensors":
         raise PreceptorError(
             f"'out': {out} is not named .safetensors", expected=f"such as {out.with_suffix('.safetensors')}"

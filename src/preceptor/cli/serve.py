@@ -18,7 +18,6 @@ def serve(
     """Answer image files over HTTP: curl --data-binary @photo.jpg http://127.0.0.1:8000/predict."""
     import preceptor
 
-    print(f"serving {export} on http://{host}:{port}; Ctrl-C ends it. Research only, not for diagnosis.", flush=True)
     if host not in ("127.0.0.1", "localhost", "::1"):
         print("whoever reaches this port may use the network; nothing is encrypted", flush=True)
-    preceptor.serve(export, host=host, port=port, precision=precision, most_megabytes=most_megabytes)
+    preceptor.serve(export, host=host, port=port, precision=precision, most_megabytes=most_megabytes, progress=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from datetime import datetime
@@ -46,7 +47,8 @@ def run(app: typer.Typer) -> None:
     Exit codes: 0 done, 2 refused with one message, 130 interrupted by Ctrl-C, 143 by SIGTERM, 1 anything else.
     """
     _survive_odd_names()
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started this wants it so
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set what a signal does
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else whoever started this wants it so
         signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _note(warnings.showwarning)
     with command_line_messages():

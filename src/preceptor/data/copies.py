@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,18 +47,21 @@ class Contents:
         return self._named(other, pairs)
 
     def same_files(self, other: Contents) -> list[tuple[str, str]]:
-        """Return (id here, id there) of images that are one file, byte for byte; files are read where sizes agree.
+        """Return (id here, id there) of images that are one file: by path, and byte for byte where sizes agree.
 
-        Images in containers have no file of their own and are in none.
+        Images in containers are compared by path alone.
         """
-        return self._named(other, self._same_files(other))
+        places = {other.catalog.path(place): place for place in _with_image(other.catalog)}
+        by_path = {row: places[path] for row in _with_image(self.catalog) if (path := self.catalog.path(row)) in places}
+        return self._named(other, [*by_path.items(), *self._same_files(other, by_path)])
 
     def _named(self, other: Contents, pairs: Iterable[tuple[int, int]]) -> list[tuple[str, str]]:
         here, there = (each.catalog.table["id"].tolist() for each in (self, other))
         return [(here[row], there[place]) for row, place in dict.fromkeys(pairs)]
 
-    def _same_files(self, other: Contents) -> Iterable[tuple[int, int]]:
-        ours = {row: (os.stat(path).st_size, path) for row, path in _files(self.catalog)}
+    def _same_files(self, other: Contents, known: Collection[int] = ()) -> Iterable[tuple[int, int]]:
+        """Rows here and there of files with one content; not of those here that are known already."""
+        ours = {row: (os.stat(path).st_size, path) for row, path in _files(self.catalog) if row not in known}
         sizes = {size for size, _ in ours.values()}
         theirs: dict[tuple[int, bytes], list[int]] = defaultdict(list)  # of files that might be copies, by content
         for place, path in _files(other.catalog):
@@ -72,10 +75,14 @@ class Contents:
 
 def _files(catalog: Catalog) -> Iterable[tuple[int, Path]]:
     """Rows with a file of their own: entries of containers are compared as pictures only."""
-    for row in np.flatnonzero(catalog.table["image"] != ""):
-        path = catalog.path(int(row))
+    for row in _with_image(catalog):
+        path = catalog.path(row)
         if not is_member(path) and path.is_file():
-            yield int(row), path
+            yield row, path
+
+
+def _with_image(catalog: Catalog) -> list[int]:
+    return [int(row) for row in np.flatnonzero(catalog.table["image"] != "")]
 
 
 def _digest(path: Path) -> bytes:

@@ -135,6 +135,11 @@ def validation_rows(
     )
 
 
+def is_one_fold(share: float) -> bool:
+    """Whether a validation part of this share is one of n equal folds, as all were in version 0.1."""
+    return abs(1 / max(2, round(1 / share)) - share) <= _NEAR
+
+
 def _as_folds(share: float, most: int) -> Fraction:
     """How many of how many equal folds a share is: one of n where that is within a hundredth of it.
 
@@ -142,7 +147,7 @@ def _as_folds(share: float, most: int) -> Fraction:
         most: folds that the data bear.
     """
     single = Fraction(1, max(2, round(1 / share)))
-    if abs(single - share) <= _NEAR:
+    if is_one_fold(share):
         return single
     return Fraction(share).limit_denominator(max(2, min(most, _MOST_FOLDS))) or single
 

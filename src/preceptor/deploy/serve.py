@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from preceptor.data.images import read_header, read_image
 from preceptor.deploy.onnx_model import OnnxModel
@@ -25,6 +26,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.version import __version__
 
 LOOPBACK = "127.0.0.1"
+_ANY = ("", "0.0.0.0", "::")  # addresses that stand for every interface, and so for no name in particular
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 50_000_000
 
@@ -38,12 +40,17 @@ def create_app(model: OnnxModel, *, most_bytes: int = MOST_BYTES, hosts: tuple[s
         model: the export.
         most_bytes: of an upload; more are not read.
         hosts: names that requests may be addressed to, besides those of the loopback interface, so that no web page
-            can reach the service under a name of its own.
+            can reach the service under a name of its own. With an address of all interfaces (``0.0.0.0``, ``::``)
+            any name will do: which ones this machine has for others is not known here.
     """
     manifest = model.manifest
-    app = FastAPI(title=f"{manifest.network} ({manifest.source.backbone})", description=manifest.intended_use)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost", "[::1]", *hosts])
+    title = f"{manifest.network} ({manifest.source.backbone})"
+    # Its pages of documentation would load scripts from elsewhere.
+    app = FastAPI(title=title, description=manifest.intended_use, docs_url=None, redoc_url=None)
+    names = ["*"] if any(host in _ANY for host in hosts) else [url_host(host) for host in hosts]
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost", "[::1]", *names])
 
+    @app.head("/", include_in_schema=False)
     @app.get("/")
     def describe() -> dict[str, Any]:
         return {
@@ -56,14 +63,31 @@ def create_app(model: OnnxModel, *, most_bytes: int = MOST_BYTES, hosts: tuple[s
         }
 
     @app.post("/predict")
-    async def predict(request: Request) -> dict[str, Any]:
-        content = await _body(request, most_bytes)
+    async def predict(request: Request) -> Any:
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(
+                422,
+                {"error": "the upload is a form", "expected": "an image file as the body: --data-binary @photo.jpg"},
+            )
+        try:
+            content = await _body(request, most_bytes)
+        except ClientDisconnect:
+            return Response(status_code=400)  # which nobody reads
         try:
             return await run_in_threadpool(_answer, model, content)
         except PreceptorError as error:
             raise HTTPException(422, {"error": error.what, "expected": error.expected}) from None
 
     return app
+
+
+def url_host(host: str) -> str:
+    """An address as it stands in a URL.
+
+    >>> url_host("::1"), url_host("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
+    return f"[{host}]" if ":" in host else host
 
 
 async def _body(request: Request, most_bytes: int) -> bytes:

@@ -173,7 +173,7 @@ def _from_run(
 ) -> tuple[Network, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
-    built, _ = load_network(path)
+    built, header = load_network(path)
     has = built.architecture
     if not isinstance(built, KINDS[kind]):
         raise PreceptorError(
@@ -190,6 +190,8 @@ def _from_run(
             remedy=f"set networks.{name}.backbone={has.backbone}, or name another run",
         )
     at_size = _with_head(_at_size(built, image_size, key), network, f"{key}: {path}")
+    if imported := header.get("imported"):
+        return at_size, f"imported from {imported}"
     return at_size, f"run {path.parent.name}/{path.name}"
 
 

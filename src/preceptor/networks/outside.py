@@ -35,9 +35,13 @@ def classifier_from_weights(
     Raises:
         PreceptorError: the file cannot be read, or holds another network, or one with another number of outputs.
     """
-    usual_mean, usual_std = normalisation(backbone)
-    given = tuple(mean or usual_mean), tuple(std or usual_std)
-    built = Classifier(Architecture(backbone, tuple(classes), image_size, *given, several_labels=several_labels))
+    of_mean, of_std = (
+        tuple(map(float, usual if values is None else values))
+        for usual, values in zip(normalisation(backbone), (mean, std), strict=True)
+    )
+    built = Classifier(
+        Architecture(backbone, tuple(classes), image_size, of_mean, of_std, several_labels=several_labels)
+    )
     load_pretrained(built.backbone, backbone, str(weights))
     _check_classifier(built, weights)
     return built.eval()
@@ -69,10 +73,10 @@ def _check_classifier(network: Classifier, weights: Path) -> None:
     own = {id(tensor): name for name, tensor in network.backbone.named_parameters()}
     for tensor in network.classifier.parameters():
         name = own[id(tensor)]
-        found = state.get(name)
-        if found is None or found.shape != tensor.shape:
-            what = "no classifier" if found is None else f"a classifier of {len(found)} outputs"
+        given = state.get(name)
+        if given is None or given.shape != tensor.shape:
+            what = f"lacks {name}" if given is None else f"has a classifier of {len(given)} outputs"
             raise PreceptorError(
-                f"{weights}: has {what}, not one of {len(classes)} ({', '.join(classes)})",
+                f"{weights}: {what}, not one of {len(classes)} ({', '.join(classes)})",
                 expected="a network that was trained on these classes, each named once, in the order of its outputs",
             )

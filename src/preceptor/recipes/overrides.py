@@ -50,7 +50,11 @@ def split_overrides(
     settings: dict[str, Any] = {}
     options: dict[str, Any] = {}
     typed = not isinstance(overrides, Mapping)
-    pairs = list(map(_split, overrides)) if typed else [(key, _plain(value)) for key, value in overrides.items()]
+    pairs: list[tuple[str, Any]]
+    if isinstance(overrides, Mapping):
+        pairs = [(key, _plain(value)) for key, value in overrides.items()]
+    else:
+        pairs = list(map(_split, overrides))
     refuse_repeated(key for key, _ in pairs)
     for key, value in pairs:
         if key.startswith(_OF_READER):

@@ -125,13 +125,11 @@ class Entry:
         """
         if self.role in TEACHERS or self.role == "ensemble":
             return TEACHERS.get(self.role, self.role)
-        distilled = is_distilled(self.run, self.name)
-        if distilled is None:
-            return "fine-tuned"
-        teaches = any(self.name in objective.sources for objective in self.run.recipe.objectives)
-        if teaches and not distilled:
+        recipe = self.run.recipe
+        teaches = any(self.name in objective.sources for objective in recipe.objectives)
+        if teaches and not recipe.teachers_of(self.name):
             return "online teacher"
-        return "taught" if distilled else "alone"
+        return {True: "taught", False: "alone", None: "fine-tuned"}[is_distilled(self.run, self.name)]
 
     @property
     def colour(self) -> int:

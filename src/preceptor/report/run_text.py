@@ -144,6 +144,8 @@ def epoch_choice(run: LabelledRun) -> str:
         return f"Each network has the epoch that is its own best by validation/{select.metric}: {', '.join(own)}."
     if select.metric == "last":
         return f"No epoch was selected: the results are those of the last, {metrics.selected_epoch}."
+    if metrics.selected_epoch is None or metrics.selected_by is None:  # runs of early versions may not say
+        return ""
     return f"Epoch {metrics.selected_epoch} was selected by {metrics.selected_by}."
 
 

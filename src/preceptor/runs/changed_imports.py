@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from preceptor.runs.directory import Run
-from preceptor.utils.errors import PreceptorWarning, some_of
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
 from preceptor.utils.imports import imported_hashes
 
 
@@ -21,8 +22,8 @@ def warn_of_changed_imports(runs: Iterable[Run], stacklevel: int = 2) -> None:
         hashes.setdefault(Path(file).name, set()).add(executed)
     changed: dict[str, list[str]] = {}
     for run in runs if hashes else ():
-        if run.exists:
-            for file, recorded in run.environment.import_hashes.items():
+        with suppress(PreceptorError):  # of a damaged run: whoever goes on with it says so
+            for file, recorded in run.environment.import_hashes.items() if run.exists else ():
                 name = Path(file).name
                 if name in hashes and recorded not in hashes[name]:
                     changed.setdefault(name, []).append(run.path.name)

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from preceptor.data.folds import is_one_fold
 from preceptor.networks.build import find_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
@@ -86,6 +87,8 @@ class PlannedRun:
         content = {key: value for key, value in self.recipe.plain().items() if key not in _WITHOUT_EFFECT}
         if isinstance(precision := content["precision"], str):
             content["precision"] = _PRECISIONS.get(precision, precision)
+        if not is_one_fold(self.recipe.split.validation):
+            content["validation"] = "several folds"  # runs of before took the nearest single one
         content["objectives"] = [_with_ramp_named(term) for term in content["objectives"]]
         networks = {}
         for name, network in self.recipe.networks.items():

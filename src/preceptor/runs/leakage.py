@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from preceptor.data.catalog import Catalog
 from preceptor.data.copies import Contents
 from preceptor.data.readers import READERS
+from preceptor.data.sources import is_member
 from preceptor.data.split import UNLABELLED_PART, training_rows
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
@@ -72,12 +74,21 @@ def _has_the_same_ids(source: Run, data: Data) -> bool:
 def _under_our_names(key: str, source: Run, learned: pd.DataFrame, data: Data, split: pd.DataFrame) -> pd.DataFrame:
     """Those of the images that the source has learned from whose files are this run's too, by this run's ids."""
     catalog, note = what_is_left(source, set(learned["id"]))
+    if catalog is None and source.environment.data.fingerprint == data.fingerprint:
+        return learned  # the same data, which were moved
     if note:
         _warn_of(key, note)
-    pairs = [] if catalog is None else Contents(data.catalog()).same_files(Contents(catalog))
+    ours = data.catalog()
+    pairs = [] if catalog is None else Contents(ours).same_files(Contents(catalog))
+    if catalog is not None and not pairs and (_in_containers(ours) or _in_containers(catalog)):
+        _warn_of(key, f"images in containers cannot be compared with those of {source.path}")
     same = pd.DataFrame(pairs, columns=["id", "there"], dtype=str)
     there = learned[["id", "part"]].rename(columns={"id": "there"})
     return same.merge(there, on="there").merge(split[["id", "group"]], on="id")
+
+
+def _in_containers(catalog: Catalog) -> bool:
+    return len(catalog) > 0 and is_member(catalog.path(0))
 
 
 def _warn_of(key: str, why: str) -> None:

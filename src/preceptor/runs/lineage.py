@@ -15,24 +15,25 @@ def is_distilled(run: Run, network: str) -> bool | None:
     """Whether a network has learned from others, in its run or in one that it started from.
 
     Returns:
-        None where it started from a run that is gone, or from weights of which no run is known.
+        None where it started from a run or a recipe that is gone, or from weights of which no run is known.
     """
     recipe = run.recipe
     start = recipe.networks[network]
     if recipe.teachers_of(network):
         return True
-    if start.trained_by is not None:
-        return _distils(stage_recipe(recipe, network))
-    return False if start.run is None else _source_is_distilled(run, network)
+    try:
+        if start.trained_by is not None:
+            stage = run.stage(network)
+            return _distils(stage.recipe if stage.exists else stage_recipe(recipe, network))
+        return False if start.run is None else _source_is_distilled(run, network)
+    except PreceptorError:
+        return None
 
 
 def _source_is_distilled(run: Run, network: str) -> bool | None:
-    try:
-        file = find_network(Path(str(run.settled_networks()[network].run)), network, f"networks.{network}.run")
-        source = Run(file.parent)
-        return is_distilled(source, file.stem) if source.exists and file.stem in source.recipe.networks else None
-    except PreceptorError:
-        return None
+    file = find_network(Path(str(run.settled_networks()[network].run)), network, f"networks.{network}.run")
+    source = Run(file.parent)
+    return is_distilled(source, file.stem) if source.exists and file.stem in source.recipe.networks else None
 
 
 def _distils(recipe: Recipe) -> bool:

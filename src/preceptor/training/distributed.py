@@ -91,6 +91,10 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
                 f"process {error.error_index} of {devices} ended at its start, for the reason that it printed",
                 remedy=f"in a script, {GUARD}",
             ) from None
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():  # which a signal to this process alone does not reach
+                process.terminate()
+            raise
     warm_up()
     with repeatable(gpus):
         fabric.launch()

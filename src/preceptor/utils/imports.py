@@ -22,7 +22,7 @@ VARIABLE = "PRECEPTOR_IMPORTS"
 _executed: dict[str, str] = {}
 
 
-def import_files(files: Iterable[str | Path]) -> None:
+def import_files(files: Iterable[str | os.PathLike[str]]) -> None:
     """Import each file once; what it registers is then known here and in processes started from here.
 
     Raises:

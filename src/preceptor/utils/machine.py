@@ -17,6 +17,7 @@ _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _ALLOCATION = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _KEPT = 1 << 30  # bytes of a block, or free in all, up to which nothing is given back
+_MOST_BEFORE = 32 << 20  # of a block, in glibc before 2.35
 _CARD_SECONDS = 10  # after which a driver that does not answer is given up
 
 
@@ -55,7 +56,9 @@ def keep_freed_memory() -> bool:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, TypeError, AttributeError):
         return False
-    return all([set_option(option, _KEPT) for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)])
+    if not any(set_option(_M_MMAP_THRESHOLD, size) for size in (_KEPT, _MOST_BEFORE)):
+        return False  # the other alone would fix the size from which blocks are given back at 128 KiB
+    return bool(set_option(_M_TRIM_THRESHOLD, _KEPT))
 
 
 def memory() -> tuple[int, int] | None:
