@@ -10,6 +10,7 @@ from chromium import chromium
 from conftest import without_reports
 from preceptor import train
 from preceptor.demo import _web_page
+from preceptor.deploy import page
 from preceptor.deploy.page.web_runtime import VARIABLE
 from preceptor.runs.directory import Run
 
@@ -32,8 +33,8 @@ def test_the_demo_ends_with_a_page_and_an_example_of_each_class(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(web_runtime))
     assert "in a browser" in _web_page(student, tmp_path / "exported")
-    page = (tmp_path / "exported" / "index.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == len(student.metrics.classes)
+    text = (tmp_path / "exported" / "index.html").read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == len(student.metrics.classes)
 
 
 def test_without_the_browsers_runtime_the_demo_says_how_to_get_it(
@@ -44,6 +45,12 @@ def test_without_the_browsers_runtime_the_demo_says_how_to_get_it(
     assert f"npm install --prefix '{tmp_path}' onnxruntime-web@" in text
     assert f"preceptor export {student.path}" in text
     assert not (tmp_path / "exported").exists()
+
+
+@pytest.mark.parametrize("script", ["page.js", "photo_file.js"])
+def test_the_committed_page_has_the_scripts_of_today(script: str) -> None:
+    """Else it accepts what exports of today refuse: write it anew with ``preceptor demo``."""
+    assert (Path(page.__file__).parent / script).read_text(encoding="utf-8") in COMMITTED.read_text(encoding="utf-8")
 
 
 def test_the_committed_page_is_small_enough_for_a_repository() -> None:
