@@ -124,7 +124,7 @@ def test_processes_of_a_cell_have_cores_of_their_own(monkeypatch: pytest.MonkeyP
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_clear_error(phantom_root: Path) -> None:
-    with pytest.raises(PreceptorError, match=r"'out' /proc/nowhere/study: cannot be written to \(No such file"):
+    with pytest.raises(PreceptorError, match=r"^/proc/nowhere/study: cannot be written to \(No such file"):
         run_cells(opened(phantom_root, Path("/proc/nowhere/study")), Stopped, 1)
 
 

@@ -31,7 +31,8 @@ def locked(file: Path, busy: str, remedy: str, *, patience: float = 0) -> Iterat
         raise PreceptorError(busy, remedy=remedy) from None
     except OSError as error:
         raise PreceptorError(
-            f"--out {file.parent}: cannot be written to ({error.strerror})", remedy="choose another --out"
+            f"{file.parent}: cannot be written to ({error.strerror})",
+            remedy="make it writable, or choose another folder",
         ) from None
     try:
         yield
