@@ -70,6 +70,13 @@ def test_an_export_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_files_that_no_export_wrote_are_not_replaced_with_it(tmp_path: Path) -> None:
+    (older(tmp_path / "out") / "notes.txt").write_text("mine")
+    with pytest.raises(PreceptorError, match=r"holds more than an export \(notes\.txt\)"):
+        put(tmp_path / "out", overwrite=True)
+    assert content(tmp_path / "out") == {**OLD, "notes.txt": "mine"}
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, older])
 def test_a_mount_point_is_filled(tmp_path: Path, mounted: Path, make: Callable[[Path], object]) -> None:
     make(mounted)

@@ -14,6 +14,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 
 MANIFEST = "export.json"
+CARD = "README.md"
 FORMAT = 1
 #: What a network predicts of an image: one class, several labels, or a mask (:attr:`preceptor.tasks.Task.target`).
 Target = Literal["class", "labels", "mask"]

@@ -7,11 +7,10 @@ from pathlib import Path
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
-from preceptor.deploy.manifest import Manifest
+from preceptor.deploy.manifest import CARD, Manifest
 from preceptor.tasks import TASKS
 from preceptor.utils.files import write_text
 
-CARD = "README.md"
 _HERE = Path(__file__).parent
 
 

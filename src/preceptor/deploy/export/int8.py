@@ -48,7 +48,7 @@ def choose_int8(
     calibration: Calibration,
     thresholds: Sequence[LabelThreshold],
     *,
-    bound: float,
+    largest_loss: float,
     cache: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[onnx.ModelProto, onnx.ModelProto, Quantised]:
@@ -62,13 +62,13 @@ def choose_int8(
         network: its float graph.
         complete: puts preprocessing and softmax around a network's graph.
         calibration, thresholds: of the float model, by which labels are predicted.
-        bound: the largest loss of the headline figure that is accepted, in its own unit.
+        largest_loss: of the headline figure that is accepted, in its own unit.
         cache: where decoded images are kept.
         progress: told what is done next.
 
     Returns:
         The chosen network, the whole model around it, and the record, whose ``accepted`` says whether the loss is
-        within the bound.
+        within ``largest_loss``.
 
     Raises:
         PreceptorError: the run's data are gone or changed, or it has no validation part.
@@ -90,7 +90,7 @@ def choose_int8(
     in_float, in_int8 = (outcome.value for outcome in outcomes)
     loss = in_float - in_int8
     record = Quantised(
-        accepted=loss <= bound,
+        accepted=loss <= largest_loss,
         variant=chosen,
         variants=reached,
         calibrated_on=len(spread),
@@ -101,7 +101,7 @@ def choose_int8(
         int8_value=in_int8,
         loss=loss,
         loss_interval=(low, high),
-        bound=bound,
+        bound=largest_loss,
         agreement=_agreement(*outcomes),
         latency_ms=_latencies(whole, parts["test"].images[0]),
         threads=1,

@@ -55,10 +55,10 @@ def staged(out: Path, refuse: Callable[[], None]) -> Iterator[Path]:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def holds_nothing(out: Path) -> bool:
-    """Whether a folder is empty, but for exports that are being made, or were when their process was killed."""
+def contents(out: Path) -> set[str]:
+    """Names in a folder, but for exports that are being made, or were when their process was killed."""
     target = out.resolve()
-    return all(_process_of(path, target.name, _NEW) is not None for path in target.iterdir())
+    return {path.name for path in target.iterdir() if _process_of(path, target.name, _NEW) is None}
 
 
 def restore_interrupted(out: Path) -> None:

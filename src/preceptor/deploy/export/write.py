@@ -17,9 +17,11 @@ from preceptor.data.images import resize
 from preceptor.deploy.export.activation_map import activation_weights
 from preceptor.deploy.export.calibrate import calibrate, choose_thresholds
 from preceptor.deploy.export.results import headline_figures, subgroup_figures
-from preceptor.deploy.export.staging import holds_nothing, restore_interrupted, staged
+from preceptor.deploy.export.staging import contents, restore_interrupted, staged
 from preceptor.deploy.export.subject import Subject, load_subject, photos
 from preceptor.deploy.manifest import (
+    CARD,
+    MANIFEST,
     ActivationMap,
     Calibration,
     ClassName,
@@ -32,11 +34,11 @@ from preceptor.deploy.manifest import (
     is_export,
     write_manifest,
 )
-from preceptor.deploy.page.assemble import write_page
+from preceptor.deploy.page.assemble import PAGE, write_page
 from preceptor.deploy.page.web_runtime import read_web_runtime
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.network_file import INTENDED_USE
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.extras import require
 from preceptor.utils.files import write_bytes
 from preceptor.version import __version__
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from preceptor.deploy.export.networks import Ensemble, Single
 
 _PHOTOS = 32  # that PyTorch and ONNX Runtime are compared on
+#: All that an export may consist of.
+_WRITTEN = {MANIFEST, CARD, PAGE, *(f"{name}{kind}.onnx" for name in ("model", "network") for kind in ("", ".int8"))}
 _IN_WORDS = {
     "input": "uint8 RGB, (batch, height, width, 3), turned upright by EXIF",
     "resize": "stretched to a square, bilinear with antialiasing, rounded to 8 bits after each direction (as Pillow)",
@@ -199,7 +203,7 @@ def _write_int8(
         graphs.complete,
         fitted.calibration,
         fitted.thresholds,
-        bound=largest_loss,
+        largest_loss=largest_loss,
         cache=Path(cache) if cache else None,
         progress=tell,
     )
@@ -250,12 +254,12 @@ def _manifest(
 
 
 def refuse_occupied(target: Path, overwrite: bool) -> None:
-    """Raise unless ``target`` is new, empty, or an older export that may be replaced."""
+    """Raise unless ``target`` is new, empty, or an older export alone that may be replaced."""
     if target.exists() and not target.is_dir():
         raise PreceptorError(f"--out {target}: is a file", expected="a folder that is new or empty")
     if Path.cwd().is_relative_to(target.resolve()):  # an export takes the folder's place, and the shell's would be gone
         raise PreceptorError(f"--out {target}: holds the current folder", expected="another one, such as exported")
-    if not target.is_dir() or holds_nothing(target):
+    if not target.is_dir() or not (there := contents(target)):
         return
     if not is_export(target):
         raise PreceptorError(f"--out {target}: holds other files", expected="a folder that is new or empty")
@@ -264,6 +268,11 @@ def refuse_occupied(target: Path, overwrite: bool) -> None:
             f"--out {target}: holds an export already", expected="a folder that is new or empty",
             remedy="name another folder, or replace it with --overwrite",
         )  # fmt: skip
+    if others := sorted(there - _WRITTEN):
+        raise PreceptorError(
+            f"--out {target}: holds more than an export ({some_of(others, 3)}), which --overwrite would remove",
+            remedy="move these elsewhere, or name another folder",
+        )
 
 
 def _activation_map(subject: Subject, images: list[np.ndarray]) -> tuple[ActivationMap | None, str]:
