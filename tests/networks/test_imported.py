@@ -50,7 +50,7 @@ def test_it_teaches_in_a_recipe(tmp_path: Path, phantom_root: Path, no_reports: 
         tmp_path / "theirs.pt", tmp_path / "teacher.safetensors", backbone="test_resnet", classes=classes, image_size=32
     )
     changes = {**SMALL, "networks.teacher.run": str(file)}
-    with pytest.warns(UserWarning, match=r"networks\.teacher\.run: no run lies around"):
+    with pytest.warns(UserWarning, match=r"networks\.teacher\.run: .* lies in no run's folder"):
         run = train("kd", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes)
     kept, header = load_network(file)
     assert header["imported"] == "theirs.pt"

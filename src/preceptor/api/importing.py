@@ -54,8 +54,8 @@ def import_network(
     PosixPath('teacher.safetensors')
     """
     require_training()
+    from preceptor.networks.imported import classifier_from_weights, in_order
     from preceptor.networks.network_file import save_network
-    from preceptor.networks.outside import classifier_from_weights, in_order
 
     source, target = Path(weights).expanduser(), Path(out).expanduser()
     _check(classes, target, image_size, {"mean": mean, "std": std}, least=1 if several_labels else 2)

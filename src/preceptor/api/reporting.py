@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.api.inputs import PathLike, announce, optional_path, path_list, shows_progress, whole_number
-from preceptor.api.studies import StudyReport
+from preceptor.api.studies import WrittenReport
 from preceptor.runs.occupied import kind_of
 from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.utils.extras import require_training
@@ -55,7 +55,7 @@ def report(
 
 def write_page(
     runs: PathLike | Iterable[PathLike], *, out: PathLike | None, imports: Iterable[PathLike], progress: bool | None
-) -> StudyReport:
+) -> WrittenReport:
     """Write the page of :func:`report`; return it with what is not in it."""
     import_files(imports)
     folders = path_list(runs)
@@ -67,10 +67,10 @@ def write_page(
     announce(f"writing {page}", shows_progress(progress))
     from preceptor.report.run_report import write_report
 
-    return StudyReport(write_report(folders, page))
+    return WrittenReport(write_report(folders, page))
 
 
-def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> StudyReport:
+def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bool | None) -> WrittenReport:
     if folders > 1:
         raise PreceptorError(f"{folder}: holds a study", expected="runs alone, or one study alone, on one page")
     if out is not None and Path(out).expanduser().resolve() != (folder / _PAGE).resolve():
@@ -83,7 +83,7 @@ def _report_study(folder: Path, folders: int, out: PathLike | None, progress: bo
     from preceptor.report.study_results import read_study
 
     results = read_study(folder)
-    return StudyReport(write_report_of(results), unread=results.unread)
+    return WrittenReport(write_report_of(results), unread=results.unread)
 
 
 def explain(

@@ -56,7 +56,7 @@ class PreparedStudy:
 
 
 @dataclass(frozen=True)
-class StudyReport:
+class WrittenReport:
     """A report, such as that of a study's finished cells.
 
     Attributes:
@@ -219,10 +219,10 @@ def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: 
         )
 
 
-def report_study(opened: Study) -> StudyReport:
+def report_study(opened: Study) -> WrittenReport:
     """Write the report of what is finished, with a Grad-CAM gallery where one can be made."""
     if not opened.count("done"):
-        return StudyReport(None)
+        return WrittenReport(None)
     import preceptor.report.study_gallery as gallery
     from preceptor.report.study_report import write_report_of
     from preceptor.report.study_results import read_study
@@ -234,4 +234,4 @@ def report_study(opened: Study) -> StudyReport:
         no_gallery = error.what if isinstance(error, PreceptorError) else f"{type(error).__name__}: {error}"
     results = read_study(opened.folder)
     page = write_report_of(results)
-    return StudyReport(page, no_gallery, results.unread)
+    return WrittenReport(page, no_gallery, results.unread)
