@@ -62,6 +62,13 @@ def test_the_fold_that_it_was_trained_for_is_accepted(network: Path, tmp_path: P
         _refuse(network, Data("folder", tmp_path / "images", fold=0))
 
 
+def test_the_same_data_in_another_place_are_the_same_by_name(network: Path, tmp_path: Path) -> None:
+    """Nothing is left at the old place to compare."""
+    moved = (tmp_path / "images").rename(tmp_path / "moved")
+    with pytest.raises(PreceptorError, match="was trained on"):
+        _refuse(network, Data("folder", moved, fold=0))
+
+
 def test_other_images_of_the_same_names_are_none_of_its_own(network: Path, tmp_path: Path) -> None:
     _refuse(network, Data("folder", _folder(tmp_path / "others", 1), fold=0))
 

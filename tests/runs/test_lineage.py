@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_a_student_of_features_is_no_baseline_of_others(tmp_path: Path) -> None:
         ("kd · student", "kd · teacher"),
         ("features · student", "student"),
     ]
+
+
+def test_curves_are_of_the_metric_that_chose_the_epoch_or_of_the_headline(tmp_path: Path) -> None:
+    """``select.metric: last`` names no metric."""
+    path = write_fake_run(tmp_path / "run", ALONE)
+    record = json.loads((path / "metrics.json").read_text())
+    for chosen, shown in (("nll", "nll"), ("last", "balanced_accuracy")):
+        (path / "metrics.json").write_text(json.dumps({**record, "selected_by": f"validation/student/{chosen}"}))
+        assert load_run(path).curve_metric == shown
 
 
 def test_networks_of_one_run_that_learn_from_labels_alone_are_each_alone(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def refuse_leak(key: str, file: Path, data: Data, split: pd.DataFrame) -> None:
     """Refuse a network that was trained on images of this fold's validation or test part, such as a teacher.
 
     Of the same data, or of one published data set, images are the same by their ids; of other data by their files'
-    content. A :class:`PreceptorWarning` says where nothing can be compared: no run lies around the file, or its
+    content. A :class:`PreceptorWarning` says where nothing can be compared: the file lies in no run's folder, or its
     images are gone.
 
     Args:
@@ -36,7 +36,7 @@ def refuse_leak(key: str, file: Path, data: Data, split: pd.DataFrame) -> None:
     """
     source = Run(file.parent)
     if not ((source.path / "split.csv").is_file() and source.exists):
-        _warn_of(key, f"no run lies around {file}")
+        _warn_of(key, f"{file} lies in no run's folder, so that nothing is known of its images")
         return
     same_ids = _has_the_same_ids(source, data)
     learned = _learned(source)
