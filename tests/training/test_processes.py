@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,39 @@ def test_a_batch_with_less_than_two_images_for_each_process_is_refused(phantom_r
     prepared = prepare(recipe, data, tmp_path / "run", devices=2)
     with pytest.raises(PreceptorError, match=too_many):
         continue_run(prepared, devices=3)
+
+
+PROCESSES = """
+import os, signal, sys, time
+from preceptor.training.distributed import launch
+
+def wait(fabric, folder):
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    time.sleep(120)
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)  # as the command line has it
+    launch(wait, 2, sys.argv[1])
+"""
+
+
+def test_what_ends_the_first_process_ends_all(tmp_path: Path) -> None:
+    """SIGTERM of a batch system may reach it alone, where Ctrl-C reaches each."""
+    script, workers = tmp_path / "script.py", tmp_path / "workers"
+    script.write_text(PROCESSES)
+    workers.mkdir()
+    first = subprocess.Popen([sys.executable, script, workers], stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(lambda: len(list(workers.iterdir())) == 2, first)
+        first.terminate()
+        first.wait(30)
+        until = time.monotonic() + 30
+        while any(Path("/proc", worker.name).exists() for worker in workers.iterdir()):
+            assert time.monotonic() < until, "a process goes on"
+            time.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(first.pid, signal.SIGKILL)
