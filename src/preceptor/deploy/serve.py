@@ -64,6 +64,7 @@ def create_app(model: OnnxModel, *, most_bytes: int = MOST_BYTES, hosts: tuple[s
 
     @app.post("/predict")
     async def predict(request: Request) -> Any:
+        """Predict the image that is the request's body: probabilities of its classes, or its mask as PNG."""
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise HTTPException(
                 422,

@@ -109,7 +109,7 @@ def _import_plugin(point: EntryPoint, kind: str) -> None:
     try:
         point.load()
     except PreceptorError as error:
-        raise PreceptorError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from error
+        raise error.prefixed(where) from error
     except Exception as error:  # whatever the package does
         raise PreceptorError(
             f"{where}: {type(error).__name__}: {error}",
