@@ -1,12 +1,14 @@
 """All checks that need a GPU, in one run of at most ten minutes; benchmarks/device.sh packs and starts it.
 
-    python -m benchmarks.device --json FILE [--minutes 9.5] [--parts PART …] [--data HAM10000] [--weights FOLDER]
+    python -m benchmarks.device --json FILE [--minutes 9.5] [--parts PART …] [--cases NAME …] [--data HAM10000]
+        [--weights FOLDER]
 
 exactness: value and gradient of every registered loss in float32 on the GPU against float64 on the CPU;
 networks: bare backbones by memory format, number format, and with their kernels launched as one graph;
-steps: of ``crckd`` (DenseNet121, 112 and 224 px), ``ssd_kd`` and ``kd`` (ResNet50 → MobileNetV2) and ``kd_ml_v3``
-    (U-Nets) in float32 and bf16, beside those of the released code or of a plain loop, and beside the bare networks:
-    images a second, share of the time in which the GPU computes, peak memory;
+steps: of ``crckd`` (DenseNet121, 112 and 224 px), ``ssd_kd`` and ``kd`` (ResNet50 → MobileNetV2, ``kd`` also at 64 px
+    under an EfficientNet-Lite2) and ``kd_ml_v3`` (U-Nets) in float32 and bf16, with and without CUDA graphs, beside
+    those of the released code or of a plain loop, and beside the bare networks: images a second, share of the time in
+    which the GPU computes, peak memory; and in float32 without algorithms that repeat themselves;
 tests: the engine's, whose runs take the GPU;
 compiled: the steps again, compiled, where enough time is left;
 epochs: with the rest of the time, epochs of HAM10000.
@@ -24,7 +26,9 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +40,14 @@ from benchmarks.device_exactness import exactness
 from benchmarks.device_networks import networks
 from benchmarks.literal_steps import LiteralCRCKD, LiteralSSDKD, PlainLoop, Size
 from benchmarks.measure import seconds_in_a_row
-from benchmarks.step import engine_step, floor_step, prepared_training
+from benchmarks.step import engine_step, floor_step, objectives_alone, prepared_training, views_alone
 from preceptor.recipes.resolve import resolve
 from preceptor.training.distributed import repeatable
+from preceptor.utils.errors import PreceptorWarning
 
 TESTS = ("tests/training", "tests/runs/test_whole_runs.py", "tests/runs/test_resume.py", "tests/runs/test_precision.py")
 DRY_TESTS = ("tests/training/test_mixup.py",)
-EAGER, COMPILED = ("float32", "bf16"), "bf16+compiled"
+EAGER, GRAPHED, COMPILED = ("float32", "bf16"), ("float32+graphed", "bf16+graphed"), "float32+compiled"
 PARTS = ("exactness", "networks", "steps", "tests", "compiled", "epochs")
 IMAGES = 300  # of the phantom that steps are timed on
 
@@ -63,16 +68,18 @@ class Case:
 
 def cases(dry: bool) -> list[Case]:
     """The steps to time; small ones for a dry run."""
-    dense, large, mobile, unet = (
-        ("test_resnet", "test_resnet", "test_efficientnet", "test_resnet")
+    dense, large, mobile, unet, lite = (
+        ("test_resnet", "test_resnet", "test_efficientnet", "test_resnet", "test_resnet")
         if dry
-        else ("densenet121", "resnet50", "mobilenetv2_100", "resnet50")
+        else ("densenet121", "resnet50", "mobilenetv2_100", "resnet50", "tf_efficientnet_lite2")
     )
     crckd = {"networks.student.backbone": dense, "networks.student.pretrained": "none", "preset": "official"}
     ssd = {"networks.teacher.backbone": large, "networks.student.backbone": mobile}
     unets = {"teacher_backbone": unet, "backbone": mobile, "pretrained": "none", "teacher_pretrained": "none"}
+    small = {"networks.teacher.backbone": lite, "networks.student.backbone": mobile}
     sides, batches = ((32,), (8, 8)) if dry else ((112, 224), (64, 32))
     return [
+        Case("kd small", "kd", small, 32 if dry else 64, batches[0], PlainLoop, (mobile, lite)),
         *(Case(f"crckd {side} px", "crckd", crckd, side, batches[0], LiteralCRCKD, (dense, dense)) for side in sides),
         Case(f"ssd_kd {sides[-1]} px", "ssd_kd", ssd, sides[-1], batches[1], LiteralSSDKD, (mobile, large)),
         Case(f"kd {sides[-1]} px", "kd", ssd, sides[-1], batches[0], PlainLoop, (mobile, large)),
@@ -94,7 +101,15 @@ def machine() -> dict[str, Any]:
 
 def engine_tests(dry: bool, seconds: float) -> dict[str, Any]:
     """Run the engine's tests in a process of their own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(DRY_TESTS if dry else (*TESTS, "-n3"))]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *(DRY_TESTS if dry else (*TESTS, "-n12")),
+    ]
     began = time.perf_counter()
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
@@ -144,21 +159,25 @@ def covered(spans: list[tuple[int, int]]) -> int:
     return total
 
 
-def time_case(case: Case, mode: str, repeats: int, shared: Path) -> dict[str, float]:
+def time_case(case: Case, mode: str, repeats: int, shared: Path, free: bool = False) -> dict[str, float]:
     """The engine's step in one mode for all networks, and beside it (``networks_…``) the bare networks on ready images;
-    learning ones cannot be folded.
+    learning ones cannot be folded. And the step's objectives and views alone.
 
     Args:
         shared: folder of the phantoms, one for each side.
+        free: takes torch's fastest algorithms, not those that repeat themselves, as a run is trained.
     """
     settings = {"image_size": case.side, "batch_size": case.batch, **case.changes}
     recipe = resolve(case.recipe, settings)
     recipe = resolve(case.recipe, {**settings, "precision": dict.fromkeys(recipe.networks, mode)})
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), IMAGES, shared)
-        with repeatable(torch.cuda.device_count()):  # as a run is trained
-            figures = time_step(engine_step(training), case.batch, repeats)
+        with nullcontext() if free else repeatable(torch.cuda.device_count()):
+            engine = engine_step(training)
+            figures = time_step(engine, case.batch, repeats)
             floor = time_step(floor_step(training), case.batch, repeats)
+            alone = {"objectives": objectives_alone(training, engine), "views": views_alone(training)}
+            figures |= {f"{name}_seconds": seconds_in_a_row(work, repeats) for name, work in alone.items()}
         return {**figures, **{f"networks_{name}": value for name, value in floor.items()}}
 
 
@@ -243,8 +262,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of HAM10000")
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--cases", nargs="+", help="steps whose names begin so; all of them if not given")
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
+    warnings.filterwarnings("ignore", category=PreceptorWarning)  # teachers of random weights lie in no run
     dry, repeats = options.dry_run, 2 if options.dry_run else 10
     report = Report(options.json, 60 * options.minutes)
     if "exactness" in options.parts:
@@ -256,15 +277,20 @@ def main() -> None:
         def steps(case: Case, mode: str, least: float = 10.0) -> None:
             report.add(f"{case.name}, {mode}", lambda: time_case(case, mode, repeats, Path(folder)), least)
 
-        for case in cases(dry) if "steps" in options.parts else ():
-            for mode in EAGER:
+        def free(case: Case) -> None:
+            report.add(f"{case.name}, free", lambda: time_case(case, "float32", repeats, Path(folder), free=True))
+
+        asked = [case for case in cases(dry) if case.name.startswith(tuple(options.cases or [""]))]
+        for case in asked if "steps" in options.parts else ():
+            for mode in (*EAGER, *(GRAPHED if torch.cuda.is_available() else ())):
                 steps(case, mode)
+            free(case)
             if case.literal is not None:
                 other = "plain loop" if case.literal is PlainLoop else "released step"
                 report.add(f"{case.name}, {other}", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]
         if "tests" in options.parts:
             report.add("engine tests", lambda: engine_tests(dry, report.left), least=30)
-        for case in cases(dry) if "compiled" in options.parts and not dry else ():
+        for case in asked if "compiled" in options.parts and not dry else ():
             steps(case, COMPILED, least=60)
     if options.data is not None and "epochs" in options.parts:
         report.add("epochs", lambda: epochs(options.data, options.weights, report.left - 10, dry), least=40)

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.testing.sample import cast, let_train, trial
 
+#: Relative error beyond which a loss is measured again without TensorFloat-32.
+INEXACT = 1e-5
+
 
 def exactness(dry: bool = False) -> dict[str, Any]:
     """Relative errors of value and gradient by loss, and the largest of them.
@@ -29,7 +32,13 @@ def exactness(dry: bool = False) -> dict[str, Any]:
         value, gradient = _value_and_gradient(spec, torch.device("cpu"), torch.float64)
         on_device = _value_and_gradient(spec, device)
         errors[name] = {"value": _error(on_device[0], value), "gradient": _error(on_device[1], gradient)}
-    known = [max(pair.values()) for pair in errors.values() if isinstance(pair, dict)]
+        if device.type == "cuda" and max(errors[name].values()) > INEXACT:
+            torch.backends.cudnn.allow_tf32 = False
+            again = _value_and_gradient(spec, device)
+            torch.backends.cudnn.allow_tf32 = True  # torch's default
+            pairs = {"value": (again[0], value), "gradient": (again[1], gradient)}
+            errors[name]["without TF32"] = {key: _error(*pair) for key, pair in pairs.items()}
+    known = [max(pair["value"], pair["gradient"]) for pair in errors.values() if isinstance(pair, dict)]
     return {"device": str(device), "largest": max(known), "losses": errors}
 
 

@@ -72,7 +72,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), images=max(batch * 8, 600))
         engine = engine_step(training)
-        works = engine, floor_step(training), _objectives_alone(training, engine), _views_alone(training)
+        works = engine, floor_step(training), objectives_alone(training, engine), views_alone(training)
         times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
             for work, taken in zip(works, times, strict=True):
@@ -187,8 +187,8 @@ def floor_step(training: Training) -> Callable[[], None]:
     return step
 
 
-def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
-    """The objectives of the step that ``engine`` takes once, again and again on its outputs."""
+def objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
+    """The objectives of the step that ``engine`` takes once, forward and backward, again and again on its outputs."""
     weights = training.model.active(1)
     objectives = [training.model.objective(name) for name in weights]
     scenes: list[LossInputs] = []
@@ -209,7 +209,8 @@ def _objectives_alone(training: Training, engine: Callable[[], None]) -> Callabl
     return step
 
 
-def _views_alone(training: Training) -> Callable[[], None]:
+def views_alone(training: Training) -> Callable[[], None]:
+    """The views of a batch that lies on the device: drawn and rendered."""
     recipe = training.recipe
     rows = np.arange(recipe.batch_size)
     batch = next(iter(training.parts.train.batches([rows])))

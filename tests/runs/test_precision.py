@@ -46,7 +46,9 @@ def choice(mode: str) -> ModeChoice:
     )
 
 
-def measured(recipe: Recipe, networks: Mapping[str, object], *rest: object) -> dict[str, ModeChoice]:
+def measured(
+    recipe: Recipe, networks: Mapping[str, object], *rest: object, **settings: object
+) -> dict[str, ModeChoice]:
     """What a machine would choose on which frozen networks are fast in bf16."""
     return {name: choice("bf16+folded" if recipe.networks[name].frozen else "float32") for name in networks}
 

@@ -128,7 +128,7 @@ def test_a_compiler_that_fails_costs_nothing_but_its_mode(
     monkeypatch.setattr(mode_choice, "COMPILE_FROM", 0.0)
     monkeypatch.setattr(mode_choice, "has_compiler", lambda: True)
     monkeypatch.setattr(mode_choice, "_seconds", lambda works: dict.fromkeys(works, 1.0))
-    with pytest.warns(UserWarning, match="cannot be compiled here"):
+    with pytest.warns(UserWarning, match=r"cannot run in float32\+compiled here"):
         choices = _choose(pair)
     assert {str(choice.mode) for choice in choices.values()} == {"float32"}
     assert choices["teacher"].refused == ("float32+compiled",)

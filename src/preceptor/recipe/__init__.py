@@ -124,9 +124,9 @@ class Recipe(Section):
     ``batch_norm: synchronised`` lets several processes take batch statistics over the whole batch, as one process does,
     at the cost of two exchanges per layer. ``critic_optimiser`` trains the critics of adversarial losses (the holistic
     term of SKD), at a constant rate.
-    ``precision`` is one number for all networks (``bf16`` is autocast), a mode for some of them (``{teacher:
-    bf16+folded}``, the others run in float32), or ``auto``, which times the modes on the machine and keeps the fastest
-    whose outputs agree.
+    ``precision`` is one mode for all networks (``bf16`` is autocast, ``float32+graphed`` launches the kernels of a pass
+    together, on a GPU), a mode for some of them (``{teacher: bf16+folded}``, the others run in float32), or ``auto``,
+    which times the modes on the machine and keeps the fastest whose outputs agree.
     ``teacher_cache`` keeps what frozen networks give of each view of each image, in at most so many GiB of memory a
     process, so that it is computed once; for views from a fixed set (``plain``, or policies that only mirror and turn).
     """
@@ -289,7 +289,7 @@ class Recipe(Section):
         """Return how a network's passes are computed; under ``precision: auto``, in float32 until modes were timed."""
         if isinstance(self.precision, dict):
             return ForwardMode.parse(self.precision.get(network, "float32"))
-        return ForwardMode("float32" if self.precision == "auto" else self.precision)
+        return ForwardMode() if self.precision == "auto" else ForwardMode.parse(self.precision)
 
     def teachers_of(self, network: str) -> tuple[str, ...]:
         """The networks that a network learns from, each once."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 _NUMBERS = ("float32", "bf16")
-_FORMS = ("folded", "compiled")
+_FORMS = ("folded", "compiled", "graphed")
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class ForwardMode:
         number: ``float32``, or ``bf16``, autocast to bfloat16.
         folded: with batch norms folded into the convolutions before them; only for a network that is frozen.
         compiled: by ``torch.compile``.
+        graphed: as CUDA graphs, recorded once; on a GPU only, and not compiled.
 
     >>> ForwardMode.parse("bf16+folded")
-    ForwardMode(number='bf16', folded=True, compiled=False)
+    ForwardMode(number='bf16', folded=True, compiled=False, graphed=False)
     >>> str(ForwardMode("float32", compiled=True))
     'float32+compiled'
     """
@@ -29,14 +30,19 @@ class ForwardMode:
     number: str = "float32"
     folded: bool = False
     compiled: bool = False
+    graphed: bool = False
 
     @classmethod
     def parse(cls, text: str) -> ForwardMode:
         """Read a mode such as ``bf16+folded+compiled``. Raises ValueError, which names what there is."""
         number, *forms = text.split("+")
         if number not in _NUMBERS or len(set(forms)) < len(forms) or not set(forms) <= set(_FORMS):
-            raise ValueError(f"{text!r}: expected float32 or bf16, and behind it +folded, +compiled or both")
-        return cls(number, "folded" in forms, "compiled" in forms)
+            raise ValueError(
+                f"{text!r}: expected float32 or bf16, and behind it any of {', '.join(f'+{form}' for form in _FORMS)}"
+            )
+        if {"compiled", "graphed"} <= set(forms):
+            raise ValueError(f"{text!r}: a pass is +compiled or +graphed, not both")
+        return cls(number, **{form: form in forms for form in _FORMS})
 
     def __str__(self) -> str:
         return "+".join([self.number, *(form for form in _FORMS if getattr(self, form))])
@@ -63,5 +69,7 @@ def _canonical(modes: Any) -> Any:
     return modes
 
 
-#: One number for all networks, the fastest modes that agree (``auto``), or a mode for each network that is named.
-Precision = Annotated[Literal["float32", "bf16", "auto"] | dict[str, str], BeforeValidator(_canonical)]
+#: One mode for all networks, the fastest modes that agree (``auto``), or a mode for each network that is named.
+Precision = Annotated[
+    Literal["float32", "bf16", "float32+graphed", "bf16+graphed", "auto"] | dict[str, str], BeforeValidator(_canonical)
+]

@@ -58,7 +58,8 @@ def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Lo
     features = {name: model.feature_points(name) for name in recipe.networks}
     steps = recipe.epochs * max(len(train) // recipe.batch_size, 1)
     networks = {name: model.networks[name] for name in recipe.networks}
-    choices = mode_choice.choose_modes(recipe, networks, views, features, steps)  # type: ignore[arg-type]
+    graphs = fabric.device.type == "cuda" and fabric.world_size == 1
+    choices = mode_choice.choose_modes(recipe, networks, views, features, steps, graphs=graphs)  # type: ignore[arg-type]
     return {
         name: ModeRecord(
             mode=str(choice.mode),

@@ -2,7 +2,8 @@
 
 Modes are timed in turns on views of the recipe's own first batch, with a backward pass where a network learns. A mode
 is taken only if every output stays within :data:`TOLERANCE` of float32's and it saves at least :data:`LEAST_GAIN` of
-the time; compiling is tried only where a compiler is at hand and the rest of the run is long enough to repay it.
+the time. CUDA graphs are tried where there is a GPU; compiling where a compiler is at hand and the rest of the run is
+long enough to repay it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def choose_modes(
     features: Mapping[str, Sequence[str]],
     steps: int,
     tolerance: float = TOLERANCE,
+    graphs: bool = False,
 ) -> dict[str, ModeChoice]:
     """Measure the modes of every network and choose. The networks themselves stay as they are.
 
@@ -64,9 +66,10 @@ def choose_modes(
         views: of each network's images, (V·n, 3, S, S), on the device where it will run.
         features: feature points that objectives ask of each network.
         steps: left in the run.
+        graphs: whether CUDA graphs are tried.
     """
     return {
-        name: _choose(recipe, name, network, views[name], features.get(name, ()), steps, tolerance)
+        name: _choose(recipe, name, network, views[name], features.get(name, ()), steps, tolerance, graphs)
         for name, network in networks.items()
     }
 
@@ -79,6 +82,7 @@ def _choose(
     features: Sequence[str],
     steps: int,
     tolerance: float,
+    graphs: bool,
 ) -> ModeChoice:
     frozen, learns = recipe.networks[name].frozen is True, recipe.networks[name].learns
     network = copy.deepcopy(network).to(images.device)
@@ -94,18 +98,28 @@ def _choose(
     expected = _outputs(passes["float32"], images, features)
     errors = {text: _error(_outputs(one_pass, images, features), expected) for text, one_pass in passes.items()}
     seconds = _seconds({text: _work(one_pass, images, features, learns) for text, one_pass in passes.items()})
+
+    def attempt(mode: ForwardMode) -> bool:
+        """Measure a mode that may fail on this machine."""
+        try:
+            one_pass = prepared(mode)
+            errors[str(mode)] = _error(_outputs(one_pass, images, features), expected)
+            seconds.update(_seconds({str(mode): _work(one_pass, images, features, learns)}))
+        except Exception as error:  # compilers and recorders fail in many ways, and the run needs none of them
+            warnings.warn(
+                f"precision: {name} cannot run in {mode} here and runs without it ({error!r:.200})", stacklevel=4
+            )
+            errors[str(mode)] = math.inf
+            return False
+        return True
+
+    for mode in modes if graphs else ():
+        attempt(replace(mode, graphed=True))
     best = _fastest(seconds, errors, tolerance)
-    compiled = replace(ForwardMode.parse(best), compiled=True)
     if has_compiler() and seconds[best] * steps > COMPILE_FROM:
         began = time.perf_counter()
-        try:
-            one_pass = prepared(compiled)
-            errors[str(compiled)] = _error(_outputs(one_pass, images, features), expected)
-            seconds |= _seconds({str(compiled): _work(one_pass, images, features, learns)})
-        except Exception as error:  # compilers fail in many ways, and the run needs none of them
-            warnings.warn(f"precision: {name} cannot be compiled here and runs as it is ({error!r:.200})", stacklevel=2)
-            errors[str(compiled)] = math.inf
-        else:
+        compiled = replace(ForwardMode.parse(best), compiled=True, graphed=False)
+        if attempt(compiled):
             repaid = (seconds[best] - seconds[str(compiled)]) * steps > time.perf_counter() - began
             best = _fastest(seconds, errors, tolerance) if repaid else best
     refused = tuple(text for text, error in errors.items() if not error <= tolerance)

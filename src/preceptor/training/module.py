@@ -22,6 +22,7 @@ from preceptor.training.network_pass import NetworkPass
 from preceptor.training.objectives import LossInputs, ObjectiveModule, build_banks, build_objectives
 from preceptor.training.step import StepInputs, StepOutputs
 from preceptor.training.teacher_cache import TeacherCache
+from preceptor.utils.errors import PreceptorError
 
 
 class DistillationModel(nn.Module):
@@ -64,7 +65,12 @@ class DistillationModel(nn.Module):
 
         Args:
             world: processes that share each batch.
+
+        Raises:
+            PreceptorError: a mode that this machine, or a run in several processes, does not have.
         """
+        if world > 1 and any(mode.graphed for mode in modes.values()):
+            raise PreceptorError("precision: +graphed is for one process", remedy="leave it out, or --devices")
         self._passes |= {name: self._pass(name, mode, world) for name, mode in modes.items()}
 
     def use_teacher_cache(self, rows: int, gibibytes: float, world: int = 1) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from preceptor.networks.folding import fold_batch_norms
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode
+from preceptor.training.graphed_pass import GraphedPass
 from preceptor.utils.errors import PreceptorError
 
 
@@ -26,11 +28,11 @@ class NetworkPass:
         network: where it lies on its device. A frozen one is copied where the mode needs other weights than its own.
         frozen: whether it never changes; then it also runs without autograd.
         features: every feature point that may be asked for.
-        images: views in a whole batch. A compiled network runs batches of another size as it is, since each size would
-            be compiled anew.
+        images: views in a whole batch. A compiled or graphed network runs batches of another size as it is, since each
+            size would be compiled or recorded anew.
 
     Raises:
-        PreceptorError: the mode is compiled, and there is no compiler.
+        PreceptorError: the mode is compiled, and there is no compiler; or it is graphed, and there is no GPU.
     """
 
     def __init__(
@@ -50,11 +52,34 @@ class NetworkPass:
                 expected="Triton for a GPU, g++ or clang++ for a CPU",
                 remedy="install one, or leave +compiled out",
             )
+        if mode.graphed and not has_gpu():
+            raise PreceptorError(f"precision: {mode} needs a GPU, and torch sees none", remedy="leave +graphed out")
         self.mode, self.frozen, self.images = mode, frozen, images
         self.network: nn.Module = _prepared(network, mode, features) if frozen else network
         self._compiled: Any = torch.compile(self.network, dynamic=False) if mode.compiled else None
+        self._graphed: dict[tuple[Any, ...], GraphedPass] = {}
 
     def __call__(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
+        if self.mode.graphed and len(images) == self.images:
+            return self._recorded(images, features)(images)
+        return self._pass(images, features)
+
+    def _recorded(self, images: Tensor, features: Sequence[str]) -> GraphedPass:
+        """The pass as it is now: for these features, in training or evaluation, with autograd or without."""
+        key = (*features, self.network.training, torch.is_grad_enabled())
+        if key not in self._graphed:
+            try:
+                self._graphed[key] = GraphedPass(partial(self._pass, features=features), self.network, images)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise PreceptorError(
+                    f"precision: {self.mode}: this network cannot be recorded as CUDA graphs ({error!s:.300})",
+                    remedy="leave +graphed out",
+                ) from error
+        return self._graphed[key]
+
+    def _pass(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         whole = self._compiled is not None and len(images) == self.images
         network = self._compiled if whole else self.network
         with (
@@ -63,6 +88,11 @@ class NetworkPass:
         ):
             output: NetworkOutput = network(images, features=features) if features else network(images)
         return output.map_tensors(Tensor.float)
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a GPU, which CUDA graphs need."""
+    return torch.cuda.is_available()
 
 
 def has_compiler() -> bool:
