@@ -1,14 +1,14 @@
 """All checks that need a GPU, in one run of at most ten minutes; benchmarks/device.sh packs and starts it.
 
-    python -m benchmarks.device --json FILE [--minutes 9.5] [--parts PART …] [--cases NAME …] [--data HAM10000]
-        [--weights FOLDER]
+    python -m benchmarks.device --json FILE [--minutes 9.5] [--parts PART …] [--cases NAME …] [--modes MODE …]
+        [--data HAM10000] [--weights FOLDER]
 
 exactness: value and gradient of every registered loss in float32 on the GPU against float64 on the CPU;
 networks: bare backbones by memory format, number format, and with their kernels launched as one graph;
 steps: of ``crckd`` (DenseNet121, 112 and 224 px), ``ssd_kd`` and ``kd`` (ResNet50 → MobileNetV2, ``kd`` also at 64 px
     under an EfficientNet-Lite2) and ``kd_ml_v3`` (U-Nets) in float32 and bf16, with and without CUDA graphs, beside
     those of the released code or of a plain loop, and beside the bare networks: images a second, share of the time in
-    which the GPU computes, peak memory; and in float32 without algorithms that repeat themselves;
+    which the GPU computes, peak memory; the last mode also without asking for algorithms that repeat themselves;
 tests: the engine's, whose runs take the GPU;
 compiled: the steps again, compiled, where enough time is left;
 epochs: with the rest of the time, epochs of HAM10000.
@@ -49,6 +49,7 @@ TESTS = ("tests/training", "tests/runs/test_whole_runs.py", "tests/runs/test_res
 DRY_TESTS = ("tests/training/test_mixup.py",)
 EAGER, GRAPHED, COMPILED = ("float32", "bf16"), ("float32+graphed", "bf16+graphed"), "float32+compiled"
 PARTS = ("exactness", "networks", "steps", "tests", "compiled", "epochs")
+PROFILED = 5  # steps
 IMAGES = 300  # of the phantom that steps are timed on
 
 
@@ -125,11 +126,12 @@ def time_step(step: Callable[[], object], images: int, repeats: int) -> dict[str
         step()
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()  # of what is reserved, since graphs keep memory of their own
     seconds = seconds_in_a_row(step, repeats)
     figures = {"seconds": seconds, "images_per_second": images / seconds}
     if cuda:
-        figures |= {"peak_GiB": torch.cuda.max_memory_allocated() / 2**30, "busy": busy_share(step, repeats)}
+        figures |= {"peak_GiB": torch.cuda.max_memory_reserved() / 2**30, "busy": busy_share(step, PROFILED)}
     return figures
 
 
@@ -263,6 +265,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="folder of ImageNet weights")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--cases", nargs="+", help="steps whose names begin so; all of them if not given")
+    parser.add_argument("--modes", nargs="+", default=[*EAGER, *(GRAPHED if torch.cuda.is_available() else ())])
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=PreceptorWarning)  # teachers of random weights lie in no run
@@ -278,11 +281,12 @@ def main() -> None:
             report.add(f"{case.name}, {mode}", lambda: time_case(case, mode, repeats, Path(folder)), least)
 
         def free(case: Case) -> None:
-            report.add(f"{case.name}, free", lambda: time_case(case, "float32", repeats, Path(folder), free=True))
+            mode = options.modes[-1]
+            report.add(f"{case.name}, {mode}, free", lambda: time_case(case, mode, repeats, Path(folder), free=True))
 
         asked = [case for case in cases(dry) if case.name.startswith(tuple(options.cases or [""]))]
         for case in asked if "steps" in options.parts else ():
-            for mode in (*EAGER, *(GRAPHED if torch.cuda.is_available() else ())):
+            for mode in options.modes:
                 steps(case, mode)
             free(case)
             if case.literal is not None:

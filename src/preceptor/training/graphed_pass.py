@@ -69,6 +69,7 @@ class GraphedPass:
             self.gradients, self._repeat_backward = record(
                 lambda: self._differentiate(_tensors(self._attached), self.output_gradients)
             )
+        self._attached = self.form  # else the nodes that add gradients up stay those of the stream of the recording
 
     def __call__(self, images: Tensor) -> NetworkOutput:
         """Return the outputs of images of the recorded shape."""
