@@ -47,8 +47,8 @@ class GraphedPass:
     ) -> None:
         self.images = images.detach().clone()
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self._run = run
-        self._passes = 0
+        self._run, self._passes = run, 0
+        self._attached: NetworkOutput  # to autograd's graph, while it is recorded
         with _unchanged(module, images.device):
             if images.is_cuda:
                 _warm_up(
