@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,29 +48,31 @@ class GraphedPass:
     ) -> None:
         self.images = images.detach().clone()
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self._run, self._passes = run, 0
-        self._attached: NetworkOutput  # to autograd's graph, while it is recorded
+        self._passes = 0
         with _unchanged(module, images.device):
             if images.is_cuda:
-                _warm_up(
-                    lambda: self._differentiate(tensors := self._forward(), [torch.zeros_like(t) for t in tensors])
-                )
-            self._record(record or cuda_recorder())
+                _warm_up(partial(self._try, run))
+            self._record(run, record or cuda_recorder())
 
-    def _record(self, record: Recorder) -> None:
-        outputs, self._repeat = record(lambda: [output.detach() for output in self._forward()])
+    def _record(self, run: Callable[[Tensor], NetworkOutput], record: Recorder) -> None:
+        attached: list[NetworkOutput] = []  # to autograd's graph
+
+        def forward() -> list[Tensor]:
+            attached[:] = [run(self.images)]
+            return [output.detach() for output in _tensors(attached[0])]
+
+        outputs, self._repeat = record(forward)
         self.outputs = [output for output in outputs if output is not None]
-        self.form = _filled(self._attached, self.outputs)
-        leaves = _tensors(self._attached)
-        self.learns = [output.requires_grad for output in leaves]
-        self.behind = [_parameters_behind(output, self.parameters) for output in leaves]
+        self.form = _filled(attached[0], self.outputs)
+        self.learns = [output.requires_grad for output in _tensors(attached[0])]
+        self.behind = [_parameters_behind(output, self.parameters) for output in _tensors(attached[0])]
         self.output_gradients = [torch.zeros_like(output) for output in self.outputs]
         self._zero = [True] * len(self.outputs)
         if any(self.learns):
             self.gradients, self._repeat_backward = record(
-                lambda: self._differentiate(_tensors(self._attached), self.output_gradients)
+                lambda: self._differentiate(_tensors(attached[0]), self.output_gradients)
             )
-        self._attached = self.form  # else the nodes that add gradients up stay those of the stream of the recording
+        attached.clear()  # else the nodes that add gradients up stay those of the stream of the recording
 
     def __call__(self, images: Tensor) -> NetworkOutput:
         """Return the outputs of images of the recorded shape."""
@@ -117,9 +120,9 @@ class GraphedPass:
         """Forward passes so far."""
         return self._passes
 
-    def _forward(self) -> list[Tensor]:
-        self._attached = self._run(self.images)
-        return _tensors(self._attached)
+    def _try(self, run: Callable[[Tensor], NetworkOutput]) -> None:
+        outputs = _tensors(run(self.images))
+        self._differentiate(outputs, [torch.zeros_like(output) for output in outputs])
 
     def _differentiate(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Sequence[Tensor | None]:
         pairs = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
