@@ -1,12 +1,12 @@
 """Passes as CUDA graphs: what an ordinary pass gives, step for step.
 
 Without a GPU :func:`repeated` stands for the recording of graphs: it does the work again and writes into the same
-tensors. Tests that need the real one are marked.
+tensors. Where there is a GPU these tests record real graphs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode
-from preceptor.training import graphed_pass, network_pass
+from preceptor.training import graphed_pass, mode_choice, network_pass
 from preceptor.training.graphed_pass import GraphedPass, Recorded
+from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass
 from preceptor.utils.errors import PreceptorError
-from small_model import CE, PAIR, model
+from small_model import CE, KL, PAIR, model, views
 from small_networks import classifier, images, same_state
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -45,11 +45,10 @@ def repeated(work: Callable[[], Sequence[Tensor | None]]) -> Recorded:
 
 
 @pytest.fixture(autouse=True)
-def _recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _recording(monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.cuda.is_available():
         monkeypatch.setattr(graphed_pass, "cuda_recorder", lambda: repeated)
         monkeypatch.setattr(network_pass, "has_gpu", lambda: True)
-    return
 
 
 def network(**settings: object) -> Classifier:
@@ -186,6 +185,35 @@ def test_several_processes_are_refused() -> None:
 def test_a_pass_is_not_compiled_and_graphed() -> None:
     with pytest.raises(ValueError, match="not both"):
         ForwardMode.parse("float32+compiled+graphed")
+
+
+def choose(pair: DistillationModel) -> dict[str, mode_choice.ModeChoice]:
+    features = {name: pair.feature_points(name) for name in pair.networks}
+    images = {name: value.to(DEVICE) for name, value in views(pair).items()}
+    return mode_choice.choose_modes(pair.recipe, dict(pair.networks), images, features, steps=1, graphs=True)  # type: ignore[arg-type]
+
+
+def test_auto_measures_graphs_and_takes_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = {"float32": 4.0, "bf16": 3.0, "float32+graphed": 1.0, "bf16+graphed": 2.0}
+    monkeypatch.setattr(
+        mode_choice, "_seconds", lambda works: {mode: (work(), pace[mode])[1] for mode, work in works.items()}
+    )
+    choice = choose(model([CE, KL], PAIR))["student"]
+    assert set(choice.seconds) == set(pace)
+    assert choice.errors["float32+graphed"] < 1e-6
+    assert str(choice.mode) == "float32+graphed"
+
+
+@pytest.mark.filterwarnings("ignore:precision. (student|teacher) cannot run")
+def test_auto_goes_on_without_what_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(work: object) -> Recorded:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(graphed_pass, "cuda_recorder", lambda: failing)
+    with pytest.warns(UserWarning, match=r"student cannot run in float32\+graphed here"):
+        choice = choose(model([CE, KL], PAIR))["student"]
+    assert set(choice.refused) >= {"float32+graphed", "bf16+graphed"}
+    assert not choice.mode.graphed
 
 
 @pytest.mark.parametrize("recipe", ["crckd", "ssd_kd"])
