@@ -11,9 +11,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from preceptor.evaluation import resampling as module
 from preceptor.evaluation.masks import MaskMeter
 from preceptor.evaluation.metrics import Metric, metrics_of
-from preceptor.evaluation.resampling import Resampling, Sampled, interval, resample, resample_folds
+from preceptor.evaluation.resampling import Resampling, Sampled, batches, interval, resample, resample_folds
 from preceptor.tasks import TASKS
 
 CLASSES = ("bkl", "mel", "nv")
@@ -109,6 +110,25 @@ def test_folds_are_ranked_apart_and_counted_together() -> None:
     assert sampled["macro_auc"].value == 1
     assert resample(metrics, together, resampling)["macro_auc"].value < 1
     assert sampled["accuracy"].value == metrics["accuracy"](*whole) == 0.75
+
+
+def test_many_tables_are_resampled_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [_predictions(seed) for seed in range(5)]
+    resampling = Resampling(tables[0]["group"], samples=20)
+    at_once = _resampled(tables, resampling)
+    monkeypatch.setattr(module, "_IMAGES", 130)
+    assert list(batches([60] * 5)) == [[0, 1], [2, 3], [4]]
+    assert list(batches([200, 10, 20, 200])) == [[0], [1, 2], [3]]
+    assert list(batches([])) == []
+    passes = []
+    blocks = Resampling.blocks
+    monkeypatch.setattr(Resampling, "blocks", lambda self: passes.append(self) or blocks(self))
+    in_turn = _resampled(tables, resampling)
+    assert len(passes) == 3
+    assert in_turn.keys() == at_once.keys()
+    for key, sampled in at_once.items():
+        assert in_turn[key].value == pytest.approx(sampled.value, abs=1e-14), key
+        assert in_turn[key].samples == pytest.approx(sampled.samples, abs=1e-14, nan_ok=True), key
 
 
 def test_draws_are_paired_and_repeatable() -> None:

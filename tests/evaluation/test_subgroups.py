@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from preceptor.evaluation import resampling as resampling_module
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import Resampling
 from preceptor.evaluation.subgroups import subgroups, subgroups_of_folds, widened
@@ -62,6 +63,23 @@ def test_scores_of_two_networks_are_not_ranked_together() -> None:
     accuracy = subgroups_of_folds(METRICS["accuracy"], folds, resampling)["female"]
     together = subgroups(METRICS["accuracy"], (target, shifted), patients, sex, resampling)["female"]
     assert (accuracy.value, accuracy.gap, accuracy.images) == (together.value, together.gap, together.images)
+
+
+@pytest.mark.parametrize("key", ["accuracy", "macro_auc"])
+def test_subgroups_of_many_images_are_resampled_in_turn(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    target, scores, sex, patients = _network({"female": 0.9, "male": 0.6}, 1)
+    folds = [((target, scores), patients, sex)] * 2
+    resampling = Resampling(patients, 30)
+    at_once = subgroups_of_folds(METRICS[key], folds, resampling)
+    passes = []
+    blocks = Resampling.blocks
+    monkeypatch.setattr(resampling_module, "_IMAGES", 100)
+    monkeypatch.setattr(Resampling, "blocks", lambda self: passes.append(self) or blocks(self))
+    in_turn = subgroups_of_folds(METRICS[key], folds, resampling)
+    assert len(passes) == 4  # each sex, and all others
+    for name, subgroup in at_once.items():
+        assert (in_turn[name].value, in_turn[name].gap) == (subgroup.value, subgroup.gap)
+        assert np.array_equal(in_turn[name].gap_samples, subgroup.gap_samples)
 
 
 def test_a_student_that_forgets_a_subgroup_widens_its_gap() -> None:

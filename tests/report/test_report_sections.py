@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_curve
 
 from fake_run import ALONE, TAUGHT, write_fake_run
 from page import Page
@@ -75,8 +76,22 @@ def test_one_scale_for_all_matrices(runs: list[Path]) -> None:
     assert alone is not None
     held = [np.load(run / "relations.npz")["similarity"].astype(float) for run in runs]
     between = np.concatenate([item[:, ~np.eye(item.shape[1], dtype=bool)].ravel() for item in held])
-    assert [section.low, section.high] == pytest.approx(np.percentile(between, [1, 99]))
+    assert [section.low, section.high] == np.percentile(between, [1, 99]).tolist()
     assert section.figures[1].svg != alone.figures[0].svg
+
+
+def test_curves_are_held_as_whole_numbers_of_images(runs: list[Path]) -> None:
+    """Their shares are those of scikit-learn, to the last bit."""
+    for entry in entries_of(load_runs(runs)):
+        table = entry.predictions
+        for code in entry.run.classes:
+            is_class = table["target"] == code
+            wrong, right, _ = roc_curve(is_class, table[f"p_{code}"])
+            curve = figures.roc_curve_of(entry, code)
+            assert (curve.cases, curve.others) == (is_class.sum(), (~is_class).sum())
+            assert np.array_equal(curve.called_others / curve.others, wrong)
+            assert np.array_equal(curve.called_cases / curve.cases, right)
+            assert curve.called_cases.dtype.kind == "u"
 
 
 def test_a_run_without_matrices_stands_beside_one_with(runs: list[Path], tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from preceptor.evaluation.calibration import fit_temperature, log_probabilities,
 from preceptor.evaluation.conformal import adaptive_sets, adaptive_threshold, conformal_thresholds, prediction_sets
 from preceptor.evaluation.operating_points import threshold_at_specificity
 from preceptor.evaluation.resampling import Resampling
+from preceptor.report.study_cells import class_cells
 from preceptor.report.study_clinical import clinical_sections, study_class_groups
+from preceptor.report.study_pooled import pooled_results
 from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import HELD, StudyResults, read_study
 from preceptor.runs.directory import Run
@@ -71,6 +73,36 @@ def test_predictions_of_a_few_runs_are_in_memory_at_a_time(folder: Path) -> None
     assert sum(alive) == HELD
     assert alive[-1]
     assert study.runs[0].predictions.equals(Run(study.runs[0].path).predictions)
+
+
+def test_no_pooled_table_of_a_line_is_kept(study: StudyResults) -> None:
+    """What is shown of the predictions of all folds and seeds is made line by line."""
+    before = _tables_in_memory()
+    shown = pooled_results(study, {})
+    assert len(shown.confusions) == len(shown.reliability) == len(shown.learnt) == len(study.lines)
+    assert _tables_in_memory() == before
+
+
+def test_of_a_run_neither_predictions_nor_history_are_kept(study: StudyResults) -> None:
+    assert not any({"predictions", "history"} & vars(run).keys() for run in study.runs)
+    assert study.runs[0].history.equals(Run(study.runs[0].path).history)
+
+
+def test_the_seeds_of_a_fold_hold_ids_and_groups_once(study: StudyResults) -> None:
+    line = study.lines[0]
+    groups = np.concatenate([run.tested_groups for run in study.runs])
+    cells = class_cells(line, line.network, Resampling(groups, samples=2)).cells
+    one, other = cells[0, 0].test, cells[0, 1].test
+    assert one.ids is other.ids
+    assert one.groups is other.groups
+    assert one.targets is other.targets
+    assert not np.array_equal(one.probabilities, other.probabilities)
+    assert not np.array_equal(one.ids, cells[1, 0].test.ids)
+
+
+def _tables_in_memory() -> int:
+    gc.collect()
+    return sum(type(each) is pd.DataFrame and "predicted" in each for each in gc.get_objects())
 
 
 def test_a_group_may_have_the_name_of_a_class(folder: Path, tmp_path: Path) -> None:

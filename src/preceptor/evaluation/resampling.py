@@ -22,6 +22,7 @@ SEED = 20_230_517  # fixed, so that the same runs give the same page
 LEVEL = 0.95
 _MOST_HELD = 2**24  # draws of groups; 64 MiB once they are numbers that can be multiplied
 _BLOCK = 100  # resamplings at a time: bounds the memory of large data sets
+_IMAGES = 2**15  # in one pass over the draws, of however many seeds and subgroups: bounds it too
 Cases = tuple[Any, ...]  # what the metrics of a task are called with
 J = TypeVar("J", bound=Hashable)
 
@@ -121,15 +122,13 @@ def resample(
     >>> sampled.value, interval(sampled.samples)
     (0.75, Interval(low=0.5, high=1.0))
     """
-    jobs = {
-        (key, place): (metric, cases, groups)
-        for key, metric in metrics.items()
-        for place, (cases, groups) in enumerate(tables)
-        if metric.resampled
-    }
-    each = resample_each(jobs, resampling)
+    resampled = {key: metric for key, metric in metrics.items() if metric.resampled and tables}
+    each: dict[tuple[str, int], Sampled] = {}
+    for places in batches([np.size(groups) for _, groups in tables]):
+        jobs = {(key, place): (metric, *tables[place]) for key, metric in resampled.items() for place in places}
+        each |= resample_each(jobs, resampling)
     result = {}
-    for key in dict.fromkeys(key for key, _ in jobs):
+    for key in resampled:
         of_tables = [each[key, place] for place in range(len(tables))]
         samples = np.mean([sampled.samples for sampled in of_tables], axis=0)
         result[key] = Sampled(float(np.mean([sampled.value for sampled in of_tables])), samples)
@@ -169,6 +168,22 @@ def resample_each(jobs: Mapping[J, tuple[Metric, Cases, ArrayLike]], resampling:
             samples[key].append(of_block)
     joined = {key: np.concatenate(parts) for key, parts in samples.items()}
     return {key: Sampled(float(values[0]), values[1:]) for key, values in joined.items()}
+
+
+def batches(sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Yield places of tables in order, as many at a time as have few enough images together, and at least one.
+
+    Args:
+        sizes: images of each table.
+    """
+    batch: list[int] = []
+    for place, size in enumerate(sizes):
+        if batch and sum(sizes[each] for each in batch) + size > _IMAGES:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def interval(samples: Floats, level: float = LEVEL) -> Interval:

@@ -20,6 +20,7 @@ from preceptor.evaluation.resampling import (
     Interval,
     Resampling,
     Sampled,
+    batches,
     interval,
     resample_each,
     select_cases,
@@ -95,14 +96,17 @@ def subgroups_of_folds(
         attributes, owners = [np.concatenate(attributes)], [np.concatenate(owners)]
     names = [str(name) for name in np.unique(np.concatenate(attributes)) if name]
     images = {name: sum(int((values == name).sum()) for values in attributes) for name in names}
-    jobs = {
-        (side, fold): (metric, tuple(select_cases(each, rows) for each in of_folds[fold]), owners[fold][rows])
-        for side in _sides(images)
-        for fold, values in enumerate(attributes)
-        if len(rows := _rows(values, *side))
-    }
-    sampled = resample_each(jobs, resampling)
-    of_side = {side: _mean([each for (of, _), each in sampled.items() if of == side]) for side, _ in sampled}
+    sides, known = _sides(images), sum(images.values())
+    of_side: dict[tuple[str, bool], Sampled] = {}
+    for places in batches([images[name] if inside else known - images[name] for name, inside in sides]):
+        jobs = {
+            (side, fold): (metric, tuple(select_cases(each, rows) for each in of_folds[fold]), owners[fold][rows])
+            for side in (sides[place] for place in places)
+            for fold, values in enumerate(attributes)
+            if len(rows := _rows(values, *side))
+        }
+        sampled = resample_each(jobs, resampling)
+        of_side |= {side: _mean([each for (of, _), each in sampled.items() if of == side]) for side, _ in sampled}
     return {name: _subgroup(images[name], of_side.get((name, True)), of_side.get((name, False))) for name in names}
 
 

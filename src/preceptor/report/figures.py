@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +51,7 @@ def roc_curves(entries: Sequence[Entry], words: Mapping[str, str]) -> list[Figur
     Args:
         words: class code → full words, in the order of the panels.
     """
-    return [_roc(entries, code, name) for code, name in words.items()]
+    return [roc_panel([roc_curve_of(entry, code) for entry in entries], name) for code, name in words.items()]
 
 
 def reliability_diagrams(entries: Sequence[Entry]) -> list[Figure]:
@@ -131,19 +133,51 @@ def _spans(curves: dict[str, pd.Series]) -> bool:
     return bool(len(values) and values.min() > 0 and values.max() / values.min() > LOG_FROM)
 
 
-def _roc(entries: Sequence[Entry], code: str, name: str) -> Figure:
+@dataclass(frozen=True)
+class RocCurve:
+    """ROC curve of a class against the rest on the test part, its points as whole numbers of images.
+
+    Attributes:
+        entry: the network that it is of.
+        cases, others: images of the class, and all others.
+        called_others, called_cases: (K,) how many of them have at least the score of each point; empty where either
+            is missing.
+    """
+
+    entry: Entry
+    cases: int
+    others: int
+    called_others: NDArray[np.unsignedinteger]
+    called_cases: NDArray[np.unsignedinteger]
+
+
+def roc_curve_of(entry: Entry, code: str) -> RocCurve:
+    """Return a network's curve of the class ``code``."""
+    table = entry.predictions
+    is_class = (table["target"] == code).to_numpy()
+    cases, others = int(is_class.sum()), int((~is_class).sum())
+    points: list[NDArray[Any]] = [np.zeros(0, np.uint8)] * 2
+    if cases and others:
+        wrong, right, _ = roc_curve(is_class, table[PREFIX + code])
+        points = [
+            np.rint(rate * whole).astype(np.min_scalar_type(whole)) for rate, whole in ((wrong, others), (right, cases))
+        ]
+    return RocCurve(entry, cases, others, *points)
+
+
+def roc_panel(curves: Sequence[RocCurve], name: str) -> Figure:
+    """Draw the curves of all networks of one class, called ``name`` in full words."""
     areas: list[tuple[Entry, float]] = []
     sizes = set()
     description = f"ROC curves of {name} against the other classes"
     with sketch(description, "false positive rate", "true positive rate", height=SQUARE) as drawing:
         axes = drawing.axes
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
-        for entry in entries:
-            table = entry.predictions
-            is_class = (table["target"] == code).to_numpy()
-            sizes.add(f"{is_class.sum()} of {len(table)}")
-            if 0 < is_class.sum() < len(table):
-                wrong, right, _ = roc_curve(is_class, table[PREFIX + code])
+        for curve in curves:
+            entry = curve.entry
+            sizes.add(f"{curve.cases} of {curve.cases + curve.others}")
+            if len(curve.called_cases):
+                wrong, right = curve.called_others / curve.others, curve.called_cases / curve.cases
                 axes.plot(wrong, right, color=SERIES[entry.colour - 1], linewidth=1.4, linestyle=entry.line)
                 areas.append((entry, auc(wrong, right)))
         if len(areas) <= MOST_AREAS:

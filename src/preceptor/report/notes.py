@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preceptor.evaluation.resampling import Interval
@@ -44,27 +44,56 @@ def data_notes(runs: Sequence[LabelledRun]) -> list[Note]:
     return [Note(text, folded, () if len(of) == len(runs) else tuple(of)) for (text, folded), of in labels.items()]
 
 
-def useless_networks(entries: Sequence[Entry], intervals: Mapping[int, Interval]) -> list[tuple[str, str]]:
-    """A warning on networks that predict one class for everything or are no better than chance.
+@dataclass(frozen=True)
+class Learnt:
+    """Whether a network learnt anything.
+
+    Attributes:
+        label: the network's.
+        constant: what it predicts for every test image, though not all are alike; empty where predictions vary.
+        chance: the balanced accuracy of chance, where the network's is not shown to be better; else None.
+        figure: its balanced accuracy in words, with the interval; empty without ``chance``.
+    """
+
+    label: str
+    constant: str = ""
+    chance: float | None = None
+    figure: str = ""
+
+
+def learnt(entry: Entry, interval: Interval | None) -> Learnt:
+    """Judge a network by its test rows.
 
     Args:
-        intervals: of the task's headline metric, by the entry's index.
+        interval: of the task's headline metric.
+    """
+    if constant := _only_prediction(entry):
+        return Learnt(entry.label, constant)
+    chance = _chance_not_exceeded(entry, interval)
+    if chance is None or interval is None:
+        return Learnt(entry.label)
+    figure = f"{ratio(entry.test['balanced_accuracy'])} (95 % CI {ratio(interval.low)} to {ratio(interval.high)})"
+    return Learnt(entry.label, chance=chance, figure=figure)
+
+
+def useless_networks(networks: Sequence[Learnt]) -> list[tuple[str, str]]:
+    """A warning on networks that predict one class for everything or are no better than chance.
 
     Returns:
         One (heading, sentences) pair at most.
     """
     constant: dict[str, list[str]] = {}
-    by_chance: dict[float, list[Entry]] = {}
-    for entry in entries:
-        if predicted := _only_prediction(entry):
-            constant.setdefault(predicted, []).append(entry.label)
-        elif chance := _chance_not_exceeded(entry, intervals.get(entry.index)):
-            by_chance.setdefault(chance, []).append(entry)
+    by_chance: dict[float, list[Learnt]] = {}
+    for network in networks:
+        if network.constant:
+            constant.setdefault(network.constant, []).append(network.label)
+        elif network.chance:
+            by_chance.setdefault(network.chance, []).append(network)
     sentences = [
         f"{', '.join(labels)} {'predicts' if len(labels) == 1 else 'predict'} {predicted} for every test image."
         for predicted, labels in constant.items()
     ]
-    sentences += [_at_chance(of, intervals, chance) for chance, of in by_chance.items()]
+    sentences += [_at_chance(of, chance) for chance, of in by_chance.items()]
     return [("Networks that learnt nothing", " ".join(sentences))] if sentences else []
 
 
@@ -89,14 +118,9 @@ def _chance_not_exceeded(entry: Entry, interval: Interval | None) -> float | Non
     return chance if interval.low <= chance < 1 and value < 2 * chance else None
 
 
-def _at_chance(entries: Sequence[Entry], intervals: Mapping[int, Interval], chance: float) -> str:
-    figures = [
-        f"{ratio(entry.test['balanced_accuracy'])} (95 % CI {ratio(intervals[entry.index].low)} to "
-        f"{ratio(intervals[entry.index].high)})"
-        for entry in entries
-    ]
-    if len(entries) == 1:
-        verdict = f"{entries[0].label} is not shown to be better than chance"
-        return f"{verdict}: balanced accuracy {figures[0]}, chance is {ratio(chance)}."
-    listed = "; ".join(f"{entry.label} {figure}" for entry, figure in zip(entries, figures, strict=True))
+def _at_chance(networks: Sequence[Learnt], chance: float) -> str:
+    if len(networks) == 1:
+        verdict = f"{networks[0].label} is not shown to be better than chance"
+        return f"{verdict}: balanced accuracy {networks[0].figure}, chance is {ratio(chance)}."
+    listed = "; ".join(f"{network.label} {network.figure}" for network in networks)
     return f"Not shown to be better than chance, a balanced accuracy of {ratio(chance)}: {listed}."

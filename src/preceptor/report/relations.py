@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,10 +35,10 @@ class Matrix:
 
     entry: Entry
     labels: NDArray[np.int64]
-    similarity: NDArray[np.float64]
+    similarity: NDArray[np.floating]
 
     @property
-    def between(self) -> NDArray[np.float64]:
+    def between(self) -> NDArray[np.floating]:
         """Of distinct images."""
         return self.similarity[~np.eye(len(self.labels), dtype=bool)]
 
@@ -69,8 +70,7 @@ def relation_section(entries: Sequence[Entry]) -> RelationSection | None:
     matrices = [matrix for entry in entries if (matrix := _read(entry)) is not None]
     if not matrices:
         return None
-    between = np.concatenate([matrix.between for matrix in matrices])
-    low, high = map(float, np.percentile(between, SPREAD)) if len(between) else (0.0, 1.0)
+    low, high = _scale(matrices)
     colours = (f"rgb({', '.join(map(str, _colour(step / 8)))})" for step in range(9))
     return RelationSection(
         figures=[_figure(matrix, low, high) for matrix in matrices],
@@ -81,6 +81,19 @@ def relation_section(entries: Sequence[Entry]) -> RelationSection | None:
     )
 
 
+def _scale(matrices: Sequence[Matrix]) -> tuple[float, float]:
+    """Return percentiles of the similarities of all matrices together."""
+    between = np.concatenate([matrix.between for matrix in matrices])  # numbers as narrow as in the files
+    if not len(between):
+        return 0.0, 1.0
+    places = (len(between) - 1) * (np.array(SPREAD) / 100)
+    ends = [(math.floor(place), math.ceil(place)) for place in places]
+    between.partition(sorted({end for pair in ends for end in pair}))
+    pairs = (between[list(pair)].astype(np.float64) for pair in ends)  # whose share between them numpy finds
+    low, high = (float(np.quantile(pair, place % 1)) for pair, place in zip(pairs, places, strict=True))
+    return low, high
+
+
 def _read(entry: Entry) -> Matrix | None:
     path = entry.run.path / RELATIONS
     held = read_arrays(path, ("classes", "labels", "networks", "similarity"))
@@ -89,7 +102,7 @@ def _read(entry: Entry) -> Matrix | None:
     networks = [str(name) for name in held["networks"]]
     if entry.name not in networks:
         return None
-    similarity = held["similarity"][networks.index(entry.name)].astype(np.float64)
+    similarity = held["similarity"][networks.index(entry.name)].copy()  # without those of the others
     labels = held["labels"]
     if [str(name) for name in held["classes"]] != entry.run.classes or similarity.shape != (len(labels), len(labels)):
         raise PreceptorError(f"{path} does not fit the run", remedy=again(path))
@@ -110,6 +123,7 @@ def _figure(matrix: Matrix, low: float, high: float) -> Figure:
 
 def _drawing(matrix: Matrix, low: float, high: float) -> Markup:
     classes, words = matrix.entry.run.classes, class_words(matrix.entry.run)
+    picture = _picture(matrix.similarity.astype(np.float64), low, high)
     counts = np.bincount(matrix.labels, minlength=len(classes))
     ends = np.cumsum(counts) * _SIDE / max(len(matrix.labels), 1)
     middles = {row: float(ends[row] - counts[row] * _SIDE / len(matrix.labels) / 2) for row in np.flatnonzero(counts)}
@@ -137,7 +151,7 @@ def _drawing(matrix: Matrix, low: float, high: float) -> Markup:
         '<path d="{borders}" stroke="#fff" stroke-opacity=".35" stroke-width=".5"/>{lines}{texts}</svg>'
     ).format(
         label=matrix.entry.label, width=left + _SIDE, height=_SIDE + 4, text=_TEXT, left=left, side=_SIDE,
-        picture=_picture(matrix.similarity, low, high), borders=borders, lines=Markup("").join(lines),
+        picture=picture, borders=borders, lines=Markup("").join(lines),
         texts=Markup("").join(texts),
     )  # fmt: skip
 

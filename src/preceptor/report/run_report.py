@@ -17,7 +17,7 @@ from preceptor.report.gallery import galleries
 from preceptor.report.label_predictions import label_positives
 from preceptor.report.layers import layer_sections
 from preceptor.report.network_predictions import class_words
-from preceptor.report.notes import data_notes, useless_networks
+from preceptor.report.notes import data_notes, learnt, useless_networks
 from preceptor.report.operating_points import POINTS
 from preceptor.report.outlines import COLOURS
 from preceptor.report.overlays import overlay_sections
@@ -77,6 +77,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
     _refuse_unlike(runs)
     entries, differences = tables.distinct(all_entries), tables.differences(all_entries)
     task, intervals = TASKS[runs[0].task], tables.intervals(entries)
+    judged = [learnt(entry, intervals.get(entry.index)) for entry in entries]
     return {
         "title": run_text.title(runs),
         "subject": run_text.subject(runs),
@@ -87,7 +88,7 @@ def contents_of(runs: Sequence[LabelledRun], all_entries: Sequence[Entry], *, pi
         "entries": entries,
         "classes": runs[0].classes,
         "class_words": class_words(runs[0]),
-        "warnings": [*run_text.warnings(runs), *useless_networks(entries, intervals)],
+        "warnings": [*run_text.warnings(runs), *useless_networks(judged)],
         "notes": data_notes(runs),
         "findings": run_text.findings(differences),
         "fidelities": run_text.fidelities(all_entries),

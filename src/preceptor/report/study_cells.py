@@ -16,6 +16,7 @@ from preceptor.report.label_predictions import label_networks
 from preceptor.report.network_predictions import (
     Estimate,
     NetworkPredictions,
+    Predictions,
     estimate_of,
     predictions_on,
 )
@@ -67,11 +68,23 @@ def joined(cells: Sequence[NetworkPredictions], cases: CasesOf) -> tuple[tuple[N
 def class_cells(line: Line, network: str, resampling: Resampling) -> LineCells:
     """Return a network of a line's runs that predicts one class per image."""
     cells = {}
+    known: dict[bytes, NDArray[Any]] = {}
     for key, entry in _entries(line, network).items():
-        test = predictions_on(entry, "test")
+        test, validation = predictions_on(entry, "test"), predictions_on(entry, "validation")
         assert test is not None  # a study's runs have been tested
-        cells[key] = NetworkPredictions(entry, predictions_on(entry, "validation"), test, resampling)
+        chosen = None if validation is None else _sharing(validation, known)
+        cells[key] = NetworkPredictions(entry, chosen, _sharing(test, known), resampling)
     return LineCells(cells, resampling)
+
+
+def _sharing(part: Predictions, known: dict[bytes, NDArray[Any]]) -> Predictions:
+    """Return predictions whose ids, targets and groups are held once for all seeds of a fold.
+
+    Args:
+        known: arrays by their bytes.
+    """
+    ids, targets, groups = (known.setdefault(each.tobytes(), each) for each in (part.ids, part.targets, part.groups))
+    return Predictions(ids, targets, part.probabilities, groups)
 
 
 def label_cells(line: Line, labels: Sequence[str], resampling: Resampling) -> list[LineCells | None]:

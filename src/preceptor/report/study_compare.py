@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from preceptor.evaluation.statistics import (
     spread,
 )
 from preceptor.report.formatting import NONE, listed, signed, span
-from preceptor.report.study_results import Key, Line, StudyResults
+from preceptor.report.study_results import Key, Line, StudyResults, by_seed
 from preceptor.tasks import TASKS
 
 BETTER, WORSE, SAME, UNTESTED = "better", "worse", "no difference shown", "not testable"
@@ -124,28 +124,35 @@ def compare(study: StudyResults, samples: int | None = None) -> Comparison:
     Args:
         samples: resamplings; by default as many as in every report.
     """
-    draws = _Draws(study, samples)
-    sampled = {line.index: draws.of(line, line.runs) for line in study.lines}
+    base = next((line for line in study.lines if line.row.name == study.baseline), None)
+    versus = {metric: _against_baseline(study, base, metric) for metric in study.layout}
+    draws, pooled = _Draws(study, samples), {}
+    for line in study.lines:  # of whose draws only intervals are kept, but for the baseline's
+        pooled[line.index] = {
+            metric: Pooled(sample.value, interval(sample.samples, LEVEL))
+            for metric, sample in draws.of(line, line.runs).items()
+        }
+        for metric, rows in versus.items():
+            versus[metric] = [_with_draws(row, draws) if row.line is line else row for row in rows]
+        if line is not base:
+            draws.forget(line)
     return Comparison(
         study=study,
         spreads={
             line.index: {metric: spread(list(line.values(metric).values())) for metric in study.layout}
             for line in study.lines
         },
-        pooled={
-            index: {metric: Pooled(sample.value, interval(sample.samples, LEVEL)) for metric, sample in of_line.items()}
-            for index, of_line in sampled.items()
-        },
-        versus={metric: _against_baseline(study, metric, draws) for metric in study.layout},
+        pooled=pooled,
+        versus=versus,
         test_share=float(np.mean([run.test_share for run in study.runs])),
         groups=len(draws.resampling.names),
-        images=len(set().union(*(run.tested_images for run in study.runs))),
+        images=len(set().union(*(run.tested_images for run in study.one_run_a_split))),
         resampling=draws.resampling,
     )
 
 
-def _against_baseline(study: StudyResults, metric: str, draws: _Draws) -> list[Versus]:
-    base = next((line for line in study.lines if line.row.name == study.baseline), None)
+def _against_baseline(study: StudyResults, base: Line | None, metric: str) -> list[Versus]:
+    """Compare each method with the baseline, still without the bootstrap's interval."""
     methods = [line for line in study.lines if base is not None and line.is_first and line is not base]
     if base is None or not methods:
         return []
@@ -154,10 +161,14 @@ def _against_baseline(study: StudyResults, metric: str, draws: _Draws) -> list[V
     result = []
     for line, test, adjusted, level in zip(methods, tests, holm(p_values), holm_levels(p_values), strict=True):
         level = level or 1 - ALPHA / len(methods)  # no test: Bonferroni's, for the bootstrap
-        common = [] if _other_splits(line, base) else sorted(line.values(metric).keys() & base.values(metric).keys())
-        pooled = draws.difference(line, base, metric, common, level)
-        result.append(Versus(line, base, metric, test.at_level(level), adjusted, level, pooled))
+        result.append(Versus(line, base, metric, test.at_level(level), adjusted, level))
     return result
+
+
+def _with_draws(row: Versus, draws: _Draws) -> Versus:
+    line, base, metric = row.line, row.baseline, row.metric
+    common = [] if _other_splits(line, base) else sorted(line.values(metric).keys() & base.values(metric).keys())
+    return replace(row, pooled=draws.difference(line, base, metric, common, row.level))
 
 
 def _test(line: Line, base: Line, metric: str) -> PairedTest:
@@ -188,10 +199,10 @@ def _missing(line: Line, base: Line, metric: str) -> str:
 
 
 class _Draws:
-    """Resamplings of the patients or lesions of a study, and the lines' metrics in them; drawn once each."""
+    """Resamplings of the patients or lesions of a study, and the lines' metrics in them, until they are forgotten."""
 
     def __init__(self, study: StudyResults, samples: int | None) -> None:
-        groups = np.concatenate([run.tested_groups for run in study.runs])
+        groups = np.concatenate([run.tested_groups for run in study.one_run_a_split])
         self.study = study
         self.resampling = Resampling(groups) if samples is None else Resampling(groups, samples)
         self._known: dict[tuple[int, tuple[Key, ...]], dict[str, Sampled]] = {}
@@ -203,13 +214,18 @@ class _Draws:
             task, classes = TASKS[self.study.task], self.study.classes
             shown = (task.headline, *self.study.layout)
             metrics = {key: metric for key, metric in task.metrics.items() if key in shown or metric.per_image}
+            folds = line.tested_in_folds(address[1])
             together, apart = (
-                [(task.metric_cases(rows, classes), rows["group"]) for rows in tables.values()]
-                for tables in (line.tested(address[1]), line.tested_in_folds(address[1]))
+                [(task.metric_cases(rows, classes), rows["group"].to_numpy(str)) for rows in tables]
+                for tables in (by_seed(folds).values(), folds.values())
             )
             sampled = resample_folds(metrics, together, apart, self.resampling)
             self._known[address] = {key: each for key, each in sampled.items() if np.isfinite(each.samples).any()}
         return self._known[address]
+
+    def forget(self, line: Line) -> None:
+        """Drop a line's metrics, which no other line is compared with."""
+        self._known = {address: sampled for address, sampled in self._known.items() if address[0] != line.index}
 
     def difference(self, line: Line, base: Line, metric: str, common: list[Key], level: float) -> Interval | None:
         """Interval of one line minus another on the cells that both have; None where there is no such metric."""

@@ -69,7 +69,7 @@ def _section(study: StudyResults, name: str, results: Mapping[Path, ExternalResu
     task = TASKS[study.task]
     first = next(iter(results.values()))
     lines = [line for line in study.lines if any(run.path in results for run in line.runs.values())]
-    own_groups = np.concatenate([run.tested_groups for run in study.runs])
+    own_groups = np.concatenate([run.tested_groups for run in study.one_run_a_split])
     draws = Resampling(own_groups, seed=OWN_SEED), Resampling(first.images["group"])
 
     def measured(line: Line, keys: Sequence[Key]) -> tuple[Sampled, Sampled]:

@@ -223,9 +223,10 @@ def curves(comparison: Comparison) -> list[Figure]:
 def _track(line: Line, key: tuple[int, int]) -> pd.Series | None:
     run = line.runs[key]
     name = f"{run.curve_part}/{line.network}/{run.curve_metric}"
-    if name not in run.history.columns:
+    history = run.history  # which is read for this
+    if name not in history.columns:
         return None
-    track = run.history.set_index("epoch")[name].dropna()
+    track = history.set_index("epoch")[name].dropna()
     return track.rename(f"{METRICS[run.curve_metric].label}, {run.curve_part} part") if len(track) else None
 
 

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from preceptor.data.catalog import PARTS
-from preceptor.evaluation.calibration import calibration_error
 from preceptor.evaluation.resampling import Interval
-from preceptor.evaluation.score_columns import score_columns
 from preceptor.evaluation.statistics import Spread, spread
-from preceptor.report import figures, page, study_tables, study_text, tables
-from preceptor.report.entries import Entry, LabelledRun
-from preceptor.report.formatting import count, counted, duration
+from preceptor.report import page, study_tables, study_text
+from preceptor.report.entries import Entry
+from preceptor.report.formatting import counted, duration
 from preceptor.report.gallery import galleries
 from preceptor.report.layers import layer_sections
 from preceptor.report.network_predictions import class_words
@@ -34,6 +30,7 @@ from preceptor.report.study_clinical import clinical_csv, clinical_sections
 from preceptor.report.study_compare import Comparison, compare
 from preceptor.report.study_external import external_sections
 from preceptor.report.study_figures import costs_of, curves, forest, frontiers
+from preceptor.report.study_pooled import PooledResults, pooled_results, roc_figures
 from preceptor.report.study_results import CellRun, Key, Line, StudyResults, read_study
 from preceptor.tasks import TASKS
 
@@ -80,7 +77,7 @@ def _page(contents: dict[str, Any]) -> str:
 def _contents(comparison: Comparison) -> dict[str, Any]:
     study = comparison.study
     of_masks, of_classes = TASKS[study.task].needs_masks, TASKS[study.task].target == "class"
-    pooled = [_pooled(study, line) for line in study.lines]
+    pooled = pooled_results(study, _intervals(comparison))
     forests = [shown for metric in study.layout if (shown := forest(comparison, metric)) is not None]
     costs = costs_of(study.lines)
     labels = {key: metric.label for key, metric in TASKS[study.task].metrics.items()} | study.layout
@@ -110,7 +107,7 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
         },
         "warnings": [
             *study_text.warnings(comparison),
-            *useless_networks(pooled, _intervals(comparison)),
+            *useless_networks(pooled.learnt),
         ],
         "notes": data_notes(study.runs),
         "method": study_text.method(comparison),
@@ -137,17 +134,13 @@ def _contents(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _of_classes(study: StudyResults, pooled: list[Entry]) -> dict[str, Any]:
-    images = pd.concat([run.tested[["id", "target"]] for run in study.one_run_a_split]).drop_duplicates()
+def _of_classes(study: StudyResults, pooled: PooledResults) -> dict[str, Any]:
     return {
         "recalls": [(line, [_recall(line, name) for name in study.classes]) for line in study.lines],
-        "confusions": [(entry, tables.confusion_table(entry)) for entry in pooled],
-        "roc": [
-            replace(figure, note=f"{count((images['target'] == code).sum())} of {count(len(images))} images")
-            for code, figure in zip(study.classes, figures.roc_curves(pooled, class_words(study.some_run)), strict=True)
-        ],
-        "areas": tables.area_table(pooled, study.classes) if len(pooled) > figures.MOST_AREAS else [],
-        "reliability": figures.reliability_diagrams(pooled),
+        "confusions": pooled.confusions,
+        "roc": roc_figures(study, pooled),
+        "areas": pooled.areas,
+        "reliability": pooled.reliability,
     }
 
 
@@ -165,24 +158,6 @@ def _of_one_cell_each(study: StudyResults, of_masks: bool) -> dict[str, Any]:
         "overlays": overlay_sections(firsts) if of_masks else [],
         "outline_colours": COLOURS,
     }
-
-
-def _pooled(study: StudyResults, line: Line) -> Entry:
-    """A line's predictions on the test parts of all folds and seeds, as if one run had made them."""
-    # All lines are held at once: without what no figure needs, and with one word for all rows held once.
-    table = pd.concat(line.tested().values(), ignore_index=True).drop(columns=["id", "group"])
-    table = table.astype({"part": "category", "network": "category"})
-    test: dict[str, Any] = {}
-    if TASKS[study.task].target == "class":
-        scores = table[score_columns(study.classes)].to_numpy()
-        targets = table["target"].map({name: index for index, name in enumerate(study.classes)}).to_numpy()
-        recalls = (table["target"] == table["predicted"]).groupby(table["target"]).mean()
-        test = {"calibration_error": calibration_error(targets, scores), "balanced_accuracy": float(recalls.mean())}
-    run = next(iter(line.runs.values()))
-    result = run.metrics.networks[line.network].model_copy(update={"test": test})
-    metrics = run.metrics.model_copy(update={"networks": {line.network: result}})
-    pooled = LabelledRun.of(run, line.label, metrics=metrics, predictions=table)
-    return Entry(pooled, line.network, line.label, line.index)
 
 
 def _intervals(comparison: Comparison) -> dict[int, Interval]:

@@ -49,7 +49,7 @@ class _LastTables:
 
 @dataclass(frozen=True)
 class CellRun(LabelledRun):
-    """The finished run of a cell; its predictions are held only while they are asked for.
+    """The finished run of a cell; its predictions and its history are held only while they are asked for.
 
     Attributes:
         tables: shared by the runs of a study.
@@ -60,6 +60,10 @@ class CellRun(LabelledRun):
     @property
     def predictions(self) -> pd.DataFrame:  # type: ignore[override]
         return self.tables.of(self)
+
+    @property
+    def history(self) -> pd.DataFrame:  # type: ignore[override]
+        return Run(self.path).history
 
     @property
     def tested_images(self) -> set[str]:
@@ -110,6 +114,10 @@ class Line:
     def colour(self) -> int:
         return self.index % 8 + 1
 
+    @property
+    def some_run(self) -> CellRun:
+        return next(iter(self.runs.values()))
+
     def result(self, key: Key) -> NetworkResult:
         """Metrics of the network in the run of a cell."""
         return self.runs[key].metrics.networks[self.network]
@@ -121,15 +129,20 @@ class Line:
 
     def tested(self, keys: Iterable[Key] | None = None) -> dict[int, pd.DataFrame]:
         """Seed → this network's predictions on the test parts of all its folds."""
-        frames: dict[int, list[pd.DataFrame]] = {}
-        for (_, seed), table in self.tested_in_folds(keys).items():
-            frames.setdefault(seed, []).append(table)
-        return {seed: pd.concat(parts, ignore_index=True) for seed, parts in frames.items()}
+        return by_seed(self.tested_in_folds(keys))
 
     def tested_in_folds(self, keys: Iterable[Key] | None = None) -> dict[Key, pd.DataFrame]:
         """Fold and seed → this network's predictions on the test part of the fold."""
         tables = {key: self.runs[key].tested for key in sorted(set(self.runs if keys is None else keys))}
         return {key: table[table["network"] == self.network] for key, table in tables.items()}
+
+
+def by_seed(folds: Mapping[Key, pd.DataFrame]) -> dict[int, pd.DataFrame]:
+    """Return seed → the rows of all its folds."""
+    frames: dict[int, list[pd.DataFrame]] = {}
+    for (_, seed), table in folds.items():
+        frames.setdefault(seed, []).append(table)
+    return {seed: pd.concat(parts, ignore_index=True) for seed, parts in frames.items()}
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,7 @@ class StudyResults:
 
     @property
     def some_run(self) -> CellRun:
-        return next(iter(self.lines[0].runs.values()))
+        return self.lines[0].some_run
 
     @property
     def runs(self) -> list[CellRun]:
@@ -264,6 +277,7 @@ def _read_run(path: Path, splits: dict[bytes, pd.DataFrame], tables: _LastTables
     try:
         run = CellRun.of(load_run(_with_split(Run(path), splits)), path.name, tables=tables)
         tables.keep(run.path, vars(run).pop("predictions"))
+        del vars(run)["history"]  # which was read, and thereby checked
         _check_tested(run)
     except PreceptorError as error:
         raise PreceptorError(error.what, expected=error.expected, remedy=_remedy(path)) from None
