@@ -17,8 +17,8 @@ from pathlib import Path
 
 from preceptor.api.studies import prepare_study
 from preceptor.study.engines import Engine
+from preceptor.study.outcome import Outcome
 from preceptor.study.scheduler import Study, run_cells
-from preceptor.study.worker import Outcome
 
 LEFT_OUT = (".pt", ".safetensors", ".lock")  # how names end
 FOLDERS_LEFT_OUT = {"tensorboard", "checkpoints"}

@@ -1,9 +1,14 @@
-"""What is mistyped is answered before torch is imported, which takes seconds."""
+"""What is mistyped is answered before torch is imported, which takes seconds; and reports are written without it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from fake_run import ALONE, TAUGHT, write_fake_run
+from fake_study import FakeStudy, write_fake_study
 from in_turn import Outcome, run_in_turn
 from without_torch import WITHOUT_TORCH
 
@@ -46,3 +51,17 @@ def test_answers_without_torch(outcomes: list[Outcome], number: int, answer: str
     code, _, errors = outcomes[number]
     assert code == 2, (code, errors)
     assert answer in errors
+
+
+def test_reports_are_written_without_torch(tmp_path: Path) -> None:
+    """But for the heat maps of a run's surest errors, which torch enlarges."""
+    write_fake_study(tmp_path / "study", FakeStudy(rows=("Student alone", "KD")))
+    write_fake_study(tmp_path / "masks", FakeStudy(masks=True))
+    write_fake_run(tmp_path / "alone", replace(ALONE, relations=True))
+    write_fake_run(tmp_path / "kd", replace(TAUGHT, relations=True))
+    commands = [["report", "study"], ["report", "masks"], ["report", "alone", "kd"]]
+    for command, (code, _, errors) in zip(commands, run_in_turn(WITHOUT_TORCH, commands, tmp_path), strict=True):
+        assert code == 0, (command, errors)
+    assert (tmp_path / "study" / "report.html").is_file()
+    assert (tmp_path / "masks" / "report.html").is_file()
+    assert (tmp_path / "report.html").is_file()

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from preceptor.api.prediction import load, predict
-from preceptor.networks.build import build_networks, find_network
+from preceptor.networks.build import build_networks
 from preceptor.networks.classifier import Classifier
+from preceptor.networks.find_network import find_network
 from preceptor.networks.network_file import INTENDED_USE, load_network, save_network
 from preceptor.networks.pretrained import load_pretrained, read_weights
 from preceptor.recipe import NetworkConfig

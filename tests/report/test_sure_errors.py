@@ -12,7 +12,8 @@ from PIL import Image
 
 import preceptor
 from conftest import TINY
-from preceptor.evaluation.sure_errors import ERRORS, KEPT, surest
+from preceptor.evaluation.array_files import ERRORS
+from preceptor.evaluation.sure_errors import KEPT, surest
 from preceptor.report.entries import entries_of, load_runs
 from preceptor.report.network_predictions import predictions_of
 from preceptor.report.surest_errors import surest_errors

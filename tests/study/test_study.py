@@ -28,11 +28,12 @@ from preceptor.study import timing
 from preceptor.study.engines import Engine
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.estimate import remaining
+from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import to_yaml
 from preceptor.study.scheduler import Study, open_study, run_cells
 from preceptor.study.state import threads_before
-from preceptor.study.worker import Job, Outcome, _prepared, work
+from preceptor.study.worker import Job, _prepared, work
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
 from waiting import epochs_done, wait_for

@@ -16,9 +16,10 @@ from preceptor.cli.evaluate import report
 from preceptor.cli.study import study
 from preceptor.cli.study_console import Watcher
 from preceptor.report.study_results import read_study
+from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study, run_cells
-from preceptor.study.worker import Job, Outcome
+from preceptor.study.worker import Job
 from small_study import plan
 
 ROWS = [{"name": "alone", "recipe": "student"}, {"name": "decayed", "recipe": "student", "set": {"optimiser.lr": 0.01}}]

@@ -22,9 +22,10 @@ from preceptor.report.study_external import external_sections
 from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
 from preceptor.study.other_data import known_to_study, measure_cells
+from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, open_study, run_cells
-from preceptor.study.worker import Job, Outcome, work
+from preceptor.study.worker import Job, work
 from preceptor.utils.errors import PreceptorError
 from small_study import plan
 

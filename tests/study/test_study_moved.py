@@ -11,9 +11,10 @@ import pytest
 
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
+from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, _job, open_study, run_cells
-from preceptor.study.worker import Job, Outcome, _prepared, work
+from preceptor.study.worker import Job, _prepared, work
 from small_study import PLAN, plan
 
 ROWS = {"rows": [{"name": "teacher", "teacher": True}, PLAN["rows"][1]], "baseline": "teacher"}

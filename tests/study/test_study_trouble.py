@@ -13,10 +13,11 @@ import pytest
 
 from preceptor.cli.study_console import matrix_table, result_table
 from preceptor.study.engines.local import workers_for
+from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import Study, open_study, run_cells
 from preceptor.study.state import refuse_other_data, threads_before
-from preceptor.study.worker import Job, Outcome, work
+from preceptor.study.worker import Job, work
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from small_study import PLAN, plan

@@ -87,9 +87,9 @@ def _of_own_part(path: Path, part: str, root: Path | None, out: Path | None, cac
     from preceptor.data.batches import Loader
     from preceptor.data.cache import open_pixels
     from preceptor.data.split import parts_of
+    from preceptor.evaluation.array_files import RELATIONS
     from preceptor.evaluation.evaluate import best_device
     from preceptor.evaluation.predictions import write_predictions
-    from preceptor.evaluation.relations import RELATIONS
     from preceptor.runs.artifacts import write_artifacts
     from preceptor.runs.directory import Run
     from preceptor.runs.evaluate_run import evaluate_part

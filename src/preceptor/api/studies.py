@@ -30,8 +30,8 @@ from preceptor.utils.main_guard import refuse_unguarded
 
 if TYPE_CHECKING:
     from preceptor.study.engines import Engine
+    from preceptor.study.outcome import Outcome
     from preceptor.study.scheduler import Study
-    from preceptor.study.worker import Outcome
 
 Watch = Callable[["Study", "Engine", "list[Outcome]"], None]
 

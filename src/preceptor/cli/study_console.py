@@ -18,9 +18,9 @@ from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.study.engines import Engine
 from preceptor.study.estimate import Remaining, remaining
 from preceptor.study.matrix import Cell
+from preceptor.study.outcome import Outcome, epochs_done
 from preceptor.study.scheduler import Study, tried_again
 from preceptor.study.timing import time_runs
-from preceptor.study.worker import Outcome, epochs_done
 
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
 _MOST = 5  # errors below the live table, which must fit on a screen

@@ -17,7 +17,6 @@ from preceptor.evaluation.cka import LEAST_IMAGES, CKAMeter, LayerSimilarity, wa
 from preceptor.networks.modes import evaluating
 from preceptor.utils.files import write_bytes
 
-LAYERS = "layers.npz"
 SAMPLE = 256  # images of a part, evenly spread over it; all where there are no more
 BATCH = 64
 

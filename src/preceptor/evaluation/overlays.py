@@ -17,7 +17,6 @@ from preceptor.evaluation.masks import union
 from preceptor.networks.modes import evaluating
 from preceptor.utils.files import write_bytes
 
-OVERLAYS = "overlays.npz"
 _BATCH = 64  # images at a time
 _QUALITY = 90  # of the images, which are for looking at; masks are kept as they are
 

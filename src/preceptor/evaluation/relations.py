@@ -24,7 +24,6 @@ from preceptor.networks.output import NetworkOutput
 from preceptor.utils.files import write_bytes
 from preceptor.utils.randomness import seed_of
 
-RELATIONS = "relations.npz"  # in the run's folder
 SAMPLE = 256  # images of a matrix, as in the paper
 LEAST = 2  # of each class that has them: one image shows no similarity within its class
 

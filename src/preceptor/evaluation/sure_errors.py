@@ -21,7 +21,6 @@ from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_bytes
 
-ERRORS = "errors.npz"
 KEPT = 12  # errors of a network, of which a report shows at most one per lesion
 SIDE = 96  # of a picture, pixels
 CELLS = 16  # of a map, a side

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, resize
@@ -24,6 +21,7 @@ from preceptor.networks.classifier import Classifier
 from preceptor.report import entries as finished
 from preceptor.report.entries import Entry, entries_of
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, write_gallery
+from preceptor.report.heat_map import overlay
 from preceptor.report.network_predictions import class_words
 from preceptor.runs.directory import Run
 from preceptor.runs.load_networks import finished_networks
@@ -32,8 +30,6 @@ from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
 PER_CLASS = 2
-_HEAT = matplotlib.colormaps["viridis"]  # no colour of it is met on skin
-_OPAQUE = 0.5
 
 
 @dataclass(frozen=True)
@@ -154,14 +150,6 @@ class _Network:
         heat = grad_cam(self.network, batch, torch.tensor([list(self.words).index(predicted)], device=device))
         picture = encode(overlay(shown, heat[0]))
         return Map(self.words[predicted], float(row[PREFIX + predicted]), predicted == row["target"], picture)
-
-
-def overlay(picture: Image.Image, heat: Tensor) -> Image.Image:
-    """Blend a picture with a map (h, w) in [0, 1]."""
-    size = (picture.height, picture.width)
-    wide = F.interpolate(heat[None, None].float().cpu(), size, mode="bilinear", align_corners=False)[0, 0].numpy()
-    blend = (1 - _OPAQUE) * np.asarray(picture) + _OPAQUE * 255 * _HEAT(wide)[..., :3]
-    return Image.fromarray(blend.round().astype(np.uint8))
 
 
 def _case(name: str, catalog: Catalog, networks: list[_Network]) -> Case:

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from preceptor.evaluation.layers import LAYERS
+from preceptor.evaluation.array_files import LAYERS
 from preceptor.report.arrays import read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import LabelledRun

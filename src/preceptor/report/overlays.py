@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from preceptor.evaluation.array_files import OVERLAYS
 from preceptor.evaluation.examples import Case, choose_cases, ids_to_keep
-from preceptor.evaluation.overlays import OVERLAYS
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry, LabelledRun

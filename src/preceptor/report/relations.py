@@ -14,7 +14,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from preceptor.evaluation.relations import RELATIONS
+from preceptor.evaluation.array_files import RELATIONS
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.canvas import Figure
 from preceptor.report.entries import Entry

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from preceptor.evaluation.sure_errors import ERRORS
+from preceptor.evaluation.array_files import ERRORS
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.entries import Entry
-from preceptor.report.explain import overlay
 from preceptor.report.gallery import encode
 from preceptor.report.network_predictions import NetworkPredictions, class_words
 from preceptor.utils.errors import PreceptorError
@@ -110,6 +108,10 @@ def _pictures(entry: Entry) -> dict[str, tuple[str, str]]:
 
 
 def _encoded(jpeg: bytes, cells: NDArray[np.uint8]) -> tuple[str, str]:
+    import torch  # here, since a report without such pictures does not need it
+
+    from preceptor.report.heat_map import overlay
+
     picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
     heat = torch.from_numpy(cells.astype(np.float32) / 255)
     return encode(picture), encode(overlay(picture, heat)) if cells.any() else ""

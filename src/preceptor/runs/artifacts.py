@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from preceptor.data.batches import Loader
+from preceptor.evaluation.array_files import ERRORS, LAYERS, OVERLAYS
 from preceptor.evaluation.evaluate import Evaluation
 from preceptor.evaluation.examples import ids_to_keep
-from preceptor.evaluation.layers import LAYERS, compare_networks, write_layers
-from preceptor.evaluation.overlays import OVERLAYS, write_overlays
+from preceptor.evaluation.layers import compare_networks, write_layers
+from preceptor.evaluation.overlays import write_overlays
 from preceptor.evaluation.score_columns import classes_of
-from preceptor.evaluation.sure_errors import ERRORS, write_sure_errors
+from preceptor.evaluation.sure_errors import write_sure_errors
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.recipe import Recipe

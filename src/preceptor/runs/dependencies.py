@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.folds import is_one_fold
-from preceptor.networks.build import find_network
+from preceptor.networks.find_network import find_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import resolve
 from preceptor.utils.errors import PreceptorError

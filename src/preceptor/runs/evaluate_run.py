@@ -12,11 +12,11 @@ from preceptor.data.batches import Loader
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import UNLABELLED_PART
+from preceptor.evaluation.array_files import RELATIONS
 from preceptor.evaluation.cost import cost_of, cost_of_all
 from preceptor.evaluation.evaluate import Evaluation, best_device
 from preceptor.evaluation.grouped_classes import group_metrics
 from preceptor.evaluation.predictions import write_predictions
-from preceptor.evaluation.relations import RELATIONS
 from preceptor.networks.build import AnyNetwork
 from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher

@@ -11,30 +11,28 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from preceptor.data.batches import Loader
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
 from preceptor.data.split import read_split, split_hash
 from preceptor.evaluation.class_map import ClassMap, Mapped, map_classes
 from preceptor.evaluation.classification import classification_metrics
-from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.predictions import write_predictions
-from preceptor.evaluation.relations import PartRelations
 from preceptor.runs.data import Data
 from preceptor.runs.directory import Run
-from preceptor.runs.evaluate_run import evaluate_part
-from preceptor.runs.load_networks import finished_networks
 from preceptor.runs.schema import FORMAT, DataRecord, Record, read_json, read_record
 from preceptor.runs.tables import read_table
 from preceptor.tasks import TASKS, Task
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
+
+if TYPE_CHECKING:
+    from preceptor.evaluation.relations import PartRelations
 
 FOLDER = "external"  # of a run
 RECORD = "external.json"
@@ -163,6 +161,12 @@ def measure_external(
     Raises:
         PreceptorError: the run is unfinished, classes have no counterpart, or no image is left.
     """
+    # Here, since reading a measurement, as reports do, needs no torch.
+    from preceptor.data.batches import Loader
+    from preceptor.evaluation.evaluate import best_device
+    from preceptor.runs.evaluate_run import evaluate_part
+    from preceptor.runs.load_networks import finished_networks
+
     recipe, catalog = run.recipe, other.data.catalog()
     task, mapped, classes = TASKS[recipe.task], other.mapped_to(run), tuple(run.metrics.classes)
     loaded, unavailable = finished_networks(run)

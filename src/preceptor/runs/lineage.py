@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preceptor.networks.build import find_network
+from preceptor.networks.find_network import find_network
 from preceptor.recipe import Recipe
 from preceptor.runs.dependencies import stage_recipe
 from preceptor.runs.directory import Run

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preceptor.evaluation.relations import RELATIONS, PartRelations
-from preceptor.networks.build import build_networks, find_network
+from preceptor.evaluation.array_files import RELATIONS
+from preceptor.evaluation.relations import PartRelations
+from preceptor.networks.build import build_networks
+from preceptor.networks.find_network import find_network
 from preceptor.networks.kinds import Network
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.network_file import load_network

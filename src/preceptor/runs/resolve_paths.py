@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from preceptor.networks.build import find_network
+from preceptor.networks.find_network import find_network
 from preceptor.recipe import NetworkConfig, Recipe, TrainedBy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from preceptor.networks.build import find_network
+from preceptor.networks.find_network import find_network
 from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError

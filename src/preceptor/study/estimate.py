@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preceptor.runs.dependencies import PlannedRun
+from preceptor.study.outcome import epochs_done, seconds_so_far
 from preceptor.study.scheduler import Study
-from preceptor.study.worker import epochs_done, seconds_so_far
 
 
 @dataclass(frozen=True)

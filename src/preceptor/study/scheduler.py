@@ -23,6 +23,7 @@ from preceptor.runs.resolve_paths import absolute
 from preceptor.study.engines import Engine
 from preceptor.study.matrix import Cell, Matrix, expand
 from preceptor.study.other_data import check_classes, known_to_study, measure_cells
+from preceptor.study.outcome import Outcome
 from preceptor.study.plan import DataSet, Plan, to_yaml
 from preceptor.study.state import (
     ENVIRONMENT,
@@ -36,7 +37,7 @@ from preceptor.study.state import (
     refuse_other_study,
 )
 from preceptor.study.validation import check_data, check_dependencies
-from preceptor.study.worker import Job, Outcome
+from preceptor.study.worker import Job
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from preceptor.utils.locks import locked

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from preceptor.runs.directory import Run
 from preceptor.runs.occupied import refuse_occupied_by_other
+from preceptor.study.outcome import Outcome, State, seconds_so_far
 from preceptor.study.plan import Plan, validate
-from preceptor.study.worker import Outcome, State, seconds_so_far
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.plain_yaml import load_yaml
 from preceptor.utils.text_files import read_text

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from preceptor.data.catalog import Catalog
 from preceptor.evaluation.metrics import METRICS
-from preceptor.networks.build import find_network
+from preceptor.networks.find_network import find_network
 from preceptor.recipe import Recipe
-from preceptor.runs.create import split_of
 from preceptor.study.plan import Layout, Plan
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError, did_you_mean, prefix_errors
@@ -111,6 +110,8 @@ def check_data(catalog: Catalog, runs: Iterable[tuple[Recipe, int]]) -> None:
     Raises:
         PreceptorError: names the class, or the part that would lack it.
     """
+    from preceptor.runs.create import split_of
+
     pairs = list(runs)
     for recipe, _ in pairs:
         TASKS[recipe.task].check_class_groups(

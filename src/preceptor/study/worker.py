@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -16,13 +15,13 @@ from preceptor.recipes.resolve import validate
 from preceptor.runs.complete import OnFinished, at_work, complete
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
+from preceptor.study.outcome import Outcome, seconds_so_far
 from preceptor.training.one_at_a_time import one_training
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import keep_freed_memory, openmp_wait_settings
 
 #: Seconds to wait for a worker whose study was killed, and which may still be at its last step.
 _PATIENCE = 60
-State = Literal["done", "failed", "pending"]
 #: What libraries read their thread counts from, once, when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -45,19 +44,6 @@ class Job:
     log: Path
     mark: str = ""
     on_finished: OnFinished | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job; ``seconds`` includes what earlier sessions of the same run took.
-
-    One that is pending may have an error too: of its last try, until this one has ended.
-    """
-
-    identity: str
-    state: State
-    error: str = ""
-    seconds: float = 0.0
 
 
 def work_logged(job: Job) -> Outcome:
@@ -104,26 +90,6 @@ def environment(threads: int) -> dict[str, str]:
 def cores_taken(threads: int, devices: int) -> int:
     """How many CPU cores a job keeps busy: its processes share its threads, but each has one of its own at least."""
     return max(threads, devices)
-
-
-def seconds_so_far(path: Path) -> float:
-    """What the epochs of a run took that are done already."""
-    return sum(_epoch_seconds(path))
-
-
-def epochs_done(path: Path) -> int:
-    return len(_epoch_seconds(path))
-
-
-def _epoch_seconds(path: Path) -> list[float]:
-    """Of a history that cannot be read, none: it is written anew from the run's checkpoint."""
-    try:
-        head, *rows = (path / "history.csv").read_text().splitlines()
-        column = head.split(",").index("seconds")
-        seconds = [float(row.split(",")[column]) for row in rows]
-    except (OSError, ValueError, IndexError):
-        return []
-    return seconds if all(map(math.isfinite, seconds)) else []
 
 
 def _prepared(job: Job) -> Run:

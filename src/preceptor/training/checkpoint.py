@@ -11,12 +11,13 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_bytes
+
+if TYPE_CHECKING:
+    import torch
 
 #: Format 2 names the parts of the model ``networks``, ``banks`` and ``objectives``; format 1 called the last ``terms``.
 FORMAT = 2
@@ -115,6 +116,8 @@ class CheckpointStore:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a state at once or not at all."""
+    import torch  # here, since whoever reads a finished run has a store of checkpoints too
+
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
@@ -126,6 +129,8 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         PreceptorError: the file is missing or damaged, is no checkpoint, or is of an unknown format.
     """
+    import torch
+
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # checks the CRC of each part, which torch does not

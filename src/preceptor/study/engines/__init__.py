@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from preceptor.study.worker import Job, Outcome
+from preceptor.study.outcome import Outcome
+from preceptor.study.worker import Job
 
 
 class Engine(Protocol):

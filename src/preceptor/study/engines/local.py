@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from preceptor.study.worker import Job, Outcome, cores_taken, environment, work_logged
+from preceptor.study.outcome import Outcome
+from preceptor.study.worker import Job, cores_taken, environment, work_logged
 from preceptor.training.distributed import end_with_parent
 from preceptor.utils.machine import memory, usable_cores
 from preceptor.utils.main_guard import GUARD

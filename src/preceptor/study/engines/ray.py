@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from preceptor.study.worker import Job, Outcome, cores_taken, environment, work_logged
+from preceptor.study.outcome import Outcome
+from preceptor.study.worker import Job, cores_taken, environment, work_logged
 from preceptor.utils.errors import PreceptorError
 
 #: A node that goes away takes its jobs with it; Ray starts them elsewhere, where they go on from their checkpoint.
