@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from conftest import TINY
-from preceptor import train, tune
+from preceptor import evaluate, load, predict, profile, train, tune
 from preceptor.api.completion import continue_run
 from preceptor.recipes.resolve import resolve
 from preceptor.runs.complete import at_work, complete, train_run
@@ -119,3 +120,44 @@ def test_training_leaves_the_generator_of_the_caller_as_it_was(prepared: Run) ->
     torch.manual_seed(5)
     assert continue_run(prepared).finished
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.usefixtures("no_reports")
+@pytest.mark.parametrize("when", ["preceptor.training.loop.make_views", "preceptor.networks.build._build"])
+def test_a_network_loaded_in_another_thread_takes_no_random_numbers_of_a_training(
+    when: str, phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those of its dropout, and not those of its first weights."""
+    recipe = resolve("student", {**SETTINGS, "networks.student.dropout": 0.5, "networks.student.projection": 8})
+    alone = train_run(recipe, Data("phantom", phantom_root), tmp_path / "alone")
+    place, name = when.rsplit(".", 1)
+    between = getattr(import_module(place), name)
+    beside: list[threading.Thread] = []
+
+    def with_a_load(*arguments: object) -> object:  # called after the generator was seeded and before it is drawn from
+        beside.append(threading.Thread(target=load, args=(alone,)))
+        beside[-1].start()
+        beside[-1].join(0.2)
+        return between(*arguments)
+
+    monkeypatch.setattr(when, with_a_load)
+    run = train_run(recipe, Data("phantom", phantom_root), tmp_path / "beside")
+    for thread in beside:
+        thread.join()
+    assert beside
+    ours, theirs = (load(each).state_dict() for each in (run, alone))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.usefixtures("no_reports")
+def test_what_reads_a_run_leaves_the_generator_of_the_caller_as_it_was(
+    prepared: Run, phantom_root: Path, tmp_path: Path
+) -> None:
+    assert continue_run(prepared).finished
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    load(prepared.path)
+    predict(prepared.path, phantom_root, out=tmp_path / "predictions.csv")
+    evaluate(prepared.path)
+    profile(prepared.path, repeats=1)
+    assert torch.equal(torch.get_rng_state(), before)

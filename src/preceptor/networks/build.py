@@ -18,7 +18,7 @@ from preceptor.networks.pretrained import load_pretrained, normalisation
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.recipe import NetworkConfig
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.randomness import seed_of
+from preceptor.utils.randomness import global_generator_at
 
 AnyNetwork = Network | MeanTeacher
 
@@ -48,8 +48,7 @@ def build_networks(
     for name, network in sorted(wanted.items(), key=lambda item: item[1].classifier_of is not None):
         if network.mean_of is not None:
             continue
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "weights", name))
+        with global_generator_at(seed, "weights", name):
             if network.gives_features:
                 built, starts[name] = _feature_teacher(network, image_size)
             elif network.classifier_of is not None:
@@ -68,8 +67,7 @@ def build_networks(
         if network.mean_of is not None:
             student = networks[network.mean_of]
             assert not isinstance(student, MeanTeacher)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed_of(seed, "weights", name))
+            with global_generator_at(seed, "weights", name):
                 networks[name] = MeanTeacher(student, network.decay or 0.99, network.batch_norm or "averaged")
             starts[name] = f"mean of {network.mean_of}"
     return {name: networks[name] for name in wanted}, starts
@@ -174,7 +172,7 @@ def _from_run(
 ) -> tuple[Network, str]:
     key = f"networks.{name}.run"
     path = find_network(Path(str(network.run)), name, key)
-    built, header = load_network(path)
+    built, header = load_network(path, keep_generator=False)  # a new head is drawn after what loading draws
     has = built.architecture
     if not isinstance(built, KINDS[kind]):
         raise PreceptorError(

@@ -30,6 +30,7 @@ from preceptor.networks.image_network import ImageNetwork
 from preceptor.networks.modes import evaluating
 from preceptor.networks.output import NetworkOutput
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import global_generator_kept
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,8 @@ def map_channels_of(backbone: str) -> int:
     Raises:
         PreceptorError: timm knows no such backbone.
     """
-    return int(_create(Architecture(backbone, ("any",), 224, (0.5,) * 3, (0.5,) * 3)).num_features)  # type: ignore[arg-type]
+    with global_generator_kept():
+        return int(_create(Architecture(backbone, ("any",), 224, (0.5,) * 3, (0.5,) * 3)).num_features)  # type: ignore[arg-type]
 
 
 def _create(architecture: Architecture) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 from preceptor.networks.classifier import Architecture, Classifier
 from preceptor.networks.pretrained import load_pretrained, normalisation, read_weights
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.randomness import global_generator_kept
 
 
 def classifier_from_weights(
@@ -39,9 +40,9 @@ def classifier_from_weights(
         tuple(map(float, usual if values is None else values))
         for usual, values in zip(normalisation(backbone), (mean, std), strict=True)
     )
-    built = Classifier(
-        Architecture(backbone, tuple(classes), image_size, of_mean, of_std, several_labels=several_labels)
-    )
+    architecture = Architecture(backbone, tuple(classes), image_size, of_mean, of_std, several_labels=several_labels)
+    with global_generator_kept():
+        built = Classifier(architecture)
     load_pretrained(built.backbone, backbone, str(weights))
     _check_classifier(built, weights)
     return built.eval()

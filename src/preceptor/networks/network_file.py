@@ -16,6 +16,7 @@ from preceptor.networks.kinds import AnyArchitecture, Network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.files import write_bytes
+from preceptor.utils.randomness import global_generator, global_generator_kept
 from preceptor.version import __version__
 
 _HEADER, _CHECKSUM = "preceptor", "sha256"
@@ -48,8 +49,12 @@ def save_network(network: Network, path: Path, about: dict[str, Any] | None = No
     write_bytes(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
-def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
+def load_network(path: Path, *, keep_generator: bool = True) -> tuple[Network, dict[str, Any]]:
     """The network in evaluation mode, and the header of its file.
+
+    Args:
+        keep_generator: whether torch's global generator, from which the weights are drawn that the file's replace, is
+            left as it was found.
 
     Raises:
         PreceptorError: not a file that :func:`save_network` wrote, or one that was damaged since.
@@ -69,7 +74,8 @@ def load_network(path: Path) -> tuple[Network, dict[str, Any]]:
     if _HEADER not in metadata:
         raise _of_elsewhere(path)
     header, architecture = _read_header(metadata[_HEADER], path)
-    network = Classifier(architecture) if isinstance(architecture, Architecture) else Segmenter(architecture)
+    with global_generator_kept() if keep_generator else global_generator():
+        network = Classifier(architecture) if isinstance(architecture, Architecture) else Segmenter(architecture)
     own = network.state_dict()
     unfit = sorted(own.keys() ^ tensors.keys()) + [
         key for key in own.keys() & tensors if own[key].shape != tensors[key].shape

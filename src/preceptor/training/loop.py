@@ -28,7 +28,7 @@ from preceptor.training.optimiser import Descent, build_critic_optimiser, build_
 from preceptor.training.progress import Display
 from preceptor.training.step import StepInputs
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.randomness import seed_of
+from preceptor.utils.randomness import global_generator, seed_of
 
 #: Epochs whose mean is reported under ``protocol: paper``.
 LAST_EPOCHS = 10
@@ -175,13 +175,14 @@ class Training:
         rng_key = (self.recipe.seed, epoch, step)
         world, rank = self.fabric.world_size, self.fabric.global_rank
         sizes = [len(part) for part in np.array_split(whole, world)]
-        torch.manual_seed(seed_of(*rng_key, "dropout", rank))
-        views = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
-        mine = shard(whole, rank, world)
-        outputs = self.wrapped(StepInputs(views, batch.labels, batch.rows, rng_key, sizes, mine))
-        terms = [weights[name] * loss for name, loss in outputs.losses.items()]
-        loss = torch.stack([*terms, *outputs.critic_losses.values()]).sum()
-        stepped = self.descent.backward(loss, step)
+        with global_generator():  # to the end of the backward pass, which may compute layers with dropout again
+            torch.manual_seed(seed_of(*rng_key, "dropout", rank))
+            views = make_views(self.recipe, self.model.needed(epoch), batch, len(whole), rng_key, rank, world)
+            mine = shard(whole, rank, world)
+            outputs = self.wrapped(StepInputs(views, batch.labels, batch.rows, rng_key, sizes, mine))
+            terms = [weights[name] * loss for name, loss in outputs.losses.items()]
+            loss = torch.stack([*terms, *outputs.critic_losses.values()]).sum()
+            stepped = self.descent.backward(loss, step)
         self.model.after_batch(self.progress.step, batch.rows, outputs.projections, sizes, stepped)
         self.progress.step += stepped
         return outputs.losses  # type: ignore[no-any-return]

@@ -20,7 +20,7 @@ from preceptor.training.checks import settings_of, spec_of
 from preceptor.training.distributed import gather_views
 from preceptor.training.loss_schedules import weight_at
 from preceptor.utils.errors import PreceptorError, is_out_of_memory, prefix_errors
-from preceptor.utils.randomness import generator
+from preceptor.utils.randomness import generator, global_generator_at
 
 
 @dataclass(frozen=True)
@@ -243,14 +243,13 @@ def _build(
     for source in objective.sources or {"": 1.0}:
         sides = {"to": networks[objective.learner], "from": networks.get(source)}
         purpose = (objective.name, source) if len(objective.sources) > 1 else (objective.name,)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(recipe.seed, "objective", *purpose).initial_seed())
-            with prefix_errors(f"objectives.{objective.name}"):
-                wanted = {name: _fact(fact, facts, sides, objective, spec) for name, fact in spec.facts.items()}
-                for side in ("to", "from"):  # points that no fact asks for must exist all the same
-                    if f"{side}.features" in spec.feeds.values():
-                        _fact(f"{side}.feature_channels", facts, sides, objective, spec)
-                losses[source] = spec.module(**settings, **wanted)
+        place = f"objectives.{objective.name}"
+        with global_generator_at(recipe.seed, "objective", *purpose), prefix_errors(place):
+            wanted = {name: _fact(fact, facts, sides, objective, spec) for name, fact in spec.facts.items()}
+            for side in ("to", "from"):  # points that no fact asks for must exist all the same
+                if f"{side}.features" in spec.feeds.values():
+                    _fact(f"{side}.feature_channels", facts, sides, objective, spec)
+            losses[source] = spec.module(**settings, **wanted)
     return ObjectiveModule(objective, spec, losses)
 
 

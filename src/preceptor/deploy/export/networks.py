@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from preceptor.deploy.manifest import Target
+from preceptor.utils.randomness import global_generator_kept
 
 #: The oldest opset with all that the exported graphs use; antialiased resizing came with opset 18.
 OPSET = 20
@@ -110,7 +111,7 @@ def network_graph(module: Single | Ensemble, image_size: int) -> onnx.ModelProto
     """
     examples = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), global_generator_kept():  # which torch.export sets back and forth
         warnings.simplefilter("ignore")  # of torch and onnxscript about each other's versions
         program = torch.onnx.export(
             module,
