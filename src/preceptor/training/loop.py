@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,12 @@ from preceptor.training.module import DistillationModel
 from preceptor.training.optimiser import Descent, build_critic_optimiser, build_optimiser
 from preceptor.training.progress import Display
 from preceptor.training.step import StepInputs
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.utils.randomness import global_generator, seed_of
 
 #: Epochs whose mean is reported under ``protocol: paper``.
 LAST_EPOCHS = 10
+_REMEDY = "see whether all that it reads is frozen (frozen) or detached (in a loss of your own), or leave it out"
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Training:
         self.steps_per_epoch = len(self.batches_of(0))
         self.descent = Descent(fabric, recipe, self.wrapped, self.optimiser, self.steps_per_epoch, self.critics)
         self.schedule = self.descent.schedule
+        self._constant: set[str] = set()  # objectives of which it was said that they have no gradient
         self.progress = checkpoints.restore(self.state()) if checkpoints is not None else Progress()
         if self.progress.epoch == 0:  # else the checkpoint has them
             calibrate_teachers(fabric, model, parts.monitored)
@@ -134,7 +137,7 @@ class Training:
         """One pass over the training part; the mean of each objective, its weight and the learning rate.
 
         Raises:
-            PreceptorError: an objective became NaN or infinite; the checkpoint of the epoch before stays.
+            PreceptorError: an objective became NaN or infinite, or none has a gradient; the last checkpoint stays.
         """
         self.wrapped.train()
         weights = self.model.active(epoch)
@@ -143,18 +146,21 @@ class Training:
                 f"objectives: all weights are 0 in epoch {epoch + 1}", expected="something to learn from"
             )
         sums = dict.fromkeys(weights, torch.zeros((), device=self.fabric.device))
+        constant = set(weights)
         shares: list[dict[str, torch.Tensor]] = []  # of each step, to find the first that is not finite
         batches = self.batches_of(epoch)
         shown = sum(map(len, batches))
         shards = [shard(batch, self.fabric.global_rank, self.fabric.world_size) for batch in batches]
         for step, batch in enumerate(self.parts.train.batches(shards)):
             losses = self.step(batch, batches[step], epoch, step, weights)
+            constant -= {name for name, loss in losses.items() if loss.requires_grad}
             share = len(batches[step]) / shown
             shares.append({name: share * loss.detach() for name, loss in losses.items()})
             sums = {name: sums[name] + part for name, part in shares[-1].items()}
             display.step()
         means = self._means(sums)
         self._check_finite(means, shares, epoch)
+        self._warn_of_constant(sorted(constant), epoch)
         total = sum(weights[name] * mean for name, mean in means.items())
         return {
             "lr": self.optimiser.param_groups[0]["lr"],
@@ -182,6 +188,13 @@ class Training:
             outputs = self.wrapped(StepInputs(views, batch.labels, batch.rows, rng_key, sizes, mine))
             terms = [weights[name] * loss for name, loss in outputs.losses.items()]
             loss = torch.stack([*terms, *outputs.critic_losses.values()]).sum()
+            if not loss.requires_grad:
+                raise PreceptorError(
+                    f"objectives: none of {', '.join(weights)} has a gradient in epoch {epoch + 1}, so that nothing is "
+                    "learned",
+                    expected="a loss that depends on parameters that are trained",
+                    remedy=_REMEDY,
+                )
             stepped = self.descent.backward(loss, step)
         self.model.after_batch(self.progress.step, batch.rows, outputs.projections, sizes, stepped)
         self.progress.step += stepped
@@ -296,6 +309,18 @@ class Training:
                 remedy=f"lower optimiser.lr (now {self.recipe.optimiser.lr:g}) or objectives.{broken[0]}.weight"
                 + (", or set precision=float32" if any(m.number != "float32" for m in self.modes.values()) else ""),
             )
+
+    def _warn_of_constant(self, names: list[str], epoch: int) -> None:
+        """Warn, once of each, of objectives without a gradient in a whole epoch: they count, and teach nothing."""
+        for name in names:
+            if name not in self._constant and self.fabric.is_global_zero:
+                warnings.warn(
+                    f"objectives.{name}: the loss has no gradient in any step of epoch {epoch + 1}, so that nothing is "
+                    f"learned from it; {_REMEDY}",
+                    PreceptorWarning,
+                    stacklevel=2,
+                )
+            self._constant.add(name)
 
     def _first_broken(self, names: list[str], shares: list[dict[str, torch.Tensor]]) -> dict[str, int]:
         """Return the step in which each loss was first NaN or infinite in any process; the number of steps if never."""
