@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from conftest import TINY
 from fit_in_turn import fit_in_turn
@@ -28,6 +30,7 @@ from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
 from preceptor.training.distributed import _in_process, launch, repeatable
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import is_full
 from waiting import wait_for
 
 SETTINGS = {
@@ -208,7 +211,7 @@ def test_ranks_end_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a study that is killed leaves them training, and the same command a second set beside them."""
     watched: list[bool] = []
     monkeypatch.setattr("preceptor.training.distributed.end_with_parent", lambda: watched.append(True))
-    assert _in_process(None, lambda fabric: watched[:], 1) == [True]  # type: ignore[arg-type]
+    assert _in_process(None, None, lambda fabric: watched[:], 1) == [True]  # type: ignore[arg-type]
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(
@@ -270,3 +273,25 @@ def test_what_ends_the_first_process_ends_all(tmp_path: Path) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(first.pid, signal.SIGKILL)
+
+
+def fail_on(fabric: Fabric, rank: int, error: Exception | None) -> None:
+    """Raise an error in one process, or let the system kill it; the others wait."""
+    if fabric.global_rank != rank:
+        time.sleep(120)
+    if error is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert error is not None
+    raise error from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "cache")
+
+
+@pytest.mark.slow
+@needs_two_devices
+def test_an_error_of_one_process_is_the_error_of_all() -> None:
+    """torch hands on its traceback alone, which the command line would call unexpected."""
+    with pytest.raises(PreceptorError) as refused:
+        launch(fail_on, 2, 1, PreceptorError("objectives.kl: is infinite", remedy="lower optimiser.lr"))
+    assert (refused.value.what, refused.value.remedy) == ("objectives.kl: is infinite", "lower optimiser.lr")
+    assert is_full(refused.value.__cause__), "a search stops at a full disk"
+    with pytest.raises(PreceptorError, match="process 1 of 2 was ended by the signal SIGKILL; perhaps memory was sh"):
+        launch(fail_on, 2, 1, None)

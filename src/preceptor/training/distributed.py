@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.nn import functional as F
 
 from preceptor.utils.errors import PreceptorError
@@ -68,7 +69,9 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     (:mod:`preceptor.training.network_pass`).
 
     Raises:
-        PreceptorError: more GPUs are asked for than there are, or a process ended before it came to ``function``.
+        PreceptorError: more GPUs are asked for than there are, or a process ended without an error of its own, such as
+            one that the system killed.
+        Exception: whatever ``function`` raises in one of the processes, as that one raised it.
     """
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus:
@@ -82,15 +85,14 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     )
     if devices > 1 and not launched:
         entry: Callable[..., Any] = _in_process
+        raised: Any = multiprocessing.get_context("spawn").SimpleQueue()
+        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # warns that it ends the others
         try:
-            return fabric.launch(entry, function, _threads_each(devices), *arguments)
+            return fabric.launch(entry, raised, function, _threads_each(devices), *arguments)
         except ProcessExitedException as error:
-            if error.exit_code != 1:  # a signal, say; what the function raises comes as another exception
-                raise
-            raise PreceptorError(
-                f"process {error.error_index} of {devices} ended at its start, for the reason that it printed",
-                remedy=f"in a script, {GUARD}",
-            ) from None
+            raise _ended(error, devices) from None
+        except ProcessRaisedException as error:
+            raise _as_raised(raised, error)  # noqa: B904 - with a cause of its own
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():  # which a signal to this process alone does not reach
                 process.terminate()
@@ -99,6 +101,34 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     with repeatable(gpus):
         fabric.launch()
         return function(fabric, *arguments)
+
+
+def _ended(error: ProcessExitedException, devices: int) -> PreceptorError:
+    """What to say of a process that ended without an exception."""
+    process = f"process {error.error_index} of {devices}"
+    if error.signal_name is None:
+        return PreceptorError(
+            f"{process} ended at its start, for the reason that it printed", remedy=f"in a script, {GUARD}"
+        )
+    short = "; perhaps memory was short" if error.signal_name == "SIGKILL" else ""
+    return PreceptorError(
+        f"{process} was ended by the signal {error.signal_name}{short}",
+        remedy="go on from the last finished epoch: preceptor resume RUN, or the same command of a study or a search",
+    )
+
+
+def _as_raised(raised: Any, error: ProcessRaisedException) -> Exception:
+    """The exception of the process that failed, of which torch tells only the traceback.
+
+    Once one has failed, others may fail for want of it: the first that is meant for users goes before them.
+    """
+    exceptions: list[Exception] = []
+    while not raised.empty():
+        exception, cause = raised.get()
+        exception.__cause__ = cause or error  # with its traceback
+        exceptions.append(exception)
+    meant = [each for each in exceptions if isinstance(each, PreceptorError | OSError)]
+    return next(iter([*meant, *exceptions]), error)
 
 
 def _strategy(launched: bool) -> DDPStrategy:
@@ -113,12 +143,17 @@ def _threads_each(processes: int) -> int:
     return max(1, torch.get_num_threads() // processes)
 
 
-def _in_process(fabric: Fabric, function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
+def _in_process(fabric: Fabric, raised: Any, function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
     end_with_parent()
     torch.set_num_threads(threads)
     warm_up()
-    with repeatable(torch.cuda.device_count()):
-        return function(fabric, *arguments)
+    try:
+        with repeatable(torch.cuda.device_count()):
+            return function(fabric, *arguments)
+    except Exception as error:
+        with suppress(Exception):  # one that cannot be sent is left to torch, which tells its traceback
+            raised.put((error, error.__cause__))
+        raise
 
 
 def end_with_parent() -> None:
