@@ -141,3 +141,23 @@ def test_ctrl_c_says_how_a_search_goes_on(phantom_root: Path, tmp_path: Path, mo
     assert result.exit_code == 130
     assert "the same command continues" in result.stderr
     assert "resume" not in result.stderr
+
+
+def test_weights_of_a_trial_that_ended_as_its_search_was_killed_are_not_kept(
+    phantom_root: Path, tmp_path: Path, trained: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "out" / "trials" / "0000" / "checkpoints" / "last.pt"
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        checkpoint.parent.mkdir()
+        checkpoint.write_bytes(b"weights")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(_search(phantom_root, tmp_path / "out"), 1)
+    assert checkpoint.exists()
+    tune(_search(phantom_root, tmp_path / "out"), 1)
+    assert trained == [0]
+    assert not checkpoint.parent.exists()

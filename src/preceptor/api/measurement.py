@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from preceptor.api.inputs import PathLike
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.files import has_mark, refuse_unwritable, write_output
+from preceptor.utils.files import has_mark, name_when_whole, refuse_unwritable, write_output
 from preceptor.utils.path_names import shortest_endings
 from preceptor.utils.plain_yaml import load_yaml
 from preceptor.utils.text_files import read_text
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 #: A class map (:func:`preceptor.evaluation.class_map.map_classes`), or the YAML file that holds it.
 ClassesLike = Mapping[str, "str | Sequence[str] | None"] | PathLike
-_FILES = ("metrics.json", "predictions.csv", "relations.npz", "external.json", "images.csv")
+#: Of what an evaluation writes, the file that comes first, by which the folder of one that was killed is known.
+_FIRST, _MARK = "predictions.csv", b"id,part,network"
+_FILES = (_FIRST, "metrics.json", "relations.npz", "external.json", "images.csv")
 _PAGE = "report"  # the name of the report on other data, and of the files beside it
 
 
@@ -121,8 +123,8 @@ def _of_own_part(path: Path, part: str, root: Path | None, out: Path | None, cac
             name: metrics | ({"relations": related[name]} if name in related else {})
             for name, metrics in result.metrics.items()
         }
+        write_predictions(result.predictions, out / _FIRST)
         write_output(out / "metrics.json", json.dumps(figures, indent=2) + "\n")
-        write_predictions(result.predictions, out / "predictions.csv")
         if result.relations:
             result.relations.write_matrices(ids, out / RELATIONS)
     return EvaluationResult(recipe.task, part, result.metrics, related, result.predictions, unavailable, tuple(added))
@@ -205,8 +207,8 @@ def of_export(
     unknown = f"An export does not know which images its network learned from (run {source.run}, {source.data['name']})"
     figures, predictions = evaluate_export(model, catalog, part=data, cache=cache)
     if out is not None:
+        write_predictions([predictions], out / _FIRST)
         write_output(out / "metrics.json", json.dumps({EXPORTED: figures}, indent=2) + "\n")
-        write_predictions([predictions], out / "predictions.csv")
     notes = [f"{unknown}: if some of them are among these, the figures are too good."]
     if left_out := len(catalog) - predictions["id"].nunique():
         notes.append(f"Left out: {left_out} images without a label.")
@@ -257,16 +259,35 @@ def refuse_foreign_folder(folder: Path, paths: Sequence[Path]) -> None:
         raise PreceptorError(f"--out {folder}: is a file", expected="a folder that is new or empty")
     if not folder.is_dir():
         return
-    several = names_of(paths) if len(paths) > 1 else []
-    tables = [folder / name / "predictions.csv" for name in several or [""]]
-    own = all(table.is_file() and has_mark(table, [b"id,part,network"]) for table in tables)
-    for path in sorted(folder.iterdir()):
-        if not own or not (path.name in (*_FILES, *several) or path.name.startswith(f"{_PAGE}.")):
-            raise PreceptorError(
-                f"--out {folder}: holds {path.name!r}, which no evaluation wrote",
-                expected="a folder that is new, empty, or holds an earlier evaluation",
-                remedy="name another folder",
-            )
+    names = names_of(paths) if len(paths) > 1 else []
+    places = [folder / name for name in names] or [folder]
+    begun = [place for place in places if _is_begun(place)]
+    strange = [path for place in places if place not in begun for path in _other_than_halves(place)]
+    own = (*names, *_FILES) if begun else names
+    strange += [
+        path
+        for path in (folder.iterdir() if begun or names else [])
+        if name_when_whole(path) not in own and not (begun and path.name.startswith(f"{_PAGE}."))
+    ]
+    for path in sorted(strange):
+        raise PreceptorError(
+            f"--out {folder}: holds {str(path.relative_to(folder))!r}, which no evaluation wrote",
+            expected="a folder that is new, empty, or holds an earlier evaluation",
+            remedy="name another folder",
+        )
+
+
+def _is_begun(place: Path) -> bool:
+    """Whether an evaluation has written its first file here, however it ended."""
+    table = place / _FIRST
+    return table.is_file() and has_mark(table, [_MARK])
+
+
+def _other_than_halves(place: Path) -> list[Path]:
+    """What lies in a folder beside halves of an evaluation's first file; a file in its place itself."""
+    if not place.is_dir():
+        return [place] if place.exists() else []
+    return [path for path in place.iterdir() if path.name == _FIRST or name_when_whole(path) != _FIRST]
 
 
 def _joined(names: Sequence[str], of_runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

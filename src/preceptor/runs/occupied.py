@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from preceptor.utils.errors import PreceptorError
-from preceptor.utils.files import refuse_unwritable, remove_halves
+from preceptor.utils.files import name_when_whole, refuse_unwritable, remove_halves
 
 Kind = Literal["run", "study", "search"]
 #: Held, in its folder, by the process that is at work on a run, a study or a search.
@@ -16,7 +15,6 @@ FIRST = ("recipe.yaml", "split.csv", "environment.json")  # as they are written;
 #: What a start leaves that was killed before its folder could be recognised.
 _FIRST_OF: dict[Kind, tuple[str, ...]] = {"run": FIRST, "study": ("study.yaml",), "search": ("search.yaml",)}
 _BESIDE_PLANS = (".yaml", ".yml", ".py")  # a plan, recipes that it names, and files given with --import
-_HALF = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")  # see preceptor.utils.files.write_bytes
 
 
 def refuse_occupied(out: Path) -> None:
@@ -76,8 +74,7 @@ def _held(out: Path, held: Kind, remedy: str) -> PreceptorError:
 
 def _refuse_strange(out: Path, kind: Kind) -> None:
     for path in sorted(out.iterdir()) if out.is_dir() else []:
-        half = _HALF.fullmatch(path.name) if kind != "run" else None  # those of a run were removed
-        name = half["name"] if half else path.name
+        name = name_when_whole(path) if kind != "run" else path.name  # halves of a run were removed
         beside = kind == "study" and path.suffix in _BESIDE_PLANS and path.is_file()
         if name not in (*_FIRST_OF[kind], LOCK) and not beside:
             raise PreceptorError(

@@ -15,7 +15,7 @@ from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refu
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
 from preceptor.tune.space import Value, combinations
 from preceptor.tune.store import all_tried, ask, ended, fail, open_study, running, storing
-from preceptor.tune.trial import attempt
+from preceptor.tune.trial import attempt, discard_weights
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.files import write_text
 from preceptor.utils.locks import locked
@@ -191,6 +191,7 @@ def _try(search: Search, study: Study, number: int, values: Mapping[str, Value])
         fail(study, number)
         search.say(f"trial {number}: failed: {outcome['error'].splitlines()[0]}")
         return
+    discard_weights(search, number)
     study.tell(number, outcome["value"])
     listed = (f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in values.items())
     search.say(f"trial {number}: {outcome['value']:.4f} in epoch {outcome['epoch']}  {'  '.join(listed)}")

@@ -47,7 +47,7 @@ def attempt(search: Search, number: int, values: Mapping[str, Value]) -> dict[st
 
 
 def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Train one trial from wherever it stands: its value, best epoch, epochs and seconds. The weights are not kept."""
+    """Train one trial from wherever it stands: its value, best epoch, epochs and seconds."""
     run = Run(search.folder(number))
     if not run.exists:
         recipe = search.resolved(values)
@@ -56,9 +56,12 @@ def _train(search: Search, number: int, values: Mapping[str, Value]) -> dict[str
     train_epochs(run, search.devices, search.cache, search.quiet)
     progress = run.checkpoints.progress()
     result = {"value": progress.best, "epoch": progress.best_epoch, "epochs": progress.epoch}
-    search.write_outcome(number, **result, seconds=progress.seconds)
-    shutil.rmtree(run.checkpoint.parent)
-    return result
+    return search.write_outcome(number, **result, seconds=progress.seconds)
+
+
+def discard_weights(search: Search, number: int) -> None:
+    """Remove the checkpoints of a trial that has ended, also what a process that was killed over it has left."""
+    shutil.rmtree(Run(search.folder(number)).checkpoint.parent, ignore_errors=True)
 
 
 def _with_runs(search: Search, planned: PlannedRun) -> Recipe:

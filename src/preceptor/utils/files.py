@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from preceptor.utils.errors import PreceptorError
 
+_HALF = re.compile(r"\.(?P<name>.+)\.\d+\.tmp")  # as write_bytes calls it
 _HEAD = 16_384  # bytes in which a mark must stand
 #: What a PNG file of ours says of itself, by which it may be replaced by the command that wrote it.
 MASK_MARK, SHEET_MARK = b"Preceptor mask", b"Preceptor contact sheet"
@@ -66,6 +68,16 @@ def remove_halves(path: Path, *, unless_alive: bool = False) -> None:
         process = half.name.split(".")[-2]
         if process.isdecimal() and not (unless_alive and is_alive(int(process))):
             half.unlink(missing_ok=True)
+
+
+def name_when_whole(path: Path) -> str:
+    """The name of a file or, of what :func:`write_bytes` leaves where it is killed, of the file that it began.
+
+    >>> name_when_whole(Path("run/.metrics.json.4711.tmp")), name_when_whole(Path("run/notes.tmp"))
+    ('metrics.json', 'notes.tmp')
+    """
+    half = _HALF.fullmatch(path.name)
+    return half["name"] if half else path.name
 
 
 def is_alive(process: int) -> bool:
