@@ -111,3 +111,15 @@ def test_the_signal_of_batch_systems_is_an_interruption(
     assert exit_code(be_terminated, monkeypatch) == 143
     assert capsys.readouterr().err == "stopped\ngo on with: preceptor resume runs/x\n"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # so that a second one ends it at once
+
+
+def test_a_signal_that_comes_while_the_command_line_is_read_is_one_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def be_terminated(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(Commands, "parse_args", be_terminated)
+    assert exit_code(lambda: None, monkeypatch) == 143
+    assert capsys.readouterr().err == "stopped\n"

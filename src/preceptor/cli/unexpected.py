@@ -9,6 +9,8 @@ import tempfile
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -32,13 +34,25 @@ class _Terminated(KeyboardInterrupt):
 class Commands(TyperGroup):
     """The commands. An interruption, and an option that is a setting of a recipe, are answered in our own words."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _interruptions_answered():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, context: Any) -> Any:
         try:
-            return super().invoke(context)
-        except KeyboardInterrupt as interrupt:  # here, since typer ends the process without a word
-            raise SystemExit(_interrupted(interrupt)) from None
+            with _interruptions_answered():
+                return super().invoke(context)
         except _UsageError as error:
             raise _with_hint(error) from None
+
+
+@contextmanager
+def _interruptions_answered() -> Iterator[None]:
+    """End the process as :func:`run` says, here already, since typer does so without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise SystemExit(_interrupted(interrupt)) from None
 
 
 def run(app: typer.Typer) -> None:
