@@ -239,6 +239,21 @@ def test_a_batch_with_less_than_two_images_for_each_process_is_refused(phantom_r
         continue_run(prepared, devices=3)
 
 
+def test_another_number_of_processes_than_torchrun_has_started_is_refused(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a batch was checked against one process and shared by four."""
+    data, recipe = Data("phantom", phantom_root), resolve("student", SETTINGS_ALONE)
+    prepared = prepare(recipe, data, tmp_path / "prepared")
+    for name, value in {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PreceptorError, match=r"'devices' 1: torchrun has started 4 processes"):
+        prepare(recipe, data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(PreceptorError, match=r"'devices' 1: torchrun has started 4 processes"):
+        continue_run(prepared)
+
+
 PROCESSES = """
 import os, signal, sys, time
 from preceptor.training.distributed import launch

@@ -33,6 +33,7 @@ from preceptor.runs.schema import FORMAT, DataRecord, Environment
 from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_batch_size, check_objectives
+from preceptor.training.distributed import check_launched
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorWarning
 from preceptor.utils.files import sha256_of
@@ -66,6 +67,7 @@ def prepare(
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
     """
+    check_launched(devices)
     refuse_occupied(out)
     recipe = absolute(recipe)
     check_objectives(recipe)

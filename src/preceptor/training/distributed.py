@@ -73,6 +73,7 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
             one that the system killed.
         Exception: whatever ``function`` raises in one of the processes, as that one raised it.
     """
+    check_launched(devices)
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus:
         raise PreceptorError(f"--devices {devices}: this machine has {gpus} GPU(s)", expected=f"at most {gpus}")
@@ -101,6 +102,21 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     with repeatable(gpus):
         fabric.launch()
         return function(fabric, *arguments)
+
+
+def check_launched(devices: int) -> None:
+    """Refuse another number of processes than ``torchrun`` has started, which each batch would be shared by.
+
+    Raises:
+        PreceptorError: names both numbers.
+    """
+    launched = os.environ.get("WORLD_SIZE", "") if "LOCAL_RANK" in os.environ else ""
+    if launched.isdecimal() and int(launched) != devices:
+        raise PreceptorError(
+            f"--devices {devices}: torchrun has started {launched} processes for this run",
+            expected="one number of both",
+            remedy=f"set --devices {launched}, or leave torchrun out: --devices alone starts processes on this machine",
+        )
 
 
 def _ended(error: ProcessExitedException, devices: int) -> PreceptorError:
