@@ -66,6 +66,7 @@ def test_an_evaluation_that_was_killed_goes_on_in_its_folder(tmp_path: Path) -> 
     refuse_foreign_folder(out / "kd", runs[:1])
     (out / "kd" / "predictions.csv").write_text("id,part,network\n")
     (out / "kd" / ".metrics.json.4711.tmp").write_text("{")
+    (out / ".report.tex.4711.tmp").write_text("\\doc")
     (out / "student").mkdir()
     refuse_foreign_folder(out, runs)
     refuse_foreign_folder(out / "kd", runs[:1])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from preceptor.utils.files import write_text
+from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import write_output, write_text
 
 
 @pytest.fixture
@@ -40,3 +41,17 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monke
         write_text(tmp_path / "split.csv", "after")
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
     assert (tmp_path / "split.csv").read_text() == "before"
+
+
+def test_a_full_disk_is_told_from_a_place_that_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        PreceptorError, match=r"table\.csv: cannot be written \(No space.*\n.*make room on the disk, or"
+    ):
+        write_output(tmp_path / "table.csv", "a,b\n")
+    assert list(tmp_path.iterdir()) == []

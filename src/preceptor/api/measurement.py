@@ -264,11 +264,10 @@ def refuse_foreign_folder(folder: Path, paths: Sequence[Path]) -> None:
     begun = [place for place in places if _is_begun(place)]
     strange = [path for place in places if place not in begun for path in _other_than_halves(place)]
     own = (*names, *_FILES) if begun else names
-    strange += [
-        path
-        for path in (folder.iterdir() if begun or names else [])
-        if name_when_whole(path) not in own and not (begun and path.name.startswith(f"{_PAGE}."))
-    ]
+    for path in folder.iterdir() if begun or names else []:
+        name = name_when_whole(path)
+        if name not in own and not (begun and name.startswith(f"{_PAGE}.")):
+            strange.append(path)
     for path in sorted(strange):
         raise PreceptorError(
             f"--out {folder}: holds {str(path.relative_to(folder))!r}, which no evaluation wrote",

@@ -143,7 +143,8 @@ def write_output(path: Path, content: str | bytes, option: str = "--out") -> Non
     try:
         write_bytes(path, content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
     except OSError as error:
-        raise PreceptorError(f"{option} {path}: cannot be written ({error.strerror})", remedy="name another") from None
+        remedy = "make room on the disk, or name another" if is_full(error) else "name another"
+        raise PreceptorError(f"{option} {path}: cannot be written ({error.strerror})", remedy=remedy) from error
 
 
 def sha256_of(path: Path) -> str:
