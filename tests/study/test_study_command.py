@@ -166,3 +166,22 @@ def test_the_live_table_names_what_failed(phantom_root: Path, tmp_path: Path) ->
     assert "failed: cells/alone-fold0-seed0-" in text.get()
     assert "failed before, is tried again: cells/decayed-fold0-seed0-" in text.get()
     assert "again" in text.get().split("at work")[0]
+
+
+def test_runs_of_another_form_of_the_plan_are_named(
+    phantom_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(phantom_root, tmp_path, dry_run=True)
+    assert "not of this plan" not in capsys.readouterr().out
+    out = tmp_path / "study"
+    opened = open_study(resolve_plan(plan(rows=ROWS), CommandLine(root=phantom_root)), out)
+    own = next(iter(opened.matrix.paths.values()))
+    for run in (own, out / "cells" / "alone-fold0-seed0-0123abcd", out / "shared" / "teacher-fold0-seed0-4567cdef"):
+        run.mkdir(parents=True)
+        (run / "environment.json").write_text("{}")
+    (out / "cells" / "notes").mkdir()
+    (out / "cells.json").write_text("[]")
+    command(phantom_root, tmp_path, dry_run=True)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "not of this plan" in line]
+    named = "shared/teacher-fold0-seed0-4567cdef, cells/alone-fold0-seed0-0123abcd"
+    assert line.startswith(f"not of this plan, and in no table: {named}; they stay")

@@ -219,3 +219,16 @@ def test_a_cell_with_damaged_figures_fails_alone(phantom_root: Path, tmp_path: P
     run_cells(study, Works, 1)
     assert study.count("done") == 2
     assert before == {name: (file.parent / name).read_bytes() for name in before}
+
+
+def test_a_cell_that_finds_the_disk_full_says_what_to_do(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "last.pt")
+
+    (job,) = stop(opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})).jobs
+    monkeypatch.setattr("preceptor.study.worker.complete", full)
+    outcome = work(job)
+    assert outcome.state == "failed"
+    assert "No space left on device: 'last.pt'\n  to do:    make room; the same command continues" in outcome.error

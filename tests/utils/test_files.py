@@ -50,8 +50,6 @@ def test_a_full_disk_is_told_from_a_place_that_cannot_be_written_to(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(
-        PreceptorError, match=r"table\.csv: cannot be written \(No space.*\n.*make room on the disk, or"
-    ):
+    with pytest.raises(PreceptorError, match=r"table\.csv: cannot be written \(No space.*\n.*make room"):
         write_output(tmp_path / "table.csv", "a,b\n")
     assert list(tmp_path.iterdir()) == []

@@ -58,7 +58,7 @@ def study(
             imports=imports or (),
             progress=True,
         )
-        from preceptor.cli.study_console import Watcher, print_failures, print_matrix, result_table
+        from preceptor.cli.study_console import Watcher, print_failures, print_matrix, print_stale, result_table
 
         opened, console = prepared.study, wide_console()
         if dry_run:
@@ -71,6 +71,7 @@ def study(
             soft_wrap=True,
         )
         print_failures(opened, console)
+        print_stale(opened, console)
         with Watcher(console) as watch:
             run_study(prepared, watch=watch, progress=True)
         console.print(result_table(opened))

@@ -21,6 +21,7 @@ from preceptor.study.matrix import Cell
 from preceptor.study.outcome import Outcome, epochs_done
 from preceptor.study.scheduler import Study, tried_again
 from preceptor.study.timing import time_runs
+from preceptor.utils.errors import some_of
 
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
 _MOST = 5  # errors below the live table, which must fit on a screen
@@ -91,6 +92,7 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
         _line(console, f"one run under {len(names)} names: {listed(names)}; their settings do not differ")
     cells, runs = study.matrix.cells, study.matrix.runs
     print_failures(study, console)
+    print_stale(study, console)
     failed = f", {study.count('failed')} failed" if study.count("failed") else ""
     _line(
         console,
@@ -110,6 +112,17 @@ def print_failures(study: Study, console: Console) -> None:
     """Print what failed before and is about to be tried again."""
     for failure in _failures(tried_again(study)):
         _line(console, failure)
+
+
+def print_stale(study: Study, console: Console) -> None:
+    """Print which runs in the study's folder are of another form of its plan."""
+    if stale := study.stale_runs():
+        names = [path.relative_to(study.folder).as_posix() for path in stale]
+        _line(
+            console,
+            f"not of this plan, and in no table: {some_of(names, _MOST)}; they stay for a plan of their settings, "
+            "folds and seeds, and may be removed",
+        )
 
 
 class Watcher:

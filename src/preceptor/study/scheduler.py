@@ -21,7 +21,7 @@ from preceptor.runs.directory import Run
 from preceptor.runs.marks import NOT_EVIDENCE
 from preceptor.runs.resolve_paths import absolute
 from preceptor.study.engines import Engine
-from preceptor.study.matrix import Cell, Matrix, expand
+from preceptor.study.matrix import CELLS, SHARED, Cell, Matrix, expand
 from preceptor.study.other_data import check_classes, known_to_study, measure_cells
 from preceptor.study.outcome import Outcome
 from preceptor.study.plan import DataSet, Plan, to_yaml
@@ -81,6 +81,12 @@ class Study:
     def users(self, shared: PlannedRun) -> list[Cell]:
         """The cells that need a shared run, or are it."""
         return [cell for cell in self.matrix.cells if shared.identity in {run.identity for run in cell.run.in_order()}]
+
+    def stale_runs(self) -> list[Path]:
+        """Runs in the study's folder that no cell of its plan is or needs, as after a setting of a row was changed."""
+        known = set(self.matrix.paths.values())
+        rooms = (self.folder / room for room in (SHARED, CELLS))
+        return [path for room in rooms for path in sorted(room.glob("*")) if path not in known and Run(path).exists]
 
     def write(self) -> None:
         """``cells.json`` and ``shared.json`` as things stand.

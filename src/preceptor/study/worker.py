@@ -18,10 +18,12 @@ from preceptor.runs.directory import Run
 from preceptor.study.outcome import Outcome, seconds_so_far
 from preceptor.training.one_at_a_time import one_training
 from preceptor.utils.errors import PreceptorError
+from preceptor.utils.files import is_full
 from preceptor.utils.machine import keep_freed_memory, openmp_wait_settings
 
 #: Seconds to wait for a worker whose study was killed, and which may still be at its last step.
 _PATIENCE = 60
+_FULL = "\n  to do:    make room; the same command continues from the last finished epochs"
 #: What libraries read their thread counts from, once, when they are loaded.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -77,7 +79,7 @@ def work(job: Job) -> Outcome:
         return Outcome(job.identity, "failed", error.message, time.perf_counter() - began + before)
     except Exception as error:  # one cell must not take the others with it
         traceback.print_exc()
-        message = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}{_FULL if is_full(error) else ''}"
         return Outcome(job.identity, "failed", message, time.perf_counter() - began + before)
     return Outcome(job.identity, "done", "", time.perf_counter() - began + before)
 
