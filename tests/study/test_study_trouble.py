@@ -232,3 +232,17 @@ def test_a_cell_that_finds_the_disk_full_says_what_to_do(
     outcome = work(job)
     assert outcome.state == "failed"
     assert "No space left on device: 'last.pt'\n  to do:    make room; the same command continues" in outcome.error
+
+
+def test_a_worker_that_was_ended_after_the_figures_has_its_report_written_by_the_next_command(
+    phantom_root: Path, tmp_path: Path
+) -> None:
+    study = opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})
+    (job,) = stop(study).jobs
+    work(job)  # without its report, and without anybody who is told
+    finished: list[Path] = []
+    for times in (1, 1):
+        again = opened(phantom_root, tmp_path / "study", set={**PLAN["set"], "epochs": 1})
+        assert again.count("done") == 1
+        run_cells(again, Stopped, 1, on_finished=lambda run: finished.append(run.path))
+        assert finished == [job.path] * times

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -58,6 +59,8 @@ class Study:
         catalog: the data, read.
         outcomes: identity → how that run stands.
         unmeasured: runs that could not be measured on other data → why.
+        unconfirmed: identities of finished runs that ``cells.json`` does not call so: a worker, or the study, was ended
+            before it could say so.
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class Study:
     catalog: Catalog
     outcomes: dict[str, Outcome]
     unmeasured: dict[str, str] = field(default_factory=dict)
+    unconfirmed: frozenset[str] = frozenset()
 
     def outcome(self, cell: Cell) -> Outcome:
         return self.outcomes[cell.run.identity]
@@ -147,7 +151,9 @@ def open_study(plan: Plan, folder: Path) -> Study:
     )
     check_classes(plan, catalog, [planned.recipe for planned in matrix.runs.values()])
     check_dependencies(matrix, {key for key, outcome in outcomes.items() if outcome.state == "done"})
-    return Study(folder, plan, matrix, data, catalog, outcomes)
+    done = {key for key, outcome in outcomes.items() if outcome.state == "done"}
+    unconfirmed = frozenset(key for key in done if key not in earlier or earlier[key].state != "done")
+    return Study(folder, plan, matrix, data, catalog, outcomes, unconfirmed=unconfirmed)
 
 
 def data_of(config: DataSet) -> Data:
@@ -184,7 +190,8 @@ def run_cells(
         threads: CPU threads of a cell.
         cache: where decoded images are kept.
         watch: told once a second, and at the end, how things stand and what has just ended.
-        on_finished: called with each finished run in the process that trained it; importable by its name.
+        on_finished: called with each finished run in the process that trained it; importable by its name. Here, of a
+            run whose process was ended before it could say that it had finished.
 
     Raises:
         PreceptorError: another process is at work on this study, its folder cannot be written to, or the engine cannot
@@ -208,6 +215,7 @@ def run_cells(
         try:
             _write(study.folder / PLAN, to_yaml(study.plan))
             _write_json(study.folder / ENVIRONMENT, _environment(study))
+            _confirm(study, on_finished)
             study.write()
             _write_new_root(study)
             if started is not None:
@@ -220,6 +228,13 @@ def run_cells(
         runs = {cell.run.identity: cell for cell in study.matrix.cells if study.outcome(cell).state == "done"}
         paths = [study.matrix.paths[identity] for identity in runs]
         study.unmeasured = measure_cells(study.plan, map(Run, paths), known, cache)
+
+
+def _confirm(study: Study, on_finished: OnFinished | None) -> None:
+    """Do for runs what their workers may have been ended at, after the figures; what cannot be done is left."""
+    for key in study.unconfirmed if on_finished is not None else ():
+        with suppress(PreceptorError, OSError):
+            on_finished(Run(study.matrix.paths[key]))  # type: ignore[misc]
 
 
 def _run(
