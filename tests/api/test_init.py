@@ -103,6 +103,16 @@ def test_a_table_with_odd_columns(odd_table: Path, phantom_table: pd.DataFrame) 
     assert set(catalog.table["group"]) == set(phantom_table["group"])
 
 
+def test_a_table_beside_other_tables(odd_table: Path) -> None:
+    options = dict(recognise(odd_table).options)
+    (odd_table.parent / "notes.csv").write_text("image,remark\n")
+    assert recognise(odd_table).options == options
+    read("table", odd_table, options)
+    of_folder = recognise(odd_table.parent, {"csv": odd_table.name}).options
+    assert of_folder == {**options, "csv": odd_table.name}
+    read("table", odd_table.parent, of_folder)
+
+
 def test_options_that_are_given_are_kept(odd_table: Path) -> None:
     options = recognise(odd_table, {"label": "Bemerkung", "group": "nr"}).options
     assert (options["label"], options["group"]) == ("Bemerkung", "nr")

@@ -65,7 +65,7 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
         raise PreceptorError(f"{root} is one image", expected="a folder of images, or a CSV file that names them")
     refuse_no_folder(root, "a folder of images, or a CSV file that names them", reads_file=True)
     if root.is_file():
-        return _table(root, root.parent, known)
+        return _table(root, known)
     if reader is None:
         if published := _published(root, known):
             return Recognised(published, known, (f"the layout of {published} ({READERS[published].about.title})",))
@@ -73,7 +73,7 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
             return Recognised("dicom", known, (f"DICOM files, such as {dicom}",))
     tables = [path for path in sorted(root.iterdir()) if path.suffix.lower() in _TABLES and path.name[0] != "."]
     if reader == "table" or tables:
-        return _table(_only(root, tables, known), root, known)
+        return _table(_only(root, tables, known), known)
     if not _first(walk_files(root), tuple(SUFFIXES)):
         there = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
         raise PreceptorError(
@@ -130,8 +130,8 @@ def _only(root: Path, tables: list[Path], options: Mapping[str, str]) -> Path:
     )
 
 
-def _table(path: Path, folder: Path, options: Mapping[str, str]) -> Recognised:
-    columns, reasons = recognise_columns(path, folder, options)
+def _table(path: Path, options: Mapping[str, str]) -> Recognised:
+    columns, reasons = recognise_columns(path, options)
     return Recognised("table", {**columns, **options}, (f"the table {path.name}", *reasons))
 
 

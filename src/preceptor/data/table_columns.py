@@ -28,12 +28,11 @@ _WORDS = {
 _COARSEST = ("patient", "subject", "person", "pid", "proband")
 
 
-def recognise_columns(path: Path, folder: Path, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def recognise_columns(path: Path, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Options of the reader ``table`` for a CSV file, and a sentence for each choice.
 
     Args:
         path: the CSV file.
-        folder: the folder that the reader is given, below which the images lie.
         given: options that are set already; they are not chosen again.
 
     Raises:
@@ -44,8 +43,6 @@ def recognise_columns(path: Path, folder: Path, given: Mapping[str, str]) -> tup
     rows = rows.drop(columns=LINE)
     names = [str(name) for name in rows.columns]
     chosen: dict[str, str] = {} if separator == "," or "separator" in given else {"separator": separator}
-    if path.parent == folder and "csv" not in given and len(list(folder.glob("*.csv"))) > 1:
-        chosen["csv"] = path.name
     reasons = [f"fields are separated by {separator}"] if "separator" in chosen else []
     files = _columns_of_files(path, rows, given)
     image = given.get("image") or _image(path, rows, files)
