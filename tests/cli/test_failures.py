@@ -123,3 +123,10 @@ def test_a_signal_that_comes_while_the_command_line_is_read_is_one_too(
     monkeypatch.setattr(Commands, "parse_args", be_terminated)
     assert exit_code(lambda: None, monkeypatch) == 143
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_an_end_of_input_is_not_an_answer_to_a_prompt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(EOFError(), monkeypatch) == 1
+    assert capsys.readouterr().err.startswith("error: unexpected RuntimeError: EOFError")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from preceptor import train
+from preceptor.runs.create import Data
 from preceptor.study.engines.local import LocalEngine
 from preceptor.study.matrix import expand
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study, run_cells
+from preceptor.study.worker import Job
+from preceptor.utils.errors import PreceptorError
 from small_study import PLAN, SETTINGS, plan
 
 
@@ -35,3 +42,36 @@ def test_a_cell_of_two_processes_is_the_run_that_train_makes_of_them(phantom_roo
         assert json.loads((run / "environment.json").read_text())["processes"] == 2
     one, other = (pd.read_csv(run / "predictions.csv") for run in (alone.path, tmp_path / "study" / cell["run"]))
     pd.testing.assert_frame_equal(one, other, rtol=1e-5)
+
+
+class Ended:
+    """Processes of a server that was ended as often as ``times`` says."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.seen: list[str | None] = []
+
+    def Pipe(self, duplex: bool) -> tuple[Any, Any]:  # noqa: N802 - as multiprocessing has it
+        return multiprocessing.Pipe(duplex)
+
+    def Process(self, **_: object) -> Any:  # noqa: N802
+        return SimpleNamespace(start=self.start)
+
+    def start(self) -> None:
+        self.seen.append(os.environ.get("OMP_NUM_THREADS"))
+        if len(self.seen) <= self.times:
+            raise EOFError
+
+
+def test_a_worker_is_started_by_a_new_server_where_the_first_was_ended(tmp_path: Path) -> None:
+    """With the threads of the first, on which the last bits depend; typer calls an EOFError "Aborted!"."""
+    job = Job("1", tmp_path / "cell", {}, Data("phantom"), 3, 1, None, tmp_path / "log")
+    engine = LocalEngine(1, 3, 1)
+    engine._context = Ended(1)
+    engine.submit(job)
+    assert engine._context.seen == ["3", "3"]
+    assert engine.running() == {"1"}
+    engine = LocalEngine(1, 3, 1)
+    engine._context = Ended(2)
+    with pytest.raises(PreceptorError, match="no process can be started for cell"):
+        engine.submit(job)

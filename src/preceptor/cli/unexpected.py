@@ -42,6 +42,8 @@ class Commands(TyperGroup):
         try:
             with _interruptions_answered():
                 return super().invoke(context)
+        except EOFError as error:  # no prompt's, which typer answers; of others too it would say "Aborted!" alone
+            raise RuntimeError(f"EOFError: {error or 'no message'}") from error
         except _UsageError as error:
             raise _with_hint(error) from None
 

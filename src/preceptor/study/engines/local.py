@@ -19,6 +19,7 @@ import torch
 from preceptor.study.outcome import Outcome
 from preceptor.study.worker import Job, cores_taken, environment, work_logged
 from preceptor.training.distributed import end_with_parent
+from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import memory, usable_cores
 from preceptor.utils.main_guard import GUARD
 
@@ -48,7 +49,7 @@ class LocalEngine:
     """
 
     def __init__(self, workers: int, threads: int, devices: int) -> None:
-        self.workers = workers
+        self.workers, self._threads = workers, threads
         self._context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
         if hasattr(os, "fork"):
             self._context.set_forkserver_preload([work_logged.__module__])
@@ -92,11 +93,28 @@ class LocalEngine:
     def _fill(self) -> None:
         while self._queue and self._free:
             job, gpus = self._queue.popleft(), self._free.pop()
+            self._at_work[job.identity] = self._started(job, gpus)
+
+    def _started(self, job: Job, gpus: list[str]) -> _Worker:
+        """Start a worker; where the server of processes was ended meanwhile, from a new one."""
+        for last in (False, True):
             receive, send = self._context.Pipe(duplex=False)
             process = self._context.Process(target=_serve, args=(job, gpus, send))
-            process.start()
-            send.close()
-            self._at_work[job.identity] = _Worker(job, gpus, process, receive)
+            try:
+                with _with_environment(environment(self._threads)):  # which a new server must find, too
+                    process.start()
+            except (EOFError, ConnectionError) as error:
+                receive.close()
+                if last:
+                    raise PreceptorError(
+                        f"no process can be started for {job.path.name}: the one that starts them is ended each time",
+                        remedy="see whether memory is short (fewer --workers need less); the same command continues",
+                    ) from error
+            else:
+                return _Worker(job, gpus, process, receive)
+            finally:
+                send.close()
+        raise AssertionError
 
 
 @dataclass
