@@ -8,12 +8,12 @@ from pathlib import Path
 
 #: Knobs of the phantom that all jobs are trained on.
 KNOBS = {"images": 160, "size": 32, "imbalance": 2.0, "hair": 0.1}
-_SMALL = ("image_size=32", "batch_size=32", "epochs=3")
-_STUDENT = ("networks.student.backbone=test_efficientnet", "networks.student.pretrained=none")
-_TEACHER = ("networks.teacher.backbone=test_resnet", "networks.teacher.pretrained=none")
+SMALL = ("image_size=32", "batch_size=32", "epochs=3")
+STUDENT = ("networks.student.backbone=test_efficientnet", "networks.student.pretrained=none")
+TEACHER = ("networks.teacher.backbone=test_resnet", "networks.teacher.pretrained=none")
 _PEERS = ("teacher_backbone=test_resnet", "backbone=test_efficientnet", "pretrained=none", "teacher_pretrained=none")
-_SEARCHED = ("objectives.kl.weight=log(0.1,10)", "--trials", "3")
-_PLAN = """\
+SEARCHED = ("objectives.kl.weight=log(0.1,10)", "--trials", "3")
+PLAN = """\
 name: storm
 data: {reader: phantom}
 folds: [0]
@@ -56,18 +56,18 @@ class Job:
 
 
 def _training(name: str, recipe: str, *words: str) -> Job:
-    return Job(name, ("train", recipe, "--data", "phantom", *_SMALL, *words))
+    return Job(name, ("train", recipe, "--data", "phantom", *SMALL, *words))
 
 
 JOBS = (
     _training("crckd", "crckd", "networks.student.backbone=test_resnet", "networks.student.pretrained=none"),
-    _training("kd", "kd", *_TEACHER, *_STUDENT),
-    _training("ssd_kd", "ssd_kd", *_TEACHER, *_STUDENT),
+    _training("kd", "kd", *TEACHER, *STUDENT),
+    _training("ssd_kd", "ssd_kd", *TEACHER, *STUDENT),
     _training("kd_ml_v3 segmentation", "kd_ml_v3", "--task", "segmentation", *_PEERS),
     Job("study", ("study", "plan.yaml", "--workers", "1"), resumable=False),
     Job(
         "search",
-        ("tune", "kd", *_SEARCHED, "--data", "phantom", *_SMALL, *_TEACHER, *_STUDENT),
+        ("tune", "kd", *SEARCHED, "--data", "phantom", *SMALL, *TEACHER, *STUDENT),
         resumable=False,
     ),
 )
@@ -76,4 +76,4 @@ JOBS = (
 def prepare_folder(folder: Path) -> None:
     """Make the folder that a job starts in."""
     folder.mkdir(parents=True)
-    (folder / "plan.yaml").write_text(_PLAN, encoding="utf-8")
+    (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
