@@ -49,7 +49,7 @@ class Ended:
 
     def __init__(self, times: int) -> None:
         self.times = times
-        self.seen: list[str | None] = []
+        self.threads: list[str | None] = []
 
     def Pipe(self, duplex: bool) -> tuple[Any, Any]:  # noqa: N802 - as multiprocessing has it
         return multiprocessing.Pipe(duplex)
@@ -58,8 +58,8 @@ class Ended:
         return SimpleNamespace(start=self.start)
 
     def start(self) -> None:
-        self.seen.append(os.environ.get("OMP_NUM_THREADS"))
-        if len(self.seen) <= self.times:
+        self.threads.append(os.environ.get("OMP_NUM_THREADS"))
+        if len(self.threads) <= self.times:
             raise EOFError
 
 
@@ -69,7 +69,7 @@ def test_a_worker_is_started_by_a_new_server_where_the_first_was_ended(tmp_path:
     engine = LocalEngine(1, 3, 1)
     engine._context = Ended(1)
     engine.submit(job)
-    assert engine._context.seen == ["3", "3"]
+    assert engine._context.threads == ["3", "3"]
     assert engine.running() == {"1"}
     engine = LocalEngine(1, 3, 1)
     engine._context = Ended(2)
