@@ -20,6 +20,7 @@ every part, so that a run cut short leaves what it measured. ``--dry-run`` does 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -122,11 +123,13 @@ def engine_tests(dry: bool, seconds: float) -> dict[str, Any]:
 
 def time_step(step: Callable[[], object], images: int, repeats: int) -> dict[str, float]:
     """Images a second, share of the time in which the GPU computes, and peak memory of some steps in a row."""
+    cuda = torch.cuda.is_available()
+    gc.collect()
+    if cuda:
+        torch.cuda.empty_cache()  # before the first step, since the timed ones must not ask for memory anew
     for _ in range(3):
         step()
-    cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()  # of what is reserved, since graphs keep memory of their own
     seconds = seconds_in_a_row(step, repeats)
     figures = {"seconds": seconds, "images_per_second": images / seconds}

@@ -34,8 +34,10 @@ def exactness(dry: bool = False) -> dict[str, Any]:
         errors[name] = {"value": _error(on_device[0], value), "gradient": _error(on_device[1], gradient)}
         if device.type == "cuda" and max(errors[name].values()) > INEXACT:
             torch.backends.cudnn.allow_tf32 = False
-            again = _value_and_gradient(spec, device)
-            torch.backends.cudnn.allow_tf32 = True  # torch's default
+            try:
+                again = _value_and_gradient(spec, device)
+            finally:
+                torch.backends.cudnn.allow_tf32 = True  # torch's default
             pairs = {"value": (again[0], value), "gradient": (again[1], gradient)}
             errors[name]["without TF32"] = {key: _error(*pair) for key, pair in pairs.items()}
     known = [max(pair["value"], pair["gradient"]) for pair in errors.values() if isinstance(pair, dict)]

@@ -19,8 +19,10 @@ from preceptor.recipes.resolve import resolve
 from preceptor.runs import forward_modes
 from preceptor.runs.dependencies import plan_run, stage_recipe
 from preceptor.runs.directory import Run
+from preceptor.runs.schema import ModeRecord
 from preceptor.training import mode_choice
 from preceptor.training.mode_choice import ModeChoice
+from preceptor.utils.errors import PreceptorWarning
 from small_recipe import refused
 
 FORMAT_1 = Path(__file__).parent.parent / "fixtures" / "run_format_1"
@@ -93,6 +95,17 @@ def test_a_run_from_before_there_were_modes_goes_on_in_its_own(tmp_path: Path) -
     fabric, nothing = Fabric(accelerator="cpu", devices=1), cast(Any, None)
     modes = forward_modes.settle_modes(fabric, folder, nothing, nothing)
     assert modes == dict.fromkeys(folder.recipe.networks, ForwardMode("float32"))
+
+
+def test_a_run_that_was_measured_on_a_gpu_goes_on_without_one(tmp_path: Path) -> None:
+    folder = Run(shutil.copytree(FORMAT_1, tmp_path / "run"))
+    record = ModeRecord(mode="bf16+graphed", seconds={}, errors={}, refused=[], tolerance=0.03)
+    modes = dict.fromkeys(folder.recipe.networks, record)
+    folder.write_environment(folder.environment.model_copy(update={"modes": modes}))
+    fabric, nothing = Fabric(accelerator="cpu", devices=1), cast(Any, None)
+    with pytest.warns(PreceptorWarning, match="ran as CUDA graphs where the modes were measured"):
+        here = forward_modes.settle_modes(fabric, Run(folder.path), nothing, nothing)
+    assert here == dict.fromkeys(folder.recipe.networks, ForwardMode("bf16"))
 
 
 def test_modes_of_some_networks_are_not_handed_on() -> None:

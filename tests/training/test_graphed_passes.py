@@ -6,10 +6,12 @@ tensors. Where there is a GPU these tests record real graphs.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -21,7 +23,13 @@ from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode
 from preceptor.training import graphed_pass, mode_choice, network_pass
-from preceptor.training.graphed_pass import GraphedPass, Recorded
+from preceptor.training.graphed_pass import (
+    BrokenRecordingError,
+    GraphedPass,
+    Recorded,
+    UnrecordableError,
+    nothing_drawn_on_the_host,
+)
 from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass
 from preceptor.utils.errors import PreceptorError
@@ -162,13 +170,29 @@ def test_a_backward_pass_after_the_next_forward_pass_is_refused() -> None:
         first.logits.sum().backward()  # type: ignore[no-untyped-call]
 
 
-def test_what_cannot_be_recorded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(work: object) -> Recorded:
-        raise RuntimeError("operation not permitted when stream is capturing")
+def test_a_second_backward_pass_is_refused() -> None:
+    logits = NetworkPass(network(), ForwardMode(graphed=True), images=4)(batch(0)).logits
+    logits.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="gradients were computed before"):
+        logits.sum().backward()  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(graphed_pass, "cuda_recorder", lambda: failing)
-    with pytest.raises(PreceptorError, match=r"float32\+graphed: this network cannot be recorded"):
-        NetworkPass(network(), ForwardMode(graphed=True), images=4)(batch(0))
+
+@pytest.mark.parametrize(
+    ("draw", "whose"),
+    [(lambda: torch.rand(1), "torch's"), (random.random, "Python's"), (np.random.rand, "numpy's")],
+)
+def test_draws_on_the_host_are_refused_and_taken_back(draw: Callable[[], object], whose: str) -> None:
+    before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+    with pytest.raises(UnrecordableError, match=rf"on the host \({whose}\)"), nothing_drawn_on_the_host():
+        draw()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (random.getstate(), str(np.random.get_state())) == before[1:]
+
+
+def test_an_error_of_the_network_stays_its_own() -> None:
+    with pytest.raises(RuntimeError, match="must match the size") as caught:
+        NetworkPass(network(), ForwardMode(graphed=True), images=4)(batch(0)[:, :2])
+    assert not isinstance(caught.value, PreceptorError)
 
 
 def test_without_a_gpu_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,8 +202,25 @@ def test_without_a_gpu_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_several_processes_are_refused() -> None:
-    with pytest.raises(PreceptorError, match="for one process"):
+    with pytest.raises(PreceptorError, match="for one process, not 2"):
         model([CE], PAIR).use_modes({"student": ForwardMode(graphed=True)}, world=2)
+
+
+def test_a_machine_without_it_is_known_before_anything_is_trained(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_pass, "has_gpu", lambda: False)
+    settings = {**TINY, "networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
+    settings |= {"networks.student.backbone": "test_resnet", "networks.student.pretrained": "none"}
+    with pytest.raises(PreceptorError, match="needs a GPU"):
+        train(
+            "kd",
+            data="phantom",
+            root=phantom_root,
+            out=tmp_path / "run",
+            overrides={**settings, "precision": {"student": "float32+graphed"}},
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_pass_is_not_compiled_and_graphed() -> None:
@@ -204,10 +245,19 @@ def test_auto_measures_graphs_and_takes_the_fastest(monkeypatch: pytest.MonkeyPa
     assert str(choice.mode) == "float32+graphed"
 
 
+def test_auto_ends_where_a_recording_was_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(work: object) -> Recorded:
+        raise BrokenRecordingError("the recording of CUDA graphs was broken off")
+
+    monkeypatch.setattr(graphed_pass, "cuda_recorder", lambda: failing)
+    with pytest.raises(BrokenRecordingError):
+        choose(model([CE, KL], PAIR))
+
+
 @pytest.mark.filterwarnings("ignore:precision. (student|teacher) cannot run")
 def test_auto_goes_on_without_what_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(work: object) -> Recorded:
-        raise RuntimeError("operation not permitted when stream is capturing")
+        raise UnrecordableError("a pass that reads a value back cannot be recorded")
 
     monkeypatch.setattr(graphed_pass, "cuda_recorder", lambda: failing)
     with pytest.warns(UserWarning, match=r"student cannot run in float32\+graphed here"):

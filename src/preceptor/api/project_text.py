@@ -19,7 +19,7 @@ _NOTES = {
     "image_size": "side in pixels; images are stretched to a square",
     "batch_size": "smaller if memory is short",
     "epochs": "of the student; its teacher's: networks.teacher.trained_by: {recipe: teacher, set: {epochs: 30}}",
-    "precision": "bf16, or auto: the fastest of those that agree, timed on this machine when training begins",
+    "precision": "bf16, float32+graphed (a GPU's), or auto: the fastest that agrees, timed when training begins",
     "networks": "timm's names; pretrained: imagenet (from the hub), none, or a file of weights. The teacher is\n"
     "trained first; run: runs/teacher takes a finished one. 'preceptor profile' compares what networks cost.",
     "views": "how images are augmented; 'preceptor data check … --preview views.png' draws it",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -14,6 +16,7 @@ from preceptor.runs.schema import ModeRecord
 from preceptor.training import mode_choice
 from preceptor.training.augment import make_views
 from preceptor.training.module import DistillationModel
+from preceptor.utils.errors import PreceptorWarning
 
 #: What runs wrote before there were modes: Fabric's name for the precision of all networks.
 _OF_FABRIC = {"32-true": "float32", "bf16-mixed": "bf16"}
@@ -39,7 +42,9 @@ def settle_modes(fabric: Fabric, run: Run, model: DistillationModel, train: Load
     if recipe.precision != "auto":
         return {name: recipe.mode(name) for name in recipe.networks}
     if environment.modes:
-        return {name: ForwardMode.parse(record.mode) for name, record in environment.modes.items()}
+        return _of_this_machine(
+            fabric, {name: ForwardMode.parse(each.mode) for name, each in environment.modes.items()}
+        )
     if environment.precision in _OF_FABRIC:
         return dict.fromkeys(recipe.networks, ForwardMode(_OF_FABRIC[environment.precision]))
     modes: dict[str, str] = {}
@@ -50,6 +55,24 @@ def settle_modes(fabric: Fabric, run: Run, model: DistillationModel, train: Load
     return {name: ForwardMode.parse(mode) for name, mode in fabric.broadcast(modes).items()}
 
 
+def _of_this_machine(fabric: Fabric, modes: dict[str, ForwardMode]) -> dict[str, ForwardMode]:
+    """Modes that were measured, perhaps elsewhere: as they are, but without CUDA graphs where these cannot be."""
+    graphed = [name for name, mode in modes.items() if mode.graphed]
+    if not graphed or _can_graph(fabric):
+        return modes
+    warnings.warn(
+        f"precision: {', '.join(graphed)} ran as CUDA graphs where the modes were measured, and cannot without a GPU "
+        "or in several processes: kernels are launched one by one",
+        PreceptorWarning,
+        stacklevel=2,
+    )
+    return {name: replace(mode, graphed=False) for name, mode in modes.items()}
+
+
+def _can_graph(fabric: Fabric) -> bool:
+    return fabric.device.type == "cuda" and fabric.world_size == 1
+
+
 def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Loader) -> dict[str, ModeRecord]:
     """Time every mode on this process's share of the recipe's first batch."""
     rows = np.arange(min(max(recipe.batch_size // fabric.world_size, 2), len(train)))
@@ -58,7 +81,7 @@ def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Lo
     features = {name: model.feature_points(name) for name in recipe.networks}
     steps = recipe.epochs * max(len(train) // recipe.batch_size, 1)
     networks = {name: model.networks[name] for name in recipe.networks}
-    graphs = fabric.device.type == "cuda" and fabric.world_size == 1
+    graphs = _can_graph(fabric)
     choices = mode_choice.choose_modes(recipe, networks, views, features, steps, graphs=graphs)  # type: ignore[arg-type]
     return {
         name: ModeRecord(

@@ -8,22 +8,33 @@ there is added up in another order.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from preceptor.networks.output import NetworkOutput
+from preceptor.utils.errors import PreceptorError
 
 #: What some work gave, and a function that repeats the work and writes what it gives into the same tensors.
 Recorded = tuple[Sequence[Tensor | None], Callable[[], object]]
 Recorder = Callable[[Callable[[], Sequence[Tensor | None]]], Recorded]
-#: Passes before a graph is recorded, in which libraries set themselves up.
+#: Passes before a graph is recorded, in which libraries set themselves up; the last shows what no graph can hold.
 WARM_UP = 3
+
+
+class UnrecordableError(PreceptorError):
+    """A pass does what no graph can hold; nothing was recorded, and other modes can be tried."""
+
+
+class BrokenRecordingError(PreceptorError):
+    """A recording was broken off, after which torch's memory and generators on the GPU cannot be relied upon."""
 
 
 class GraphedPass:
@@ -40,7 +51,8 @@ class GraphedPass:
         record: records work, as CUDA graphs unless a test has no GPU.
 
     Raises:
-        RuntimeError: the network does what no graph can hold, such as reading a value back.
+        UnrecordableError: the network reads a value back from the GPU, or draws random numbers on the host.
+        BrokenRecordingError: it does something else that no graph can hold, or memory was short.
     """
 
     def __init__(
@@ -48,7 +60,7 @@ class GraphedPass:
     ) -> None:
         self.images = images.detach().clone()
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self._passes = 0
+        self._passes = self._differentiated = 0
         with _unchanged(module, images.device):
             if images.is_cuda:
                 _warm_up(partial(self._try, run))
@@ -98,10 +110,13 @@ class GraphedPass:
             Copies of the gradients of all parameters that learn, None where no output that a loss reads depends on one.
 
         Raises:
-            RuntimeError: another forward pass has taken the place of this one's activations.
+            RuntimeError: another forward pass, or an earlier backward pass, has taken the place of its activations.
         """
         if number != self._passes:
             raise RuntimeError("the activations of this pass are gone: the network has run again since")
+        if number == self._differentiated:
+            raise RuntimeError("the activations of this pass are gone: its gradients were computed before")
+        self._differentiated = number
         reached: set[int] = set()
         for place, gradient in enumerate(gradients):
             if gradient is not None:
@@ -157,9 +172,16 @@ def cuda_recorder() -> Recorder:
     pool = torch.cuda.graph_pool_handle()
 
     def record(work: Callable[[], Sequence[Tensor | None]]) -> Recorded:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            given = work()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                given = work()
+        except Exception as error:
+            torch.cuda.set_stream(stream)  # which torch does not put back where a recording is broken off
+            raise BrokenRecordingError(
+                f"precision: the recording of CUDA graphs was broken off ({error.__context__ or error!s:.300})",
+                remedy="leave +graphed out (name modes in place of auto), or lower batch_size if memory was short",
+            ) from error
         return given, graph.replay
 
     return record
@@ -168,9 +190,60 @@ def cuda_recorder() -> Recorder:
 def _warm_up(work: Callable[[], object]) -> None:
     torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP - 1):
+            work()
+        with _nothing_read_back(), nothing_drawn_on_the_host():
             work()
     torch.cuda.synchronize()
+
+
+@contextmanager
+def _nothing_read_back() -> Iterator[None]:
+    """Context manager: refuses work that reads a value back from the GPU, for which the host would wait."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        raise UnrecordableError(
+            "precision: a pass that reads a value back from the GPU cannot be recorded as CUDA graphs",
+            remedy="leave +graphed out, or compute it without .item(), nonzero() and the like",
+        ) from error
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+@contextmanager
+def nothing_drawn_on_the_host() -> Iterator[None]:
+    """Context manager: refuses work that draws from torch's, Python's or numpy's generator on the host.
+
+    A graph would repeat what was drawn when it was recorded. The generators are put back.
+
+    Raises:
+        UnrecordableError: one of them has moved.
+    """
+    of_torch, of_python, of_numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    yield
+    moved = [
+        name
+        for name, has_moved in (
+            ("torch's", not torch.equal(torch.get_rng_state(), of_torch)),
+            ("Python's", random.getstate() != of_python),
+            ("numpy's", str(np.random.get_state()) != str(of_numpy)),
+        )
+        if has_moved
+    ]
+    torch.set_rng_state(of_torch)
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)
+    if moved:
+        raise UnrecordableError(
+            f"precision: a pass that draws random numbers on the host ({', '.join(moved)}) cannot be recorded as CUDA "
+            "graphs, which would repeat them",
+            remedy="leave +graphed out, or draw on the images' device",
+        )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from preceptor.networks.folding import fold_batch_norms, relative_error, tensors
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode, Recipe
+from preceptor.training.graphed_pass import BrokenRecordingError
 from preceptor.training.network_pass import NetworkPass, has_compiler
 
 #: Largest relative error ‖output - float32's‖ / ‖float32's‖ of logits, map, embedding, projection and features.
@@ -105,6 +106,8 @@ def _choose(
             one_pass = prepared(mode)
             errors[str(mode)] = _error(_outputs(one_pass, images, features), expected)
             seconds.update(_seconds({str(mode): _work(one_pass, images, features, learns)}))
+        except BrokenRecordingError:  # after which nothing else can be tried
+            raise
         except Exception as error:  # compilers and recorders fail in many ways, and the run needs none of them
             warnings.warn(
                 f"precision: {name} cannot run in {mode} here and runs without it ({error!r:.200})", stacklevel=4

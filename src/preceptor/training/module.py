@@ -18,11 +18,10 @@ from preceptor.networks.output import NetworkOutput
 from preceptor.networks.segmenter import Segmenter
 from preceptor.recipe import ForwardMode, Recipe
 from preceptor.training.distributed import gather_rows
-from preceptor.training.network_pass import NetworkPass
+from preceptor.training.network_pass import NetworkPass, check_mode
 from preceptor.training.objectives import LossInputs, ObjectiveModule, build_banks, build_objectives
 from preceptor.training.step import StepInputs, StepOutputs
 from preceptor.training.teacher_cache import TeacherCache
-from preceptor.utils.errors import PreceptorError
 
 
 class DistillationModel(nn.Module):
@@ -69,8 +68,8 @@ class DistillationModel(nn.Module):
         Raises:
             PreceptorError: a mode that this machine, or a run in several processes, does not have.
         """
-        if world > 1 and any(mode.graphed for mode in modes.values()):
-            raise PreceptorError("precision: +graphed is for one process", remedy="leave it out, or --devices")
+        for mode in modes.values():
+            check_mode(mode, world)
         self._passes |= {name: self._pass(name, mode, world) for name, mode in modes.items()}
 
     def use_teacher_cache(self, rows: int, gibibytes: float, world: int = 1) -> None:

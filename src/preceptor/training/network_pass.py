@@ -46,14 +46,7 @@ class NetworkPass:
     ) -> None:
         if mode.folded and not frozen:
             raise ValueError(f"{mode}: the batch norms of a network that changes cannot be folded")
-        if mode.compiled and not has_compiler():
-            raise PreceptorError(
-                f"precision: {mode} needs a compiler, and this machine has none",
-                expected="Triton for a GPU, g++ or clang++ for a CPU",
-                remedy="install one, or leave +compiled out",
-            )
-        if mode.graphed and not has_gpu():
-            raise PreceptorError(f"precision: {mode} needs a GPU, and torch sees none", remedy="leave +graphed out")
+        check_mode(mode)
         self.mode, self.frozen, self.images = mode, frozen, images
         self.network: nn.Module = _prepared(network, mode, features) if frozen else network
         self._compiled: Any = torch.compile(self.network, dynamic=False) if mode.compiled else None
@@ -61,22 +54,14 @@ class NetworkPass:
 
     def __call__(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
         if self.mode.graphed and len(images) == self.images:
-            return self._recorded(images, features)(images)
+            return self._recorded(images, tuple(features))(images)
         return self._pass(images, features)
 
-    def _recorded(self, images: Tensor, features: Sequence[str]) -> GraphedPass:
+    def _recorded(self, images: Tensor, features: tuple[str, ...]) -> GraphedPass:
         """The pass as it is now: for these features, in training or evaluation, with autograd or without."""
-        key = (*features, self.network.training, torch.is_grad_enabled())
+        key = (features, images.shape, images.dtype, self.network.training, torch.is_grad_enabled())
         if key not in self._graphed:
-            try:
-                self._graphed[key] = GraphedPass(partial(self._pass, features=features), self.network, images)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise PreceptorError(
-                    f"precision: {self.mode}: this network cannot be recorded as CUDA graphs ({error!s:.300})",
-                    remedy="leave +graphed out",
-                ) from error
+            self._graphed[key] = GraphedPass(partial(self._pass, features=features), self.network, images)
         return self._graphed[key]
 
     def _pass(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
@@ -88,6 +73,28 @@ class NetworkPass:
         ):
             output: NetworkOutput = network(images, features=features) if features else network(images)
         return output.map_tensors(Tensor.float)
+
+
+def check_mode(mode: ForwardMode, processes: int = 1) -> None:
+    """Refuse a mode that this machine does not have.
+
+    Raises:
+        PreceptorError: it is compiled, and there is no compiler; or it is graphed, and there is no GPU or there are
+            several processes.
+    """
+    if mode.compiled and not has_compiler():
+        raise PreceptorError(
+            f"precision: {mode} needs a compiler, and this machine has none",
+            expected="Triton for a GPU, g++ or clang++ for a CPU",
+            remedy="install one, or leave +compiled out",
+        )
+    if mode.graphed and not has_gpu():
+        raise PreceptorError(f"precision: {mode} needs a GPU, and torch sees none", remedy="leave +graphed out")
+    if mode.graphed and processes > 1:
+        raise PreceptorError(
+            f"precision: {mode} is for one process, not {processes}",
+            remedy="leave +graphed out, or train in one process",
+        )
 
 
 def has_gpu() -> bool:
