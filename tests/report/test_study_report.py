@@ -22,7 +22,7 @@ from preceptor.report.study_figures import costs_of, forest, label_places, paret
 from preceptor.report.study_report import write_study_report
 from preceptor.report.study_results import read_study
 from preceptor.report.study_tables import as_latex, as_markdown
-from preceptor.report.study_text import warnings
+from preceptor.report.study_text import findings, warnings
 from preceptor.tasks import TASKS
 from preceptor.utils.errors import PreceptorError
 
@@ -146,6 +146,10 @@ def test_a_large_difference_is_found_and_a_small_one_is_not(tmp_path: Path) -> N
     result = compare(read_study(write_fake_study(tmp_path / "s", study)), samples=200)
     verdicts = {versu.line.row.name: versu.verdict for versu in result.versus["balanced_accuracy"]}
     assert verdicts == {"ResNet50": BETTER, "RKD": SAME}
+    text = " ".join(findings(result))
+    for metric in ("BACC", "ACC"):  # the main one and another
+        assert re.search(rf"In {metric} ResNet50 \(\+0\.\d+\) is better than Student alone\.", text), text
+    assert re.search(r"In BACC no difference to Student alone is shown for RKD", text), text
     lower = write_fake_study(tmp_path / "t", replace(study, rows=("Student alone", "ResNet50")))
     assert compare(read_study(lower), samples=50).versus["accuracy"][0].verdict == WORSE
 

@@ -67,9 +67,9 @@ def probability(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
 
 
-def points(value: float, *, sign: bool = False) -> str:
+def points(value: float) -> str:
     """A difference of two ratios in percentage points: ``1.2 points``."""
-    return f"{value * 100:{'+' if sign else ''}.1f} points".replace("-", MINUS)
+    return f"{value * 100:.1f} points".replace("-", MINUS)
 
 
 def percent(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.resampling import SAMPLES
 from preceptor.evaluation.statistics import FEW
-from preceptor.report.formatting import MINUS, THIN, capitalised, count, counted, listed, points
+from preceptor.report.formatting import MINUS, THIN, capitalised, count, counted, listed, signed
 from preceptor.report.run_text import PAPER_PROTOCOL
 from preceptor.report.study_compare import BETTER, SAME, UNTESTED, WORSE, Comparison, Versus
 from preceptor.runs.marks import NOT_EVIDENCE
@@ -38,29 +38,38 @@ def warnings(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Results of the tests in the main metric, a sentence for each verdict."""
+    """Results of the tests in the main metric, a sentence for each verdict; and what is shown in the other metrics."""
     study = comparison.study
-    by_verdict: dict[str, list[Versus]] = {}
-    for versus in comparison.versus[study.first]:
-        by_verdict.setdefault(versus.verdict, []).append(versus)
-    sentences = []
-    for verdict in (BETTER, WORSE):
-        if some := by_verdict.get(verdict):
-            verb = "are" if len(some) > 1 else "is"
-            sentences.append(f"In {study.layout[study.first]} {_names(some)} {verb} {verdict} than {study.baseline}.")
-    if SAME in by_verdict:
-        sentences.append(f"No difference to {study.baseline} is shown for {_names(by_verdict[SAME])}.")
-    untested = by_verdict.get(UNTESTED, [])
+    tests = comparison.versus[study.first]
+    sentences = _shown(comparison, study.first)
+    if same := [versus for versus in tests if versus.verdict == SAME]:
+        sentences.append(
+            f"In {study.layout[study.first]} no difference to {study.baseline} is shown for {_names(same)}."
+        )
+    for metric in study.layout:
+        if metric != study.first:
+            sentences += _shown(comparison, metric)
+    untested = [versus for versus in tests if versus.verdict == UNTESTED]
     for reason in dict.fromkeys(versus.test.reason for versus in untested):
         names = [versus.line.label for versus in untested if versus.test.reason == reason]
         sentences.append(f"Not testable: {listed(names)} ({reason}).")
-    if any(versus.adjusted is not None and versus.test.folds <= FEW for versus in comparison.versus[study.first]):
+    if any(versus.adjusted is not None and versus.test.folds <= FEW for versus in tests):
         sentences.append(f"With {FEW} folds a test detects only very large differences.")
     return sentences
 
 
+def _shown(comparison: Comparison, metric: str) -> list[str]:
+    """Which methods are better or worse than the baseline in a metric."""
+    study, sentences = comparison.study, []
+    for verdict in (BETTER, WORSE):
+        if some := [versus for versus in comparison.versus[metric] if versus.verdict == verdict]:
+            verb = "are" if len(some) > 1 else "is"
+            sentences.append(f"In {study.layout[metric]} {_names(some)} {verb} {verdict} than {study.baseline}.")
+    return sentences
+
+
 def _names(some: list[Versus]) -> str:
-    return listed([f"{versus.line.label} ({points(versus.test.mean or 0.0, sign=True)})" for versus in some])
+    return listed([f"{versus.line.label} ({signed(versus.test.mean)})" for versus in some])
 
 
 def method(comparison: Comparison) -> list[str]:
