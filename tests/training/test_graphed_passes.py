@@ -23,13 +23,13 @@ from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode
 from preceptor.training import graphed_pass, mode_choice, network_pass
-from preceptor.training.graphed_pass import (
+from preceptor.training.cuda_graphs import (
     BrokenRecordingError,
-    GraphedPass,
     Recorded,
     UnrecordableError,
     nothing_drawn_on_the_host,
 )
+from preceptor.training.graphed_pass import GraphedPass
 from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass
 from preceptor.utils.errors import PreceptorError

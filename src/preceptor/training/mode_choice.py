@@ -23,7 +23,7 @@ from preceptor.networks.folding import fold_batch_norms, relative_error, tensors
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode, Recipe
-from preceptor.training.graphed_pass import BrokenRecordingError
+from preceptor.training.cuda_graphs import BrokenRecordingError
 from preceptor.training.network_pass import NetworkPass, has_compiler
 
 #: Largest relative error ‖output - float32's‖ / ‖float32's‖ of logits, map, embedding, projection and features.
