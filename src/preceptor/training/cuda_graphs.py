@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -69,7 +70,9 @@ def warm_up(work: Callable[[], object]) -> None:
 def _nothing_read_back() -> Iterator[None]:
     """Context manager: refuses work that reads a value back from the GPU, for which the host would wait."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     except RuntimeError as error:
