@@ -131,8 +131,10 @@ def test_the_identity_of_earlier_runs_is_kept() -> None:
         ({"tutor": "bf16"}, "precision.tutor: there is no network 'tutor'"),
         ({"student": "bf16+folded"}, "leave +folded out"),
         ({"teacher": "fp16"}, "expected float32 or bf16"),
+        ("bf16+folded", "as in precision='{student: bf16+folded}'"),
+        ("float32+compiled+graphed", "not both"),
         ({"teacher": "bf16+folded+folded"}, "expected float32 or bf16"),
     ],
 )
-def test_modes_that_cannot_be_are_refused(precision: dict[str, str], message: str) -> None:
+def test_modes_that_cannot_be_are_refused(precision: dict[str, str] | str, message: str) -> None:
     refused(lambda: resolve("kd", {"precision": precision}), message)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from preceptor.recipes.resolve import resolve
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.plan import read_plan, validate
 from preceptor.utils.errors import PreceptorError
@@ -125,3 +126,25 @@ def test_some_rows_can_be_asked_for() -> None:
         resolve_plan(plan(), CommandLine(overrides={"rows": ["KD"]}))
     with pytest.raises(PreceptorError, match="some of the rows of plan"):
         resolve_plan(plan(), CommandLine(overrides={"rows": []}))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"precision": {"teacher": "bf16+folded", "student": "bf16"}},
+        {"precision.teacher": "bf16+folded", "precision.student": "bf16"},
+    ],
+)
+def test_modes_of_networks_reach_the_rows_that_have_them(overrides: dict[str, Any]) -> None:
+    teacher = {"recipe": "teacher", "set": {"networks.teacher.backbone": "test_resnet"}}
+    recipes = {
+        row.name: resolve(str(row.recipe), row.set)
+        for row in resolve_plan(plan(teacher=teacher), CommandLine(overrides=overrides)).rows
+    }
+    assert {name: str(recipe.mode("student")) for name, recipe in recipes.items()} == {"alone": "bf16", "KD": "bf16"}
+    assert str(recipes["KD"].mode("teacher")) == "bf16+folded"
+
+
+def test_a_mode_of_a_network_that_no_row_has_is_refused() -> None:
+    with pytest.raises(PreceptorError, match="there is no network 'tutor'"):
+        settled({"precision.tutor": "bf16"})

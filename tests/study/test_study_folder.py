@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fake_run import write_fake_run
-from preceptor import study, tune
+from preceptor import resume, study, tune
 from preceptor.runs.occupied import FIRST, kind_of, refuse_occupied, refuse_occupied_by_other
 from preceptor.utils.errors import PreceptorError
 from small_study import PLAN
@@ -120,6 +120,27 @@ def test_a_run_begins_in_no_study(tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="holds a study already") as refused:
         refuse_occupied(tmp_path / "out")
     assert "resume" not in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("fill", "command"), [(begun_study, "preceptor study PLAN"), (begun_search, "preceptor tune RECIPE")]
+)
+def test_what_continues_a_study_or_a_search_is_said_where_a_run_is_asked_for(
+    fill: Fill, command: str, tmp_path: Path
+) -> None:
+    """And not that its folder may be removed."""
+    fill(tmp_path / "out")
+    with pytest.raises(PreceptorError, match=r"holds a (study|search), not a run") as caught:
+        resume(tmp_path / "out")
+    assert caught.value.remedy.startswith(f"{command} --out {tmp_path / 'out'} continues it")
+    assert "remove" not in caught.value.remedy
+
+
+def test_a_folder_without_a_run_is_not_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "recipe.txt").write_text("")
+    with pytest.raises(PreceptorError, match="is missing") as caught:
+        resume(tmp_path)
+    assert "remove" not in caught.value.remedy
 
 
 def test_a_run_with_a_plan_beside_it_is_still_a_run(tmp_path: Path) -> None:

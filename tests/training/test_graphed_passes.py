@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from conftest import TINY, without_reports
-from preceptor import train
+from preceptor import study, train, tune
 from preceptor.networks.classifier import Classifier
 from preceptor.networks.mean_teacher import MeanTeacher
 from preceptor.networks.output import NetworkOutput
@@ -35,6 +36,7 @@ from preceptor.training.network_pass import NetworkPass
 from preceptor.utils.errors import PreceptorError
 from small_model import CE, KL, PAIR, model, views
 from small_networks import classifier, images, same_state
+from small_study import PLAN
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -221,6 +223,33 @@ def test_a_machine_without_it_is_known_before_anything_is_trained(
             overrides={**settings, "precision": {"student": "float32+graphed"}},
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_study_and_a_search_are_refused_before_their_first_training(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_pass, "has_gpu", lambda: False)
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump(PLAN))
+    graphed = {"precision": "float32+graphed"}
+    with pytest.raises(PreceptorError, match="needs a GPU"):
+        study(file, root=phantom_root, out=tmp_path / "study", overrides=graphed, workers=1)
+    assert not (tmp_path / "study" / "cells").exists()
+    settings = [
+        "networks.student.backbone=test_resnet",
+        "networks.student.pretrained=none",
+        "precision=float32+graphed",
+    ]
+    with pytest.raises(PreceptorError, match="needs a GPU"):
+        tune(
+            "student",
+            [*settings, "image_size=32", "optimiser.lr=log(0.001,0.01)"],
+            data="phantom",
+            root=phantom_root,
+            out=tmp_path / "search",
+            trials=1,
+        )
+    assert not (tmp_path / "search" / "trials").exists()
 
 
 def test_a_pass_is_not_compiled_and_graphed() -> None:

@@ -178,6 +178,7 @@ def prepare_study(
     from preceptor.study.overrides import CommandLine, resolve_plan
     from preceptor.study.scheduler import open_study
     from preceptor.study.state import threads_before
+    from preceptor.training.network_pass import check_modes
 
     settled = resolve_plan(asked, CommandLine(quick, data, place, options, ids, settings))
     if settled.name.startswith("."):
@@ -192,6 +193,9 @@ def prepare_study(
         each = threads or max(1, usable_cores() // at_once)
 
     def local() -> Engine:
+        for key, planned in opened.matrix.runs.items():
+            if opened.outcomes[key].state != "done":
+                check_modes(planned.recipe, settled.devices)
         return LocalEngine(at_once, each, settled.devices)
 
     def on_ray() -> Engine:

@@ -48,6 +48,9 @@ class ForwardMode:
         return "+".join([self.number, *(form for form in _FORMS if getattr(self, form))])
 
 
+_FOR_ALL = ("float32", "bf16", "float32+graphed", "bf16+graphed", "auto")
+
+
 def _named(value: Any) -> Any:
     """Modes by their names, 32 as float32."""
     if isinstance(value, dict):
@@ -59,6 +62,9 @@ def _named(value: Any) -> Any:
 
 def _canonical(modes: Any) -> Any:
     modes = _named(modes)
+    if isinstance(modes, str) and "+" in modes and modes not in _FOR_ALL:
+        mode = ForwardMode.parse(modes)
+        raise ValueError(f"{mode} is for networks that are named, as in precision='{{student: {mode}}}'")
     if not isinstance(modes, dict):
         return modes
     for network, mode in modes.items():

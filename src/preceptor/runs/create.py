@@ -34,7 +34,7 @@ from preceptor.runs.weights import refuse_changed_sources
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_batch_size, check_objectives
 from preceptor.training.distributed import check_launched
-from preceptor.training.network_pass import check_mode
+from preceptor.training.network_pass import check_modes
 from preceptor.training.objectives import build_objectives
 from preceptor.utils.errors import PreceptorWarning
 from preceptor.utils.files import sha256_of
@@ -76,8 +76,7 @@ def prepare(
     planned = planned or plan_run(recipe, data.fold, data.fingerprint, devices)
     for stage in planned.in_order():
         check_batch_size(stage.recipe, devices)
-        for name in stage.recipe.networks:
-            check_mode(stage.recipe.mode(name), devices)
+        check_modes(stage.recipe, devices)
     classes = TASKS[recipe.task].classes(catalog)
     TASKS[recipe.task].check_class_groups(recipe, classes)
     split = split_of(catalog, recipe, data.fold)

@@ -21,7 +21,7 @@ from preceptor.recipe import NetworkConfig, Recipe
 from preceptor.recipes.resolve import to_yaml
 from preceptor.runs.data import Data
 from preceptor.runs.dependencies import PlannedRun, from_runs, plan_run
-from preceptor.runs.occupied import FIRST
+from preceptor.runs.occupied import FIRST, kind_of
 from preceptor.runs.old_formats import recipe_from_yaml
 from preceptor.runs.resolve_paths import moved_along
 from preceptor.runs.schema import Environment, Metrics, Record, read_record
@@ -32,6 +32,10 @@ from preceptor.utils.files import remove_halves, sha256_of, write_text
 
 #: Endings of the files that training and evaluation write.
 _WRITTEN = (".csv", ".json", ".npz", ".pt", ".safetensors", ".yaml")
+
+
+#: What continues a folder that holds something else than a run.
+_CONTINUED = {"study": "preceptor study PLAN", "search": "preceptor tune RECIPE"}
 
 
 @dataclass(frozen=True)
@@ -297,12 +301,19 @@ class Run:
         path = self.path / name
         if not self.path.is_dir():
             raise PreceptorError(f"{self.path}: there is no such run", expected="a folder that preceptor train wrote")
+        start = name in FIRST  # which every run has that can be resumed
+        if start and (held := kind_of(self.path)) in _CONTINUED:
+            raise PreceptorError(
+                f"{self.path}: holds a {held}, not a run",
+                expected="a folder that preceptor train wrote",
+                remedy=f"{_CONTINUED[held]} --out {self.path} continues it; or name one of its runs",
+            )
         if not path.is_file():
-            start = name in FIRST  # which every run has that can be resumed
+            begun = any((self.path / first).is_file() for first in FIRST)
             raise PreceptorError(
                 f"{path} is missing",
                 expected="a folder that preceptor train wrote",
-                remedy=f"if this is a run, copy the file back, or remove {self.path} and train the run again"
+                remedy=f"copy the file back{f', or remove {self.path} and train the run again' if begun else ''}"
                 if start
                 else f"preceptor resume {self.path} finishes the run, or writes the file again",
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.copies import COMPARES_PICTURES, Contents
-from preceptor.data.readers import READERS
+from preceptor.data.readers import same_ids
 from preceptor.data.split import UNLABELLED_PART
 from preceptor.runs.directory import Run
 from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
@@ -59,9 +59,9 @@ def known_images(runs: Iterable[Run], other: Contents, options: Mapping[str, Any
     """Find the images of another data set that are in the training or validation part of runs.
 
     Images are the same if their files are, if they show nearly the same picture, or if they have one id in one
-    published data set; in folders and tables of users' own, names such as ``mel/001.png`` stand for other images
-    everywhere. The runs that frozen networks come from count too. What is left of a run's data is compared where they
-    changed since; where none of it can be, a :class:`PreceptorWarning` says so.
+    published data set, or in several of one archive (ISIC's); in folders and tables of users' own, names such as
+    ``mel/001.png`` stand for other images everywhere. The runs that frozen networks come from count too. What is left
+    of a run's data is compared where they changed since; where none of it can be, a :class:`PreceptorWarning` says so.
 
     Args:
         other: the other data.
@@ -77,7 +77,7 @@ def known_images(runs: Iterable[Run], other: Contents, options: Mapping[str, Any
             catalog, note = what_is_left(run, learned)
             notes += [note] if note else []
             copies[key] = other.copies_in(Contents(catalog)) if catalog is not None else []
-            if (data.name, data.options) == (other.catalog.name, dict(options)) and READERS[data.name].about.images:
+            if same_ids(data.name, data.options, other.catalog.name, options):
                 copies[key] += [(name, name) for name in other.catalog.table["id"]]
             elif catalog is None:
                 warnings.warn(f"{note}; figures on images that it learned from say nothing", PreceptorWarning, 2)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.copies import Contents
-from preceptor.data.readers import READERS
+from preceptor.data.readers import same_ids
 from preceptor.data.sources import is_member
 from preceptor.data.split import UNLABELLED_PART, training_rows
 from preceptor.runs.data import Data
@@ -21,9 +21,9 @@ from preceptor.utils.errors import PreceptorError, PreceptorWarning, some_of
 def refuse_leak(key: str, file: Path, data: Data, split: pd.DataFrame) -> None:
     """Refuse a network that was trained on images of this fold's validation or test part, such as a teacher.
 
-    Of the same data, or of one published data set, images are the same by their ids; of other data by their files'
-    content. A :class:`PreceptorWarning` says where nothing can be compared: the file lies in no run's folder, or its
-    images are gone.
+    Of the same data, of one published data set, or of several of one archive (ISIC's), images are the same by their
+    ids; of other data by their files' content. A :class:`PreceptorWarning` says where nothing can be compared: the file
+    lies in no run's folder, or its images are gone.
 
     Args:
         key: where the recipe names the network.
@@ -38,21 +38,22 @@ def refuse_leak(key: str, file: Path, data: Data, split: pd.DataFrame) -> None:
     if not ((source.path / "split.csv").is_file() and source.exists):
         _warn_of(key, f"{file} lies in no run's folder, so that nothing is known of its images")
         return
-    same_ids = _has_the_same_ids(source, data)
+    known_by_id = _has_the_same_ids(source, data)
+    same_data = known_by_id and source.environment.data.name == data.name
     learned = _learned(source)
-    if not same_ids:
+    if not known_by_id:
         learned = _under_our_names(key, source, learned, data, split)
     for part in ("test", "validation"):
         ours = split[split["part"] == part]
         unlabelled = learned["part"].eq(UNLABELLED_PART) & learned["group"].isin(ours["group"])
         if overlap := sorted({*learned["id"]}.intersection(ours["id"]) | {*learned.loc[unlabelled, "id"]}):
             record = source.environment.data
-            where = f"fold {record.fold} of {record.folds}" if same_ids else f"{record.name} in {record.root}"
+            where = f"fold {record.fold} of {record.folds}" if same_data else f"{record.name} in {record.root}"
             raise PreceptorError(
                 f"{key}: {source.path} was trained on {len(overlap)} images of this run's {part} part "
                 f"({some_of(overlap, 3)}); it is of {where}",
                 expected="a network trained on the same fold of the same split"
-                if same_ids
+                if same_data
                 else "a network that has not learned from images that this run is judged by",
                 remedy="train one on this fold, or leave the run out and let the recipe train it first",
             )
@@ -67,8 +68,7 @@ def _has_the_same_ids(source: Run, data: Data) -> bool:
     theirs, ours = source.environment.data, data.record(source.environment.data.folds, [])
     if (theirs.fingerprint, theirs.root) == (ours.fingerprint, ours.root):
         return True
-    published = bool(READERS[data.name].about.images)
-    return published and (theirs.name, theirs.options) == (ours.name, ours.options)
+    return same_ids(theirs.name, theirs.options, ours.name, ours.options)
 
 
 def _under_our_names(key: str, source: Run, learned: pd.DataFrame, data: Data, split: pd.DataFrame) -> pd.DataFrame:

@@ -151,15 +151,17 @@ class Layers:
                 merged[key] = value
         if self._task not in (None, "classification") and source in RECIPES:
             merged = {"task": self._task, **merged}
-        if not _has_unknown_key(source, merged):
-            return merged
-        first = {*exact, *_arguments(source), *KINDS}
-        base = {key: value for key, value in merged.items() if key in first}
-        return {
-            key: value
-            for key, value in merged.items()
-            if key in exact or not _has_unknown_key(source, {**base, key: value})
-        }
+        modes = {key: value for key, value in merged.items() if key not in exact and _names_networks(key, value)}
+        merged = {key: value for key, value in merged.items() if key not in modes}
+        if _has_unknown_key(source, merged):
+            first = {*exact, *_arguments(source), *KINDS}
+            base = {key: value for key, value in merged.items() if key in first}
+            merged = {
+                key: value
+                for key, value in merged.items()
+                if key in exact or not _has_unknown_key(source, {**base, key: value})
+            }
+        return {**merged, **_fitting_modes(source, merged, modes)}
 
     def teacher(self, teacher: Teacher, quick: Settings) -> Teacher:
         settings = self.merge(teacher.recipe, teacher.set, quick)
@@ -218,6 +220,31 @@ class Layers:
                     expected="study-wide settings that hold in every row that has them",
                     remedy=f"set {exact[0]}={settings[key]} instead",
                 )
+
+
+def _names_networks(key: str, value: object) -> bool:
+    return key.startswith("precision.") or (key == "precision" and isinstance(value, Mapping))
+
+
+def _fitting_modes(source: str, settings: Settings, modes: Settings) -> Settings:
+    """Of study-wide modes of single networks those of networks that a recipe has and that can run in them.
+
+    A teacher that runs in ``bf16+folded`` in most rows learns in its own, where no batch norm can be folded.
+    """
+    recipe = _try(source, settings) if modes else None
+    if not isinstance(recipe, Recipe):
+        return modes
+    fitting: Settings = {}
+    for key, value in modes.items():
+        if not isinstance(value, Mapping):
+            fitting |= {key: value} if _can_run(recipe, key.removeprefix("precision."), value) else {}
+        elif own := {name: mode for name, mode in value.items() if _can_run(recipe, name, mode)}:
+            fitting[key] = own
+    return fitting
+
+
+def _can_run(recipe: Recipe, network: str, mode: object) -> bool:
+    return network in recipe.networks and not ("folded" in str(mode) and recipe.networks[network].frozen is not True)
 
 
 def _without_replaced(row: Row, source: str, settings: Settings, plan: Plan) -> Settings:

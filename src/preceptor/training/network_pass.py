@@ -16,7 +16,7 @@ from preceptor.networks.build import AnyNetwork
 from preceptor.networks.folding import fold_batch_norms
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
-from preceptor.recipe import ForwardMode
+from preceptor.recipe import ForwardMode, Recipe
 from preceptor.training.graphed_pass import GraphedPass
 from preceptor.utils.errors import PreceptorError
 
@@ -73,6 +73,12 @@ class NetworkPass:
         ):
             output: NetworkOutput = network(images, features=features) if features else network(images)
         return output.map_tensors(Tensor.float)
+
+
+def check_modes(recipe: Recipe, processes: int = 1) -> None:
+    """Refuse a recipe with a mode that this machine does not have, as :func:`check_mode` does."""
+    for name in recipe.networks:
+        check_mode(recipe.mode(name), processes)
 
 
 def check_mode(mode: ForwardMode, processes: int = 1) -> None:

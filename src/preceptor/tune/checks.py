@@ -12,6 +12,7 @@ from preceptor.runs.dependencies import plan_run
 from preceptor.runs.resolve_paths import absolute
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
+from preceptor.training.network_pass import check_modes
 from preceptor.tune.space import Dimension
 from preceptor.utils.errors import PreceptorError
 
@@ -55,14 +56,15 @@ def check_trial(assignment: str, recipe: Recipe, base: Recipe) -> None:
         base: the recipe of the search as it is.
 
     Raises:
-        PreceptorError: wrong objectives; or the value, by a recipe's argument, or a network that is trained first has
-            another test part or another judge.
+        PreceptorError: wrong objectives, or a mode that this machine does not have; or the value, by a recipe's
+            argument, or a network that is trained first has another test part or another judge.
     """
     for section, reason in _ALIKE.items():
         if getattr(recipe, section) != getattr(base, section):
             raise PreceptorError(f"{assignment}: cannot be searched: it changes {section}, and {reason}")
     for stage in with_stages(recipe):
         check_objectives(stage)
+        check_modes(stage)
         if (stage.protocol, stage.split) != (base.protocol, base.split):
             raise PreceptorError(
                 f"trained_by: the recipe {stage.name!r} is given another split than the search, and would learn "

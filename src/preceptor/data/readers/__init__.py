@@ -45,6 +45,7 @@ class About:
         attributes: what is known of patient and acquisition.
         licence: as the publisher states it.
         parts: whether the publisher prescribes parts.
+        archive: that its images' ids are those of; one id is one image in all data sets of it.
     """
 
     title: str = ""
@@ -54,6 +55,7 @@ class About:
     attributes: tuple[str, ...] = ()
     licence: str = ""
     parts: bool = False
+    archive: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,21 @@ def _load_ours() -> None:
 
 
 READERS: Registry[ReaderSpec] = Registry("data reader", "preceptor.readers", _load_ours)
+
+
+def same_ids(name: str, options: Mapping[str, object], other: str, other_options: Mapping[str, object]) -> bool:
+    """Whether an id stands for the same image in what two readers read under their options.
+
+    It does in one published data set and in those of one archive. In folders and tables of users' own, ``mel/001.png``
+    may be any image.
+
+    >>> same_ids("ham10000", {}, "isic2019", {}), same_ids("folder", {}, "folder", {})
+    (True, False)
+    """
+    archive = READERS[name].about.archive
+    if archive:
+        return READERS[other].about.archive == archive
+    return bool(READERS[name].about.images) and (name, dict(options)) == (other, dict(other_options))
 
 
 def reader(

@@ -38,6 +38,7 @@ _LAYOUT = f"{_TABLES[0]}, {_PARTS[0]}/, {_PARTS[1]}/ and, if at hand, {_MASKS}/"
         groups="lesion",
         attributes=tuple(ATTRIBUTES.values()),
         licence="CC BY-NC 4.0",
+        archive="ISIC",
     ),
 )
 def ham10000(root: Path, masks: bool | Literal["auto"] = "auto") -> Catalog:

@@ -37,6 +37,7 @@ _LAYOUT = (
         groups="lesion (task 3)",
         licence="CC0 (task 1), CC BY-NC 4.0 (task 3)",
         parts=True,
+        archive="ISIC",
     ),
 )
 def isic2018(root: Path, task: Literal["auto", "1", "3"] = "auto") -> Catalog:

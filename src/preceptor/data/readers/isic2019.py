@@ -36,6 +36,7 @@ _LAYOUT = f"{_TRUTH}, {_METADATA} and {_IMAGES}/<image>.jpg"
         groups="lesion",
         attributes=tuple(ATTRIBUTES.values()),
         licence="CC BY-NC 4.0",
+        archive="ISIC",
     ),
 )
 def isic2019(root: Path) -> Catalog:

@@ -35,6 +35,7 @@ _LAYOUT = f"{_TABLES[0]}, train/<image_name>.jpg and, if at hand, {_DUPLICATES}"
         groups="patient",
         attributes=tuple(ATTRIBUTES.values()),
         licence="CC BY-NC 4.0",
+        archive="ISIC",
     ),
 )
 def isic2020(root: Path) -> Catalog:

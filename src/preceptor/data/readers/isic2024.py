@@ -41,6 +41,7 @@ _LAYOUT = f"{_TABLE} and {_CONTAINER}, or train-image/image/<isic_id>.jpg"
         groups="patient",
         attributes=tuple(ATTRIBUTES.values()),
         licence="CC BY-NC 4.0",
+        archive="ISIC",
     ),
 )
 def isic2024(root: Path) -> Catalog:
