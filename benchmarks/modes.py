@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.measure import step_seconds
 from preceptor.networks.classifier import Architecture, Classifier
-from preceptor.networks.folding import relative_error, tensors_of
+from preceptor.networks.folding import relative_error
 from preceptor.networks.pretrained import normalisation
 from preceptor.recipe import ForwardMode
 from preceptor.training.network_pass import NetworkPass
@@ -59,7 +59,7 @@ def _times(
     frozen = role == "frozen"
     passes = [NetworkPass(network, ForwardMode.parse(mode), frozen=frozen) for mode in modes]
     with torch.no_grad():
-        outputs = [list(tensors_of(run(images))) for run in passes]
+        outputs = [run(images).tensors() for run in passes]
     errors = [max(relative_error(*pair) for pair in zip(output, outputs[0], strict=True)) for output in outputs]
     if not frozen:
         network.train()
@@ -67,7 +67,7 @@ def _times(
     def work(run: NetworkPass) -> None:
         output = run(images)
         if not frozen:
-            torch.stack([value.mean() for value in tensors_of(output)]).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack([value.mean() for value in output.tensors()]).sum().backward()  # type: ignore[no-untyped-call]
 
     seconds = step_seconds(*(lambda run=run: work(run) for run in passes), repeats=steps)  # type: ignore[misc]
     rows = zip(modes, seconds, errors, strict=True)

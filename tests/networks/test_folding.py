@@ -10,7 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from preceptor.networks.classifier import Classifier
-from preceptor.networks.folding import fold_batch_norms, relative_error, tensors_of
+from preceptor.networks.folding import fold_batch_norms, relative_error
 from preceptor.networks.kinds import Network
 from preceptor.networks.segmenter import Segmenter, UNetArchitecture
 from small_networks import architecture, images, same_state
@@ -47,7 +47,7 @@ def test_outputs_and_features_are_the_same_but_for_rounding(backbone: str, left:
     points = network.feature_points
     folded, count = fold_batch_norms(network, points)
     with torch.no_grad():
-        pairs = zip(*(tensors_of(each(images(2, side), features=points)) for each in (folded, network)), strict=True)
+        pairs = zip(*(each(images(2, side), features=points).tensors() for each in (folded, network)), strict=True)
         assert max(relative_error(value, expected) for value, expected in pairs) < 2e-5
     assert (batch_norms(folded), count) == (left, batch_norms(network) - left)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

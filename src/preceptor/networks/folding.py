@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from preceptor.networks.kinds import Network
-from preceptor.networks.output import NetworkOutput
 
 _PLAIN = (nn.Conv2d, Conv2dSame)  # whose output is linear in the weights as they are stored
 _EXACT = 1e-9  # relative, in float64, where a fold that fits leaves 1e-14 and another one much more
@@ -131,15 +130,7 @@ def _pairs(network: Network, features: Sequence[str]) -> list[tuple[str, str]]:
 def _outputs(network: Network, features: Sequence[str]) -> list[Tensor]:
     side = network.architecture.image_size
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(network.mean)
-    return list(tensors_of(network(images, features=features) if features else network(images)))
-
-
-def tensors_of(output: NetworkOutput) -> Iterator[Tensor]:
-    """Yield every tensor of an output, named features last."""
-    yield from (output.logits, output.feature_map, output.embedding)
-    if output.projection is not None:
-        yield output.projection
-    yield from output.features.values()
+    return (network(images, features=features) if features else network(images)).tensors()
 
 
 def _agree(outputs: list[Tensor], expected: list[Tensor]) -> bool:

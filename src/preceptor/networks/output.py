@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -43,6 +43,17 @@ class NetworkOutput:
             features,
             head_logits,
         )
+
+    def tensors(self) -> list[Tensor]:
+        """Return every tensor that is there, in one order for all outputs of one form."""
+        tensors: list[Tensor] = []
+        self.map_tensors(lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
+        return tensors
+
+    def with_tensors(self, tensors: Iterable[Tensor]) -> NetworkOutput:
+        """Return an output of this form that holds other tensors, given in the order of :meth:`tensors`."""
+        values = iter(tensors)
+        return self.map_tensors(lambda _: next(values))
 
 
 torch.export.register_dataclass(NetworkOutput)  # so that graphs may return it

@@ -31,49 +31,46 @@ class GraphedPass:
         module: the network behind ``run``. Its parameters and buffers must stay where they are in memory; recording
             does not change them.
         images: (B, 3, S, S), on the GPU; all later ones have this shape.
-        record: records work, as CUDA graphs unless a test has no GPU.
 
     Raises:
         UnrecordableError: the network reads a value back from the GPU, or draws random numbers on the host.
         BrokenRecordingError: it does something else that no graph can hold, or memory was short.
     """
 
-    def __init__(
-        self, run: Callable[[Tensor], NetworkOutput], module: nn.Module, images: Tensor, record: Recorder | None = None
-    ) -> None:
+    def __init__(self, run: Callable[[Tensor], NetworkOutput], module: nn.Module, images: Tensor) -> None:
         self.images = images.detach().clone()
         self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self._passes = self._differentiated = 0
         with unchanged(module, images.device):
             if images.is_cuda:
                 warm_up(partial(self._try, run))
-            self._record(run, record or cuda_recorder())
+            self._record(run, cuda_recorder())
 
     def _record(self, run: Callable[[Tensor], NetworkOutput], record: Recorder) -> None:
         attached: list[NetworkOutput] = []  # to autograd's graph
 
         def forward() -> list[Tensor]:
             attached[:] = [run(self.images)]
-            return [output.detach() for output in _tensors(attached[0])]
+            return [output.detach() for output in attached[0].tensors()]
 
         outputs, self._repeat = record(forward)
         self.outputs = [output for output in outputs if output is not None]
-        self.form = _filled(attached[0], self.outputs)
-        self.learns = [output.requires_grad for output in _tensors(attached[0])]
-        self.behind = [_parameters_behind(output, self.parameters) for output in _tensors(attached[0])]
+        self.form = attached[0].with_tensors(self.outputs)
+        self.learns = [output.requires_grad for output in attached[0].tensors()]
+        self.behind = [_parameters_behind(output, self.parameters) for output in attached[0].tensors()]
         self.output_gradients = [torch.zeros_like(output) for output in self.outputs]
         self._zero = [True] * len(self.outputs)
         if any(self.learns):
             self.gradients, self._repeat_backward = record(
-                lambda: self._differentiate(_tensors(attached[0]), self.output_gradients)
+                lambda: self._differentiate(attached[0].tensors(), self.output_gradients)
             )
         attached.clear()  # else the nodes that add gradients up stay those of the stream of the recording
 
     def __call__(self, images: Tensor) -> NetworkOutput:
         """Return the outputs of images of the recorded shape."""
         if any(self.learns):
-            return _filled(self.form, _Differentiable.apply(self, images, *self.parameters))
-        return _filled(self.form, self.forward(images))
+            return self.form.with_tensors(_Differentiable.apply(self, images, *self.parameters))
+        return self.form.with_tensors(self.forward(images))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Repeat the forward pass and return copies of its outputs."""
@@ -119,7 +116,7 @@ class GraphedPass:
         return self._passes
 
     def _try(self, run: Callable[[Tensor], NetworkOutput]) -> None:
-        outputs = _tensors(run(self.images))
+        outputs = run(self.images).tensors()
         self._differentiate(outputs, [torch.zeros_like(output) for output in outputs])
 
     def _differentiate(self, outputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Sequence[Tensor | None]:
@@ -145,18 +142,6 @@ class _Differentiable(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return None, None, *ctx.graphed.backward(ctx.number, gradients)
-
-
-def _tensors(output: NetworkOutput) -> list[Tensor]:
-    tensors: list[Tensor] = []
-    output.map_tensors(lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
-    return tensors
-
-
-def _filled(form: NetworkOutput, tensors: Sequence[Tensor]) -> NetworkOutput:
-    """An output of the same form that holds these tensors, in the order of :func:`_tensors`."""
-    values = iter(tensors)
-    return form.map_tensors(lambda _: next(values))
 
 
 def _parameters_behind(output: Tensor, parameters: Sequence[Tensor]) -> set[int]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from preceptor.networks.build import AnyNetwork
-from preceptor.networks.folding import fold_batch_norms, relative_error, tensors_of
+from preceptor.networks.folding import fold_batch_norms, relative_error
 from preceptor.networks.kinds import Network
 from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode, Recipe
@@ -142,7 +142,7 @@ def _work(one_pass: NetworkPass, images: Tensor, features: Sequence[str], learns
 
     def forward_and_backward() -> None:
         one_pass.network.train()
-        total = torch.stack([value.mean() for value in tensors_of(one_pass(images, features))]).sum()
+        total = torch.stack([value.mean() for value in one_pass(images, features).tensors()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
 
     return forward_and_backward
@@ -156,7 +156,7 @@ def _outputs(one_pass: NetworkPass, images: Tensor, features: Sequence[str]) -> 
 
 
 def _error(output: NetworkOutput, expected: NetworkOutput) -> float:
-    pairs = zip(tensors_of(output), tensors_of(expected), strict=True)
+    pairs = zip(output.tensors(), expected.tensors(), strict=True)
     return max(relative_error(value, wanted) for value, wanted in pairs if wanted.numel())
 
 
