@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator
 
@@ -48,7 +48,7 @@ class ForwardMode:
         return "+".join([self.number, *(form for form in _FORMS if getattr(self, form))])
 
 
-_FOR_ALL = ("float32", "bf16", "float32+graphed", "bf16+graphed", "auto")
+_ForAll = Literal["float32", "bf16", "float32+graphed", "bf16+graphed", "auto"]
 
 
 def _named(value: Any) -> Any:
@@ -62,7 +62,7 @@ def _named(value: Any) -> Any:
 
 def _canonical(modes: Any) -> Any:
     modes = _named(modes)
-    if isinstance(modes, str) and "+" in modes and modes not in _FOR_ALL:
+    if isinstance(modes, str) and "+" in modes and modes not in get_args(_ForAll):
         mode = ForwardMode.parse(modes)
         raise ValueError(f"{mode} is for networks that are named, as in precision='{{student: {mode}}}'")
     if not isinstance(modes, dict):
@@ -76,6 +76,4 @@ def _canonical(modes: Any) -> Any:
 
 
 #: One mode for all networks, the fastest modes that agree (``auto``), or a mode for each network that is named.
-Precision = Annotated[
-    Literal["float32", "bf16", "float32+graphed", "bf16+graphed", "auto"] | dict[str, str], BeforeValidator(_canonical)
-]
+Precision = Annotated[_ForAll | dict[str, str], BeforeValidator(_canonical)]
