@@ -58,10 +58,10 @@ def warm_up(work: Callable[[], object]) -> None:
         UnrecordableError: it reads a value back from the GPU, or draws random numbers on the host.
     """
     torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):
+    with torch.cuda.stream(torch.cuda.Stream()), nothing_drawn_on_the_host():
         for _ in range(WARM_UP - 1):
             work()
-        with _nothing_read_back(), nothing_drawn_on_the_host():
+        with _nothing_read_back():
             work()
     torch.cuda.synchronize()
 
