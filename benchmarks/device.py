@@ -103,22 +103,23 @@ def machine() -> dict[str, Any]:
 
 def engine_tests(dry: bool, seconds: float) -> dict[str, Any]:
     """Run the engine's tests in a process of their own."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *(DRY_TESTS if dry else (*TESTS, "-n12")),
-    ]
+    chosen = DRY_TESTS if dry else (*TESTS, "-n12")
+    command = [sys.executable, "-m", "pytest", "-vv", "--tb=short", "-p", "no:cacheprovider", *chosen]
     began = time.perf_counter()
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         code, output = result.returncode, result.stdout
     except subprocess.TimeoutExpired as cut:
         code, output = None, (cut.stdout or b"").decode(errors="replace")
-    return {"exit": code, "seconds": time.perf_counter() - began, "end": output[-6000:]}
+    lines = output.splitlines()
+    verdicts = {word: [line for line in lines if word in line] for word in ("PASSED", "FAILED", "ERROR")}
+    return {
+        "exit": code,
+        "seconds": time.perf_counter() - began,
+        "passed": len(verdicts["PASSED"]),
+        "failed": [*verdicts["FAILED"], *verdicts["ERROR"]],  # also of a run that was cut off
+        "end": output[-6000:],
+    }
 
 
 def time_step(step: Callable[[], object], images: int, repeats: int) -> dict[str, float]:
@@ -164,20 +165,20 @@ def covered(spans: list[tuple[int, int]]) -> int:
     return total
 
 
-def time_case(case: Case, mode: str, repeats: int, shared: Path, free: bool = False) -> dict[str, float]:
+def time_case(case: Case, mode: str, repeats: int, shared: Path, fastest: bool = False) -> dict[str, float]:
     """The engine's step in one mode for all networks, and beside it (``networks_…``) the bare networks on ready images;
     learning ones cannot be folded. And the step's objectives and views alone.
 
     Args:
         shared: folder of the phantoms, one for each side.
-        free: takes torch's fastest algorithms, not those that repeat themselves, as a run is trained.
+        fastest: takes torch's fastest algorithms, not those that repeat themselves, with which runs are trained.
     """
     settings = {"image_size": case.side, "batch_size": case.batch, **case.changes}
     recipe = resolve(case.recipe, settings)
     recipe = resolve(case.recipe, {**settings, "precision": dict.fromkeys(recipe.networks, mode)})
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), IMAGES, shared)
-        with nullcontext() if free else repeatable(torch.cuda.device_count()):
+        with nullcontext() if fastest else repeatable(torch.cuda.device_count()):
             engine = engine_step(training)
             figures = time_step(engine, case.batch, repeats)
             floor = time_step(floor_step(training), case.batch, repeats)
@@ -283,15 +284,15 @@ def main() -> None:
         def steps(case: Case, mode: str, least: float = 10.0) -> None:
             report.add(f"{case.name}, {mode}", lambda: time_case(case, mode, repeats, Path(folder)), least)
 
-        def free(case: Case) -> None:
+        def with_fastest(case: Case) -> None:
             mode = options.modes[-1]
-            report.add(f"{case.name}, {mode}, free", lambda: time_case(case, mode, repeats, Path(folder), free=True))
+            report.add(f"{case.name}, {mode}, fastest", lambda: time_case(case, mode, repeats, Path(folder), True))
 
         asked = [case for case in cases(dry) if case.name.startswith(tuple(options.cases or [""]))]
         for case in asked if "steps" in options.parts else ():
             for mode in options.modes:
                 steps(case, mode)
-            free(case)
+            with_fastest(case)
             if case.literal is not None:
                 other = "plain loop" if case.literal is PlainLoop else "released step"
                 report.add(f"{case.name}, {other}", lambda case=case: time_literal(case, repeats))  # type: ignore[misc]

@@ -60,6 +60,15 @@ def test_every_case_fits_its_recipe() -> None:
         device.resolve(case.recipe, {"image_size": case.side, "batch_size": case.batch, **case.changes})
 
 
+def test_an_engine_test_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "test_two.py"
+    file.write_text("def test_sound(): pass\ndef test_broken(): assert False\n")
+    monkeypatch.setattr(device, "DRY_TESTS", (str(file), "-n0"))
+    figures = device.engine_tests(dry=True, seconds=60)
+    assert (figures["exit"], figures["passed"]) == (1, 1)
+    assert any("test_broken" in line for line in figures["failed"])
+
+
 def test_a_study_comes_home_without_its_weights(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     kept = ["cells.json", *(f"cells/kd-fold{fold}-seed0-ab/metrics.json" for fold in range(5))]
