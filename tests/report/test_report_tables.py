@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def test_differences_carry_their_sign(tmp_path: Path) -> None:
     assert loss.interval is not None
     assert loss.interval.high < 0
     sentences = [sentence for _, sentence in run_text.findings(result)]
-    assert sentences[0].startswith("gained ")
-    assert sentences[2].startswith("lost ")
+    assert re.fullmatch(r"is \d+\.\d points above the same network trained alone", sentences[0])
+    assert re.fullmatch(r"is \d+\.\d points below the same network trained alone", sentences[2])
     assert "below its teacher" in sentences[3]
 
 

@@ -96,12 +96,9 @@ def findings(differences: Sequence[Difference]) -> list[tuple[Difference, str]]:
         if value is None:
             continue
         size, level = points(abs(value)), points(abs(value)) == points(0)
-        if difference.less.kind == "alone":
-            change = "neither gained nor lost" if level else f"{'gained' if value > 0 else 'lost'} {size}"
-            sentence = f"{change} over the same network trained alone"
-        else:
-            place = "level with" if level else f"{size} {'above' if value > 0 else 'below'}"
-            sentence = f"is {place} its teacher"
+        place = "level with" if level else f"{size} {'above' if value > 0 else 'below'}"
+        other = "the same network trained alone" if difference.less.kind == "alone" else "its teacher"
+        sentence = f"is {place} {other}"
         result.append((difference, sentence))
     return result
 
