@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+
+from tests.storm.counts import Counts
 
 #: Columns and keys that hold a time.
 TIMES = {"seconds", "training_seconds", "latency_ms", "started", "command", "created"}
@@ -26,6 +28,20 @@ def files_of(folder: Path) -> dict[str, Path]:
             name = str(path.relative_to(folder))
             names[re.sub(r"events\.out\.tfevents.*", "events", name)] = path
     return names
+
+
+def count_differences(wanted: Mapping[str, Path], present: Mapping[str, Path], counts: Counts, where: str) -> int:
+    """Note files of one name that differ; return how many.
+
+    Args:
+        where: for the note, with ``{}`` for the file and what differs.
+    """
+    wrong = 0
+    for name in wanted.keys() & present.keys():
+        if places := differences(wanted[name], present[name]):
+            counts.fault("bits that differ", where.format(f"{name}: {', '.join(places[:4])}"))
+            wrong += 1
+    return wrong
 
 
 def differences(path: Path, other: Path) -> list[str]:

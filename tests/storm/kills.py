@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from preceptor.data.phantom import Phantom, write_phantom
-from tests.storm.compare import differences, files_of
+from tests.storm.compare import count_differences, files_of
 from tests.storm.counts import Counts
 from tests.storm.jobs import JOBS, KNOBS, Job, prepare_folder
 from tests.storm.process import Disturbance, Ended, load_libraries, random_disturbance, run
@@ -94,11 +94,7 @@ def _compare(job: Job, calm: Path, folder: Path, last: Ended, counts: Counts, di
     for name in left:
         counts.fault("left-over files", f"{folder}: {name} after {disturbed}")
         wrong += 1
-    for name in wanted.keys() & present.keys():
-        if places := differences(wanted[name], present[name]):
-            counts.fault("bits that differ", f"{folder}: {name}: {', '.join(places[:4])} after {disturbed}")
-            wrong += 1
-    return wrong
+    return wrong + count_differences(wanted, present, counts, f"{folder}: {{}} after {disturbed}")
 
 
 def _last_line(ended: Ended) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preceptor.data.phantom import Phantom, write_phantom
-from tests.storm.compare import differences, files_of
+from tests.storm.compare import count_differences, differences, files_of
 from tests.storm.counts import Counts
 from tests.storm.jobs import KNOBS, PLAN, SEARCHED, SMALL, STUDENT, TEACHER
 from tests.storm.process import Disturbance, Ended, Whom, load_libraries, run
@@ -193,8 +193,4 @@ def _compare(calm: Path, folder: Path, last: Ended, counts: Counts, disturbed: s
         if not name.endswith(".log"):
             counts.fault("files lost" if name in wanted else "left-over files", f"{folder}: {name} after {disturbed}")
             wrong += 1
-    for name in wanted.keys() & present.keys():
-        if places := differences(wanted[name], present[name]):
-            counts.fault("bits that differ", f"{folder}: {name}: {', '.join(places[:4])} after {disturbed}")
-            wrong += 1
-    return wrong
+    return wrong + count_differences(wanted, present, counts, f"{folder}: {{}} after {disturbed}")
