@@ -49,6 +49,11 @@ class FakeStudy:
     reader: str = "isic2019"
 
 
+THREE = ("bkl", "mel", "nv")
+#: A study that is made up quickly.
+SMALL = FakeStudy(classes=THREE, images=160, epochs=4)
+
+
 def write_fake_study(folder: Path, study: FakeStudy | None = None) -> Path:
     """Writes the folder and returns it."""
     study = study or FakeStudy()
