@@ -131,7 +131,7 @@ def test_the_identity_of_earlier_runs_is_kept() -> None:
         ({"tutor": "bf16"}, "precision.tutor: there is no network 'tutor'"),
         ({"student": "bf16+folded"}, "leave +folded out"),
         ({"teacher": "fp16"}, "expected float32 or bf16"),
-        ("bf16+folded", "as in precision='{student: bf16+folded}'"),
+        ("bf16+folded", "as in precision='{teacher: bf16+folded}'"),
         ("float32+compiled+graphed", "not both"),
         ({"teacher": "bf16+folded+folded"}, "expected float32 or bf16"),
     ],

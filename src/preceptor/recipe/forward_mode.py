@@ -64,7 +64,7 @@ def _canonical(modes: Any) -> Any:
     modes = _named(modes)
     if isinstance(modes, str) and "+" in modes and modes not in get_args(_ForAll):
         mode = ForwardMode.parse(modes)
-        raise ValueError(f"{mode} is for networks that are named, as in precision='{{student: {mode}}}'")
+        raise ValueError(f"{mode} is for networks that are named, as in precision='{{teacher: {mode}}}'")
     if not isinstance(modes, dict):
         return modes
     for network, mode in modes.items():
