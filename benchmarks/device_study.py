@@ -23,7 +23,7 @@ from preceptor.study.scheduler import Study, run_cells
 LEFT_OUT = (".pt", ".safetensors", ".lock")  # how names end
 FOLDERS_LEFT_OUT = {"tensorboard", "checkpoints"}
 FOLD = re.compile(r"-fold(\d+)-")
-ARCHIVES = 3  # compressed side by side; the files of a fold, much alike, lie in the same one
+ARCHIVES = 5  # compressed side by side; the files of a fold, much alike, lie in the same one
 
 
 class OutOfTimeError(Exception):
