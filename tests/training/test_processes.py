@@ -276,7 +276,10 @@ def test_what_ends_the_first_process_ends_all(tmp_path: Path) -> None:
     script, workers = tmp_path / "script.py", tmp_path / "workers"
     script.write_text(PROCESSES)
     workers.mkdir()
-    first = subprocess.Popen([sys.executable, script, workers], stderr=subprocess.DEVNULL, start_new_session=True)
+    on_cpus = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # also where there is one GPU, which two processes cannot take
+    first = subprocess.Popen(
+        [sys.executable, script, workers], stderr=subprocess.DEVNULL, start_new_session=True, env=on_cpus
+    )
     try:
         wait_for(lambda: len(list(workers.iterdir())) == 2, first)
         first.terminate()
