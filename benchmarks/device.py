@@ -167,7 +167,7 @@ def covered(spans: list[tuple[int, int]]) -> int:
 
 def time_case(case: Case, mode: str, repeats: int, shared: Path, fastest: bool = False) -> dict[str, float]:
     """The engine's step in one mode for all networks, and beside it (``networks_…``) the bare networks on ready images;
-    learning ones cannot be folded. And the step's objectives and views alone.
+    learning ones cannot be folded. And the step's objectives, together and each by itself, and its views.
 
     Args:
         shared: folder of the phantoms, one for each side.
@@ -182,7 +182,7 @@ def time_case(case: Case, mode: str, repeats: int, shared: Path, fastest: bool =
             engine = engine_step(training)
             figures = time_step(engine, case.batch, repeats)
             floor = time_step(floor_step(training), case.batch, repeats)
-            alone = {"objectives": objectives_alone(training, engine), "views": views_alone(training)}
+            alone = {**objectives_alone(training, engine), "views": views_alone(training)}
             figures |= {f"{name}_seconds": seconds_in_a_row(work, repeats) for name, work in alone.items()}
         return {**figures, **{f"networks_{name}": value for name, value in floor.items()}}
 

@@ -20,6 +20,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from preceptor.training.augment import make_views
 from preceptor.training.distributed import warm_up
 from preceptor.training.loop import Parts, Training
 from preceptor.training.network_pass import NetworkPass
-from preceptor.training.objectives import LossInputs
+from preceptor.training.objectives import LossInputs, ObjectiveModule
 
 
 def main() -> None:
@@ -72,7 +73,7 @@ def measure(name: str, image_size: int, batch: int, steps: int, overrides: list[
     with tempfile.TemporaryDirectory() as folder:
         training = prepared_training(recipe, Path(folder), images=max(batch * 8, 600))
         engine = engine_step(training)
-        works = engine, floor_step(training), objectives_alone(training, engine), views_alone(training)
+        works = engine, floor_step(training), objectives_alone(training, engine)["objectives"], views_alone(training)
         times: list[list[float]] = [[] for _ in works]
         for turn in range(steps + 3):
             for work, taken in zip(works, times, strict=True):
@@ -187,8 +188,9 @@ def floor_step(training: Training) -> Callable[[], None]:
     return step
 
 
-def objectives_alone(training: Training, engine: Callable[[], None]) -> Callable[[], None]:
-    """The objectives of the step that ``engine`` takes once, forward and backward, again and again on its outputs."""
+def objectives_alone(training: Training, engine: Callable[[], None]) -> dict[str, Callable[[], None]]:
+    """The objectives of the step that ``engine`` takes once, forward and backward, again and again on its outputs:
+    ``objectives``, all of them, and ``objective_NAME``, each by itself."""
     weights = training.model.active(1)
     objectives = [training.model.objective(name) for name in weights]
     scenes: list[LossInputs] = []
@@ -200,13 +202,14 @@ def objectives_alone(training: Training, engine: Callable[[], None]) -> Callable
     def leaf(output: NetworkOutput, learns: bool) -> NetworkOutput:
         return output.map_tensors(lambda value: value.detach().requires_grad_(learns))
 
-    def step() -> None:
+    def step(some: list[ObjectiveModule]) -> None:
         outputs = {name: leaf(output, training.recipe.networks[name].learns) for name, output in inputs.outputs.items()}
         again = replace(inputs, outputs=outputs)
-        losses = [weights[objective_module.objective.name] * objective_module(again) for objective_module in objectives]
+        losses = [weights[objective_module.objective.name] * objective_module(again) for objective_module in some]
         training.fabric.backward(torch.stack(losses).sum())
 
-    return step
+    each = {f"objective_{module.objective.name}": partial(step, [module]) for module in objectives}
+    return {"objectives": partial(step, objectives), **each}
 
 
 def views_alone(training: Training) -> Callable[[], None]:
