@@ -46,6 +46,7 @@ def test_worked_example_of_the_correction() -> None:
     # variance of the mean (1/5 + 1/4)·.00025 = .0001125, t = .02 / .0106066 = 1.885618 with 4 degrees of freedom.
     result = corrected_t_test([0.01, 0.04, 0.02, 0.00, 0.03], 0.25)
     assert result.mean == pytest.approx(0.02)
+    assert result.higher == 4, "a fold without a difference is not higher"
     assert result.p == pytest.approx(2 * stats.t.sf(1.8856181, 4), rel=1e-6)
     half = 2.7764451 * np.sqrt(0.0001125)  # the table's t for 95 % and 4 degrees of freedom
     assert (result.low, result.high) == pytest.approx((0.02 - half, 0.02 + half), rel=1e-6)
@@ -68,6 +69,7 @@ def test_what_cannot_be_tested_is_not(differences: list[Any], reason: str) -> No
     result = corrected_t_test(differences, 0.25)
     assert (result.p, result.low, result.high) == (None, None, None)
     assert result.reason == reason
+    assert result.higher == len(differences), "folds are counted without a test, too"
 
 
 def test_equal_runs_do_not_differ() -> None:

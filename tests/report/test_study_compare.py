@@ -56,7 +56,9 @@ def test_seeds_of_a_fold_are_averaged_before_the_test(tmp_path: Path) -> None:
     assert (resnet.test.folds, kd.test.folds) == (3, 3)
     write_study_report(tmp_path / "s")
     table = pd.read_csv(tmp_path / "s/table.csv").set_index(["row", "metric"])
-    assert list(table.loc[("KD", "accuracy"), ["cells", "folds"]]) == [5, 3]
+    higher = sum(value > 0 for value in ((gap[0, 0] + gap[0, 1]) / 2, gap[1, 0], gap[2, 1]))
+    assert list(table.loc[("KD", "accuracy"), ["cells", "folds", "folds_higher"]]) == [5, 3, higher]
+    assert f"higher in {resnet.folds_higher} folds" in Page((tmp_path / "s/report.html").read_text()).text
 
 
 def test_seeds_of_one_fold_are_no_test(tmp_path: Path) -> None:

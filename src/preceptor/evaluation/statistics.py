@@ -37,6 +37,7 @@ class PairedTest:
     Attributes:
         folds: how many there were, which is what the test counts.
         mean: of the folds' mean differences; None without one.
+        higher: folds whose mean difference is above zero.
         low, high: 95 % interval of the mean, None where there is no test.
         p: two-sided, uncorrected for the number of tests; None where there is no test.
         reason: why there is no test, in words.
@@ -44,6 +45,7 @@ class PairedTest:
 
     folds: int
     mean: float | None
+    higher: int = 0
     low: float | None = None
     high: float | None = None
     p: float | None = None
@@ -91,18 +93,19 @@ def corrected_t_test(differences: Sequence[ArrayLike], test_share: float) -> Pai
     means, folds = np.array([fold.mean() for fold in seeds]), len(seeds)
     if not folds:
         return PairedTest(0, None, reason="no cell in common")
-    mean = float(means.mean())
+    mean, higher = float(means.mean()), int((means > _SAME).sum())
     if folds < 2:
         shared = f"; its {len(seeds[0])} seeds share their images" if len(seeds[0]) > 1 else ""
-        return PairedTest(folds, mean, reason=f"one fold in common{shared}")
+        return PairedTest(folds, mean, higher, reason=f"one fold in common{shared}")
     if np.ptp(means) < _SAME:
         if abs(mean) < _SAME:
-            return PairedTest(folds, mean, 0.0, 0.0, 1.0)
-        return PairedTest(folds, mean, reason="all differences are equal")
+            return PairedTest(folds, mean, higher, 0.0, 0.0, 1.0)
+        return PairedTest(folds, mean, higher, reason="all differences are equal")
     error = float(np.sqrt((1 / folds + test_share) * means.var(ddof=1)))
     freedom = folds - 1
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return PairedTest(folds, mean, mean - half, mean + half, float(2 * stdtr(freedom, -abs(mean) / error)))
+    p = float(2 * stdtr(freedom, -abs(mean) / error))
+    return PairedTest(folds, mean, higher, mean - half, mean + half, p)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

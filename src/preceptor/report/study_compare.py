@@ -62,6 +62,11 @@ class Versus:
         return f"{self.verdict} ({self.test.folds} folds only)" if self.test.folds <= FEW else self.verdict
 
     @property
+    def folds_higher(self) -> str:
+        """In how many folds the metric is higher than the baseline's, such as ``4 of 5``; the test is another thing."""
+        return f"{self.test.higher} of {self.test.folds}" if self.test.folds else NONE
+
+    @property
     def css(self) -> str:
         return {BETTER: "good", WORSE: "bad"}.get(self.verdict, "")
 

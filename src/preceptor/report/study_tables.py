@@ -52,10 +52,11 @@ def as_markdown(comparison: Comparison) -> str:
         out += ["", f"## {heading}, minus {study.baseline}{mark}", ""]
         out += _rows(
             [
-                ["row", "difference (corrected CI)", "p", "Holm p", "bootstrap (corrected CI)", "verdict"],
+                ["row", "difference (corrected CI)", "folds higher", "p", "Holm p", "bootstrap (corrected CI)", "verdict"],
                 *(
                     [
-                        row.line.label, row.difference(decimals), probability(row.test.p), probability(row.adjusted),
+                        row.line.label, row.difference(decimals), row.folds_higher,
+                        probability(row.test.p), probability(row.adjusted),
                         span(row.pooled.low, row.pooled.high, decimals) if row.pooled else NONE, row.words,
                     ]
                     for row in versus
@@ -73,7 +74,7 @@ def as_csv(comparison: Comparison) -> str:
     """One row for each line of the table and metric, with all values at full precision."""
     study, paper = comparison.study, published(comparison)
     head = [
-        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "folds", "difference", "low", "high", "p",
+        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "folds", "folds_higher", "difference", "low", "high", "p",
         "holm_p", "level", "verdict", "pooled", "pooled_low", "pooled_high",
         "pooled_difference_low", "pooled_difference_high",
         "evidence",
@@ -92,7 +93,7 @@ def as_csv(comparison: Comparison) -> str:
                     line.row.name, line.network, metric,
                     spread.cells if spread else 0, spread.mean if spread else None, spread.std if spread else None,
                     paper[line.index].get(metric), versus.baseline.label if versus else None,
-                    *((test.folds, test.mean, test.low, test.high, test.p) if test else (None,) * 5),
+                    *((test.folds, test.higher, test.mean, test.low, test.high, test.p) if test else (None,) * 6),
                     *((versus.adjusted, versus.level, versus.words) if versus else (None,) * 3),
                     *((pooled.value, pooled.interval.low, pooled.interval.high) if pooled else (None,) * 3),
                     *((gap.low, gap.high) if gap else (None, None)), NOT_EVIDENCE if study.quick else None,
