@@ -52,7 +52,10 @@ def as_markdown(comparison: Comparison) -> str:
         out += ["", f"## {heading}, minus {study.baseline}{mark}", ""]
         out += _rows(
             [
-                ["row", "difference (corrected CI)", "folds higher", "p", "Holm p", "bootstrap (corrected CI)", "verdict"],
+                [
+                    "row", "difference (corrected CI)", "folds higher", "p", "Holm p",
+                    "bootstrap (corrected CI)", "verdict",
+                ],
                 *(
                     [
                         row.line.label, row.difference(decimals), row.folds_higher,
@@ -74,9 +77,9 @@ def as_csv(comparison: Comparison) -> str:
     """One row for each line of the table and metric, with all values at full precision."""
     study, paper = comparison.study, published(comparison)
     head = [
-        "row", "network", "metric", "cells", "mean", "std", "paper", "less", "folds", "folds_higher", "difference", "low", "high", "p",
-        "holm_p", "level", "verdict", "pooled", "pooled_low", "pooled_high",
-        "pooled_difference_low", "pooled_difference_high",
+        "row", "network", "metric", "cells", "mean", "std", "paper", "less",
+        "folds", "folds_higher", "difference", "low", "high", "p", "holm_p", "level", "verdict",
+        "pooled", "pooled_low", "pooled_high", "pooled_difference_low", "pooled_difference_high",
         "evidence",
     ]  # fmt: skip
     text = io.StringIO()
