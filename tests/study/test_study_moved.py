@@ -141,3 +141,20 @@ def test_runs_side_by_side_are_moved_together(moved: Path, tmp_path: Path) -> No
     shutil.move(folder, tmp_path / "runs" / teacher_file(moved / "study").parent.name)
     shutil.rmtree(moved / "study")
     assert Path(str(kept.settled_networks()["teacher"].run)).is_relative_to(tmp_path / "runs")
+
+
+def test_folds_of_two_machines_make_one_study(phantom_root: Path, tmp_path: Path) -> None:
+    """Cells are found by what they are of, so that copying them into one folder is all there is to do."""
+    alone = {"rows": PLAN["rows"][:1], "set": {**PLAN["set"], "split.folds": 2}}
+
+    def study(folds: list[int], out: Path) -> Study:
+        return open_study(resolve_plan(plan(**alone, folds=folds), CommandLine(root=phantom_root)), out)
+
+    for fold, place in ((0, tmp_path / "one"), (1, tmp_path / "other")):
+        run_cells(study([fold], place), lambda: Worker(stops=False), 1)
+    shutil.copytree(tmp_path / "other" / "cells", tmp_path / "one" / "cells", dirs_exist_ok=True)
+    together = study([0, 1], tmp_path / "one")
+    assert together.count("done") == len(together.matrix.cells) == 2
+    run_cells(together, lambda: pytest.fail("a cell runs again"), 1)
+    tested = [Run(path).predictions.query("part == 'test'")["id"] for path in (tmp_path / "one" / "cells").iterdir()]
+    assert set(tested[0]).isdisjoint(tested[1])
