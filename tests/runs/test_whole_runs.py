@@ -64,6 +64,21 @@ def test_weights_of_a_teacher_that_is_trained_first_are_asked_for_first(phantom_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "weightless",
+    [
+        {"objectives.kl.weight": 0, "objectives.cross_entropy.weight": 0},
+        {"networks.teacher.trained_by.set": {"objectives.cross_entropy.weight": 0}},
+    ],
+)
+def test_weights_of_0_are_refused_before_a_teacher_is_trained(
+    weightless: dict[str, Any], phantom_root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PreceptorError, match="all weights are 0 in every epoch"):
+        train("kd", {**KD, **weightless}, data="phantom", root=phantom_root, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_stage_inherits_the_budget(kd: Run) -> None:
     teacher, student = kd.stage("teacher").recipe, kd.recipe
     assert teacher.networks["teacher"].backbone == "test_resnet"

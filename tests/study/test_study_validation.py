@@ -28,6 +28,13 @@ def test_rows_of_different_teachers_are_refused() -> None:
     expanded({"networks.teacher.backbone": "test_efficientnet"})  # on purpose
 
 
+def test_a_row_without_any_weight_is_refused() -> None:
+    none = {"objectives.kl.weight": 0, "objectives.cross_entropy.weight": 0}
+    rows = [*PLAN["rows"], {"name": "nothing", "recipe": "kd", "set": none}]
+    with pytest.raises(PreceptorError, match=r"nothing: .*all weights are 0 in every epoch"):
+        expand(resolve_plan(plan(rows=rows)), "data", Path("nowhere"))
+
+
 def test_classes_too_small_for_the_folds_are_refused(phantom_root: Path, tmp_path: Path) -> None:
     many = resolve_plan(plan(set={**PLAN["set"], "split.folds": 40}), CommandLine(root=phantom_root))
     with pytest.raises(PreceptorError, match=r"fold 0: phantom: classes with fewer .* than the 40 folds"):

@@ -67,6 +67,30 @@ def test_every_registered_loss_can_be_named_in_a_recipe(loss: str) -> None:
     assert result.isfinite()
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"cross_entropy": 0, "kl": 0}, "all weights are 0 in every epoch"),
+        ({"cross_entropy": {"steps": {0: 1.0, 2: 0.0}}, "kl": 0}, "all weights are 0 in epoch 3, 4"),
+        ({"cross_entropy": 0, "kl": {"ramp": "linear", "epochs": 2, "on": 1}}, "all weights are 0 in epoch 1"),
+        ({"cross_entropy": 0, "kl": {"ramp": "linear", "epochs": 2, "start": 4}}, "all weights are 0 in every epoch"),
+    ],
+)
+def test_epochs_without_anything_to_learn_from_are_refused(weights: dict[str, Any], message: str) -> None:
+    settings = {f"objectives.{name}.weight": weight for name, weight in weights.items()}
+    with pytest.raises(PreceptorError, match=message):
+        check_objectives(resolve("kd", {"epochs": 4, **settings}))
+
+
+def test_a_network_that_no_weight_ever_trains_is_named() -> None:
+    late = {
+        f"objectives.{name}.weight": {"steps": {0: 0.0, 2: 1.0}} for name in ("cross_entropy_2", "predictions_1_to_2")
+    }
+    check_objectives(resolve("ml_v1", {"epochs": 3, **late}))
+    with pytest.raises(PreceptorError, match=r"nothing trains student_2: .*cross_entropy_2, .* each of the 2 epochs"):
+        check_objectives(resolve("ml_v1", {"epochs": 2, **late}))
+
+
 # --- facts and settings -----
 
 

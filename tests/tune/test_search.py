@@ -255,6 +255,7 @@ def test_a_search_outlives_its_first_failures_but_not_only_failures(
         (("optimiser.rl=log(0.001,0.1)",), {}, "rl"),
         (("epochs=uniform(1,3)",), {}, "epochs"),
         (("optimiser.name=choice(adam,adamm)",), {}, "adamm"),
+        (("objectives.cross_entropy.weight=choice(1.0,0.0)",), {}, "all weights are 0"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_first(

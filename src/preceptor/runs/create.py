@@ -75,6 +75,8 @@ def prepare(
     catalog = data.catalog()
     planned = planned or plan_run(recipe, data.fold, data.fingerprint, devices)
     for stage in planned.in_order():
+        if stage is not planned:
+            check_objectives(stage.recipe)
         check_batch_size(stage.recipe, devices)
         check_modes(stage.recipe, devices)
     classes = TASKS[recipe.task].classes(catalog)

@@ -10,11 +10,14 @@ from torch import nn
 from preceptor.losses.registry import LOSSES, LossSpec
 from preceptor.recipe import Objective, Recipe
 from preceptor.tasks import TASKS
-from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors
+from preceptor.training.loss_schedules import weight_at
+from preceptor.utils.errors import PreceptorError, UnknownKeyError, did_you_mean, prefix_errors, some_of
 
 
 def check_objectives(recipe: Recipe) -> None:
     """Check that every objective names a loss that exists, with settings that it has, on networks that fit it.
+
+    Each epoch needs an objective with a weight, and each network that learns needs one in some epoch.
 
     Raises:
         PreceptorError: names the key ``objectives.NAME.…``.
@@ -38,6 +41,7 @@ def check_objectives(recipe: Recipe) -> None:
         spec = spec_of(objective)
         settings_of(objective, spec)
         _check_sides(objective, spec, recipe)
+    _check_weights(recipe)
 
 
 def check_batch_size(recipe: Recipe, devices: int) -> None:
@@ -90,6 +94,30 @@ def settings_of(objective: Objective, spec: LossSpec) -> dict[str, Any]:
             f"{key!r} is {fault['input']!r}", expected=fault["msg"].removeprefix("Input should be ")
         ) from None
     return {name: getattr(checked, name) for name in fields}
+
+
+def _check_weights(recipe: Recipe) -> None:
+    """Raise if an epoch, or a network that learns, has no objective of a weight other than 0."""
+    weights = [
+        [weight_at(objective.weight, epoch) for epoch in range(recipe.epochs)] for objective in recipe.objectives
+    ]
+    idle = [epoch for epoch, of_epoch in enumerate(zip(*weights, strict=True), start=1) if not any(of_epoch)]
+    if idle:
+        when = "every epoch" if len(idle) == recipe.epochs else f"epoch {some_of(idle, 3)}"
+        raise PreceptorError(
+            f"objectives: all weights are 0 in {when}",
+            expected="something to learn from in each epoch",
+            remedy=f"set objectives.{recipe.objectives[0].name}.weight",
+        )
+    for name, network in recipe.networks.items():
+        own = [(term.name, each) for term, each in zip(recipe.objectives, weights, strict=True) if term.learner == name]
+        if network.learns and not any(any(each) for _, each in own):
+            raise PreceptorError(
+                f"objectives: nothing trains {name}: the weight of {some_of(term for term, _ in own)} is 0 in each of "
+                f"the {recipe.epochs} epochs",
+                expected="an objective with a weight for each network that learns",
+                remedy=f"set objectives.{own[0][0]}.weight, or networks.{name}.frozen=true",
+            )
 
 
 def _check_sides(objective: Objective, spec: LossSpec, recipe: Recipe) -> None:
