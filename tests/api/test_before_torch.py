@@ -26,6 +26,8 @@ CASES: list[tuple[list[str], str]] = [
     (["train", "student", "--data", "phantom", "--out", "full/note.txt/run"], "note.txt is a file"),
     (["train", "student", "--data", "phantom", "--exclude", "ids.txt"], "ids.txt: no such file"),
     (["train", "student", "--data", "phantom", "--import", "loss.py"], "loss.py: no such file"),
+    (["init", "nowhere"], "nowhere does not exist"),
+    (["init", "empty"], "holds no images"),
     (["predict", "run", "photo.jpg"], "photo.jpg: no such file"),
     (["report", "run", "--out", "full/note.txt"], "not a file that this command wrote"),
     (["study", "crckd_tabel1"], "there is no plan called 'crckd_tabel1'"),

@@ -160,6 +160,15 @@ def test_a_recipe_that_is_there_is_not_replaced(folders: Path, tmp_path: Path) -
     assert (tmp_path / "recipe.yaml").read_text() == "mine"
 
 
+def test_a_wrong_path_is_named_before_a_recipe_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("mine")
+    for wrong, message in (("photo", "photo does not exist"), (".", "holds no images")):
+        with pytest.raises(PreceptorError, match=message):
+            preceptor.init(tmp_path / wrong, out=tmp_path, progress=False)
+    with pytest.raises(PreceptorError, match=r"plan\.yaml is not a folder"):
+        preceptor.init(tmp_path / "plan.yaml", data="folder", out=tmp_path, progress=False)
+
+
 def test_a_task_without_targets(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(PreceptorError, match="mask"):
         preceptor.init(folders, task="segmentation", out=tmp_path / "project", progress=False)

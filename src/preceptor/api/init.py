@@ -113,12 +113,6 @@ def init(
             recipe or plan that is there already, images that cannot be used.
     """
     place, target, shown = Path(root).expanduser(), Path(out).expanduser(), shows_progress(progress)
-    files = target / "recipe.yaml", target / "plan.yaml"
-    for file in files:
-        if file.exists():
-            raise PreceptorError(f"{file} exists, and is not replaced", remedy="name another folder with --out")
-        refuse_unwritable(file)
-    require_training()
     announce(f"looking at {place}", shown)
     from preceptor.data.readers import READERS, read
     from preceptor.data.recognise import recognise
@@ -128,6 +122,12 @@ def init(
     if data == "phantom":
         raise PreceptorError("--data phantom: needs no project", remedy="preceptor demo shows it")
     recognised = recognise(place, _options(overrides), data)
+    files = target / "recipe.yaml", target / "plan.yaml"
+    for file in files:
+        if file.exists():
+            raise PreceptorError(f"{file} exists, and is not replaced", remedy="name another folder with --out")
+        refuse_unwritable(file)
+    require_training()
     catalog = read(recognised.reader, place, dict(recognised.options))
     recognised, catalog = _grouped(recognised, catalog, place, ask)
     chosen = _task(catalog, task, READERS[recognised.reader].about.tasks, ask)

@@ -53,13 +53,15 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
         reader: the reader, where it is known already.
 
     Raises:
-        PreceptorError: nothing there, nothing that any reader takes, several published data sets at once, or a table
+        PreceptorError: nothing there, a file where the reader wants a folder, nothing that any reader takes, several published data sets at once, or a table
             whose columns cannot be told apart.
     """
     known = dict(options or {})
     if not root.exists():
         raise PreceptorError(f"{root} does not exist", expected="a folder of images, or a CSV file that names them")
     if reader is not None and reader != "table":
+        spec = READERS[reader]
+        refuse_no_folder(root, f"{spec.layout} (reader {reader!r})", spec.reads_file)
         return Recognised(reader, known, (f"{reader}, as asked for",))
     if root.is_file() and root.suffix.lower() in SUFFIXES:
         raise PreceptorError(f"{root} is one image", expected="a folder of images, or a CSV file that names them")
