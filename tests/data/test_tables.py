@@ -118,12 +118,9 @@ def test_groups_of_a_file_replace_those_of_the_data_set(tmp_path: Path) -> None:
 # Labels
 
 
-def test_numbers_are_ordered_by_value_and_spellings_of_a_class_are_noted(tmp_path: Path) -> None:
+def test_numbers_are_ordered_by_value(tmp_path: Path) -> None:
     root = table(tmp_path, rows("image,label", ",10.0", ",2.0", ",-1", ",2"))
     assert read("table", root).classes == ("-1", "2", "2.0", "10.0")
-    assert "are the same number, are different classes: '2', '2.0'" in notes_of(root)
-    table(tmp_path, rows("image,label", ",Nevus", ",nevus", ",Melanoma"))
-    assert "'Nevus', 'nevus'" in notes_of(root)
 
 
 def test_one_column_for_each_class(tmp_path: Path) -> None:

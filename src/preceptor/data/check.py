@@ -12,6 +12,7 @@ import numpy as np
 from preceptor.data.catalog import PARTS, Catalog
 from preceptor.data.check_report import ClassCount, DataReport
 from preceptor.data.images import read_header, read_oriented
+from preceptor.data.label_notes import label_notes
 from preceptor.data.mask_images import read_mask_of
 from preceptor.data.readers import READERS
 from preceptor.data.sources import close_containers
@@ -152,7 +153,7 @@ def _class_counts(catalog: Catalog) -> tuple[ClassCount, ...]:
 
 
 def _notes(catalog: Catalog) -> tuple[str, ...]:
-    notes = [*catalog.notes, *identity_notes(catalog)]
+    notes = [*catalog.notes, *label_notes(catalog), *identity_notes(catalog)]
     if len(catalog.classes) == 1 and catalog.has_labels:
         notes.append(f"one class only, {catalog.classes[0]!r}: there is nothing to tell apart")
     if catalog.excluded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def one_column(path: Path, column: pd.Series) -> Labels:
         )
     if all(_NUMBER.fullmatch(name) for name in names):
         names.sort(key=lambda name: (_value(name), name))
-    return Labels(column, tuple(names), None, tuple(_alike(names) + _joined(names)))
+    return Labels(column, tuple(names), None, tuple(_joined(names)))
 
 
 def several_in_a_cell(column: pd.Series, separator: str) -> Labels:
@@ -95,16 +94,6 @@ def binary_columns(rows: pd.DataFrame) -> list[str]:
     """Columns that hold 0 and 1 alone, as one-hot tables have them."""
     numbers = {"0", "1", "0.0", "1.0"}
     return [str(name) for name in rows.columns if name != LINE and len(rows) and set(rows[name]) <= numbers]
-
-
-def _alike(names: Sequence[str]) -> list[str]:
-    alike: dict[object, list[str]] = defaultdict(list)
-    for name in names:
-        alike[_value(name) if _NUMBER.fullmatch(name) else name.casefold()].append(name)
-    clashes = [some_of(map(repr, group)) for group in alike.values() if len(group) > 1]
-    if not clashes:
-        return []
-    return [f"labels that differ in case alone, or are the same number, are different classes: {some_of(clashes)}"]
 
 
 def _joined(names: Sequence[str]) -> list[str]:

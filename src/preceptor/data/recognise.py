@@ -53,8 +53,8 @@ def recognise(root: Path, options: Mapping[str, str] | None = None, reader: str 
         reader: the reader, where it is known already.
 
     Raises:
-        PreceptorError: nothing there, a file where the reader wants a folder, nothing that any reader takes, several published data sets at once, or a table
-            whose columns cannot be told apart.
+        PreceptorError: nothing there, a file where the reader wants a folder, nothing that any reader takes, several
+            published data sets at once, or a table whose columns cannot be told apart.
     """
     known = dict(options or {})
     if not root.exists():

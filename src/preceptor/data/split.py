@@ -15,6 +15,7 @@ from preceptor.data.catalog import PARTS, Catalog
 from preceptor.data.csvfile import LINE, read_csv, refuse_missing
 from preceptor.data.folds import Strata, check_groups, group_folds, image_folds, strata_of, validation_rows
 from preceptor.data.identical import chained, joined
+from preceptor.data.label_notes import label_notes
 from preceptor.utils.errors import PreceptorError, some_of
 from preceptor.utils.randomness import seed_of
 
@@ -88,10 +89,11 @@ def split_notes(catalog: Catalog, split: pd.DataFrame) -> list[str]:
     """Say what a split had to do, or leaves to be desired, for the user and for the run's record.
 
     Returns:
-        Sentences on byte-identical files (and those with contradicting labels), on groups that stand in several parts,
-        on parts that are prescribed, taken or not, and on images that no network sees.
+        Sentences on doubtful names of classes, on byte-identical files (and those with contradicting labels), on
+        groups that stand in several parts, on parts that are prescribed, taken or not, and on images that no network
+        sees.
     """
-    notes = identity_notes(catalog)
+    notes = [*label_notes(catalog), *identity_notes(catalog)]
     judged = split[split["part"].isin(PARTS)]
     sides = judged.groupby("group")["part"].nunique()
     astride = sides.index[sides > 1].tolist()
