@@ -117,6 +117,22 @@ def test_litter_is_not_counted(exported: Path, photos: Path, tmp_path: Path, rec
     assert not [warning for warning in recwarn if issubclass(warning.category, PreceptorWarning)]
 
 
+def test_masks_and_blank_images_in_the_place_of_photographs_are_named(
+    exported: Path, photos: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in ("a", "b"):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 4:20] = 255
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.full((32, 32), 9, np.uint8)).save(tmp_path / "c.png")
+    predict(exported, [photos, tmp_path])
+    masks, blank = (str(warning.message) for warning in recwarn if issubclass(warning.category, PreceptorWarning))
+    assert masks.startswith("2 of 6 files look like masks, not like photographs")
+    assert f"{tmp_path / 'a.png'}, {tmp_path / 'b.png'};" in masks
+    assert blank.startswith("1 of 6 files are of one colour throughout")
+    assert blank.endswith(f": {tmp_path / 'c.png'}")
+
+
 @pytest.fixture
 def learned_ids(pair: Run, tmp_path: Path) -> Path:
     """The ids that the exported network has learned from or was selected by, in a file."""

@@ -41,6 +41,7 @@ class Pixels:
         smeared: (N,) bool, whose mask of two classes had grey values at its border and was cut at half; or None.
         checksums: (N, 2) uint32, CRC-32 of each image and mask when they were decoded; or None.
         entry: the folder that the arrays are mapped from; or None.
+        kinds: (N,) what each image looks like (:func:`preceptor.data.image_kinds.kind_of`); or None.
     """
 
     images: np.ndarray
@@ -49,6 +50,7 @@ class Pixels:
     smeared: np.ndarray | None = None
     checksums: np.ndarray | None = None
     entry: Path | None = None
+    kinds: np.ndarray | None = None
     _verified: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -196,6 +198,7 @@ def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
         of_masks = np.load(entry / "masks.npy", mmap_mode="r") if masks else None
         smeared = np.load(entry / "smeared.npy") if masks else None  # absent where masks were cut that now are refused
         checksums = np.load(entry / "checksums.npy")  # absent where none were taken
+        kinds = np.load(entry / "kinds.npy") if (entry / "kinds.npy").exists() else None  # of older entries
     except FileNotFoundError:
         return None
     except OSError:
@@ -204,7 +207,7 @@ def _load(entry: Path, count: int, size: int, masks: bool) -> Pixels | None:
         return None
     if images.shape != (count, 3, size, size) or (of_masks is not None and of_masks.shape != (count, size, size)):
         return None
-    return Pixels(images, of_masks, entry.name.rsplit("-", 1)[1], smeared, checksums, entry)
+    return Pixels(images, of_masks, entry.name.rsplit("-", 1)[1], smeared, checksums, entry, kinds)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 
 from preceptor.data.catalog import Catalog
 from preceptor.data.failures import grouped_by_cause
+from preceptor.data.image_kinds import kind_of
 from preceptor.data.images import read_oriented, resize
 from preceptor.data.mask_images import read_mask_of
 from preceptor.data.sources import close_containers
@@ -28,9 +29,10 @@ Progress = Callable[[int, int], None]
 def build(
     entry: Path, catalog: Catalog, size: int, *, mask_classes: int, progress: Progress | None, workers: int | None
 ) -> None:
-    """Write the new folder ``entry``: ``images.npy``, ``checksums.npy``, and with masks ``masks.npy``, ``smeared.npy``.
+    """Write the new folder ``entry``: ``images.npy``, ``checksums.npy`` and ``kinds.npy``, and what masks need.
 
-    Until everything is on the disk the folder has another name. The caller keeps other builders of this entry away.
+    With masks those are ``masks.npy`` and ``smeared.npy``. Until everything is on the disk the folder has another name.
+    The caller keeps other builders of this entry away.
 
     Raises:
         PreceptorError: images or masks that cannot be used; all of them are tried first.
@@ -44,10 +46,12 @@ def build(
         masks = _allocate(partial / "masks.npy", (len(catalog), size, size)) if mask_classes else None
         smeared = np.zeros(len(catalog), dtype=bool)
         checksums = np.zeros((len(catalog), 2), dtype=np.uint32)
+        kinds = np.full(len(catalog), "photograph")
 
         def decode(row: int) -> None:
             image, orientation = read_oriented(catalog.path(row))
             images[row] = resize(image, size).transpose(2, 0, 1)
+            kinds[row] = kind_of(image)
             checksums[row, 0] = zlib.crc32(images[row])
             if masks is not None:
                 mask, smeared[row] = read_mask_of(catalog, row, image, orientation)
@@ -60,6 +64,7 @@ def build(
                 array.flush()
         if masks is not None:
             np.save(partial / "smeared.npy", smeared)
+        np.save(partial / "kinds.npy", kinds)
         np.save(partial / "checksums.npy", checksums)
         for path in (*partial.iterdir(), partial):
             _sync(path)

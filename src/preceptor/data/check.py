@@ -11,6 +11,7 @@ import numpy as np
 
 from preceptor.data.catalog import PARTS, Catalog
 from preceptor.data.check_report import ClassCount, DataReport
+from preceptor.data.image_kinds import Kind, kind_notes, kind_of
 from preceptor.data.images import read_header, read_oriented
 from preceptor.data.label_notes import label_notes
 from preceptor.data.mask_images import read_mask_of
@@ -69,7 +70,7 @@ def check(
         smeared_masks=tuple(totals.smeared),
         larger_masks=tuple(totals.larger),
         mixed_groups={} if catalog.label_names else {name: kept for name, kept in mixed.items() if len(kept) > 1},
-        notes=_notes(catalog),
+        notes=(*_notes(catalog), *kind_notes(catalog, totals.kinds)),
         decoded=decode,
     )
 
@@ -84,6 +85,7 @@ class _Finding:
     shares: np.ndarray | None = None  # of the mask classes, where there is a readable mask
     smeared: bool = False
     larger: bool = False
+    kind: Kind = "photograph"
 
 
 class _Totals:
@@ -94,10 +96,12 @@ class _Totals:
         self.modes: Counter[str] = Counter()
         self.unreadable: dict[str, str] = {}
         self.empty, self.smeared, self.larger = list[str](), list[str](), list[str]()
+        self.kinds: list[Kind] = []
         self._shares: list[np.ndarray] = []
 
     def add(self, image_id: str, finding: _Finding) -> None:
         """Count what was found of one image."""
+        self.kinds.append(finding.kind)
         if finding.problem:
             self.unreadable[image_id] = finding.problem
         if finding.size:
@@ -135,7 +139,8 @@ def _examined(catalog: Catalog, row: int, decode: bool) -> _Finding:
             larger = image is not None and mask.shape != image.shape[:2]
         except PreceptorError as error:
             problem = "; ".join(filter(None, (problem, error.what)))
-    return _Finding(problem, size, mode, shares, smeared, larger)
+    kind: Kind = "photograph" if image is None else kind_of(image)
+    return _Finding(problem, size, mode, shares, smeared, larger, kind)
 
 
 def _class_counts(catalog: Catalog) -> tuple[ClassCount, ...]:

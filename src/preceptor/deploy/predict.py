@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from preceptor.data.dicom import DICOM_SUFFIXES, has_settings
 from preceptor.data.file_finder import walk_files
 from preceptor.data.foreign_formats import FOREIGN_SUFFIXES
+from preceptor.data.image_kinds import Kind, are_masks, kind_of
 from preceptor.data.images import SUFFIXES, read_image
 from preceptor.deploy.mask_folder import mask_name, mask_png, refuse_other_masks, write_table
 from preceptor.evaluation.score_columns import score_columns
@@ -181,7 +182,8 @@ def _predictions(
     failures: dict[Path, str],
     progress: Progress | None,
 ) -> Iterator[tuple[Path, NDArray[np.generic]]]:
-    """Each file that could be read and its prediction; adds the others to ``failures``."""
+    """Each file that could be read and its prediction; adds the others to ``failures``, and warns of masks last."""
+    kinds: dict[Path, Kind] = {}
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
         readable: list[Path] = []  # a file that was named twice stands in it twice
@@ -193,6 +195,26 @@ def _predictions(
                 failures[file] = error.what
             else:
                 readable.append(file)
+                kinds[file] = kind_of(images[-1])
         yield from zip(readable, predictor.predict(images), strict=True)
         if progress:
             progress(len(chunk))
+    _warn_of_masks(kinds)
+
+
+def _warn_of_masks(kinds: Mapping[Path, Kind]) -> None:
+    masks = [file for file, kind in kinds.items() if kind == "mask"]
+    blank = [file for file, kind in kinds.items() if kind == "blank"]
+    notes = []
+    if are_masks(len(masks), len(kinds) - len(masks) - len(blank)):
+        notes.append(
+            f"{len(masks):,} of {len(kinds):,} files look like masks, not like photographs (a few colours that fill "
+            f"areas): {some_of(masks, 3)}; name the photographs, unless the network was trained on such images"
+        )
+    if blank:
+        notes.append(
+            f"{len(blank):,} of {len(kinds):,} files are of one colour throughout, and their predictions say nothing: "
+            f"{some_of(blank, 3)}"
+        )
+    for note in notes:
+        warnings.warn(note, PreceptorWarning, stacklevel=2)

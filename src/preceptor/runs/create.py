@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +18,7 @@ import torch
 
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
+from preceptor.data.image_kinds import kind_notes
 from preceptor.data.split import make_split, parts_of, split_notes, training_rows
 from preceptor.networks.build import build_networks
 from preceptor.networks.pretrained import check_weights
@@ -105,16 +106,23 @@ def prepare(
         recipe, networks, torch.from_numpy(TASKS[recipe.task].targets(catalog)[rows]), len(catalog.classes)
     )
     notes = split_notes(catalog, split)
-    for note in notes:
-        warnings.warn(note, PreceptorWarning, stacklevel=2)
-    pixels = decode(catalog, recipe).digest if decode is not None else ""
+    _warn(notes)
+    pixels = decode(catalog, recipe) if decode is not None else None
+    of_pixels = kind_notes(catalog, pixels.kinds) if pixels else []
+    _warn(of_pixels)
+    notes += of_pixels
     run = Run(out)
-    record = data.record(recipe.split.folds, notes).model_copy(update={"pixels": pixels})
+    record = data.record(recipe.split.folds, notes).model_copy(update={"pixels": pixels.digest if pixels else ""})
     environment = _environment(recipe, record, devices, starts)
     sources = {name: sha256_of(Path(network.run)) for name, network in recipe.networks.items() if network.run}
     run.write_start(recipe, environment.model_copy(update={"source_hashes": sources}), split)
     run.remember(data=data, planned=planned)
     return run
+
+
+def _warn(notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(note, PreceptorWarning, stacklevel=3)
 
 
 def split_of(catalog: Catalog, recipe: Recipe, fold: int) -> pd.DataFrame:

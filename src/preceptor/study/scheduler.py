@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.catalog import Catalog
+from preceptor.data.image_kinds import kind_notes
+from preceptor.data.label_notes import label_notes
 from preceptor.networks.pretrained import check_weights
 from preceptor.runs.changed_imports import warn_of_changed_imports
 from preceptor.runs.complete import OnFinished, decoder
@@ -39,7 +42,7 @@ from preceptor.study.state import (
 )
 from preceptor.study.validation import check_data, check_dependencies
 from preceptor.study.worker import Job
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.utils.files import write_text
 from preceptor.utils.locks import locked
 from preceptor.version import __version__
@@ -299,11 +302,14 @@ def _give_up(study: Study, todo: dict[str, PlannedRun]) -> list[Outcome]:
 
 
 def _decode(study: Study, todo: Mapping[str, PlannedRun], cache: Path | None, quiet: bool) -> None:
-    """Fills the cache here, before workers start, once for each size and kind of image."""
+    """Fills the cache here, before workers start, once for each size and kind of image; warns of doubtful data."""
     kinds = {(planned.recipe.image_size, planned.recipe.task): planned.recipe for planned in todo.values()}
     catalog = study.catalog
+    notes = label_notes(catalog)
     for recipe in kinds.values():
-        decoder(cache, quiet)(catalog, recipe)
+        notes += kind_notes(catalog, decoder(cache, quiet)(catalog, recipe).kinds)
+    for note in dict.fromkeys(notes):
+        warnings.warn(note, PreceptorWarning, stacklevel=2)
 
 
 def _environment(study: Study) -> dict[str, Any]:
