@@ -213,6 +213,17 @@ def test_other_images_under_the_same_names_are_no_training_images(table_run: Pat
     assert result.metrics["student"]["cases"] == len(names)
 
 
+def test_masks_in_the_place_of_photographs_are_named(runs: list[Path], tmp_path: Path) -> None:
+    for name in ("mel", "nv"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            mask = np.zeros((40, 40), np.uint8)
+            mask[5 + number : 25, 9 : 20 + ord(name[0]) % 7] = 255
+            Image.fromarray(mask).save(tmp_path / name / f"{number}.png")
+    result = preceptor.evaluate(runs[0], data="folder", root=tmp_path, progress=False)
+    assert any(note.startswith("6 of 6 images look like masks") for note in result.notes)
+
+
 def test_options_of_other_data_need_other_data(runs: list[Path]) -> None:
     with pytest.raises(PreceptorError, match="belong to other data"):
         preceptor.evaluate(runs[0], skip_known=True)

@@ -20,11 +20,13 @@ from preceptor.api.completion import continue_run
 from preceptor.evaluation import evaluate
 from preceptor.networks.network_file import load_network
 from preceptor.recipes.resolve import resolve, validate
+from preceptor.runs.complete import train_run
 from preceptor.runs.create import Data, prepare
 from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
 from preceptor.utils.errors import PreceptorError
+from small_images import PIXELS, save_image
 from small_recipe import CE, plain
 
 STUDENT = {**TINY, "backbone": "test_efficientnet", "pretrained": "none"}
@@ -77,6 +79,21 @@ def test_weights_of_0_are_refused_before_a_teacher_is_trained(
     with pytest.raises(PreceptorError, match="all weights are 0 in every epoch"):
         train("kd", {**KD, **weightless}, data="phantom", root=phantom_root, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_notes_on_the_data_are_given_once_however_many_runs_are_trained_first(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in ("mel", "NA"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            save_image(tmp_path / "data" / name / f"{number}.png", np.roll(PIXELS, number + len(name), axis=0))
+    recipe = resolve("kd", {**KD, "epochs": 1, "batch_size": 8})
+    run = train_run(recipe, Data("folder", tmp_path / "data"), tmp_path / "run")
+    told = [str(each.message) for each in recwarn if "missing value" in str(each.message)]
+    assert len(told) == 1
+    for each in (run, run.stage("teacher")):
+        assert any("missing value" in note for note in each.environment.data.notes)
 
 
 def test_stage_inherits_the_budget(kd: Run) -> None:

@@ -156,7 +156,13 @@ def _complete(run: Run, devices: int, cache: Path | None, quiet: bool, on_finish
             with at_work(stage.path):
                 if not stage.exists:
                     stage = prepare(
-                        planned.recipe, run.data, stage.path, devices, decoder(cache, quiet), planned=planned
+                        planned.recipe,
+                        run.data,
+                        stage.path,
+                        devices,
+                        decoder(cache, quiet),
+                        planned=planned,
+                        noted=run.environment.data.notes,
                     )
                 _complete(stage, devices, cache, quiet, on_finished)
         finish(run, cache, train_epochs(run, devices, cache, quiet))

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -53,6 +53,7 @@ def prepare(
     decode: Callable[[Catalog, Recipe], Pixels] | None = None,
     tested: bool = True,
     planned: PlannedRun | None = None,
+    noted: Collection[str] = (),
 ) -> Run:
     """Writes ``recipe.yaml``, ``environment.json`` and ``split.csv``; nothing is trained yet.
 
@@ -65,6 +66,7 @@ def prepare(
         tested: whether the run may ever know its test part. If not, those images are left out of it like excluded
             ones: it can be trained and validated, and there is nothing that it could be tested on.
         planned: the run as part of a larger plan, whose recipes need not be resolved again.
+        noted: notes on the data that the user has been given already.
 
     Raises:
         PreceptorError: whatever is wrong, by key or file; or ``out`` holds something already.
@@ -106,10 +108,10 @@ def prepare(
         recipe, networks, torch.from_numpy(TASKS[recipe.task].targets(catalog)[rows]), len(catalog.classes)
     )
     notes = split_notes(catalog, split)
-    _warn(notes)
+    _warn(notes, noted)
     pixels = decode(catalog, recipe) if decode is not None else None
     of_pixels = kind_notes(catalog, pixels.kinds) if pixels else []
-    _warn(of_pixels)
+    _warn(of_pixels, noted)
     notes += of_pixels
     run = Run(out)
     record = data.record(recipe.split.folds, notes).model_copy(update={"pixels": pixels.digest if pixels else ""})
@@ -120,9 +122,10 @@ def prepare(
     return run
 
 
-def _warn(notes: Iterable[str]) -> None:
+def _warn(notes: Iterable[str], noted: Collection[str]) -> None:
     for note in notes:
-        warnings.warn(note, PreceptorWarning, stacklevel=3)
+        if note not in noted:
+            warnings.warn(note, PreceptorWarning, stacklevel=3)
 
 
 def split_of(catalog: Catalog, recipe: Recipe, fold: int) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from preceptor.data.cache import open_pixels
 from preceptor.data.catalog import Catalog
+from preceptor.data.image_kinds import kind_notes
 from preceptor.data.split import read_split, split_hash
 from preceptor.evaluation.class_map import ClassMap, Mapped, map_classes
 from preceptor.evaluation.classification import classification_metrics
@@ -155,7 +156,7 @@ def measure_external(
 
     Args:
         known: ids to leave out, since a run has learned from them.
-        notes: what must be known of the comparison.
+        notes: what must be known of the comparison, beside what the images look like.
         cache: where decoded images are kept.
 
     Raises:
@@ -203,7 +204,7 @@ def measure_external(
         unmapped=int((~usable & catalog.labelled & ~is_known).sum()),
         known=int(is_known.sum()),
         unlabelled=int((~catalog.labelled & ~is_known).sum()),
-        notes=list(notes),
+        notes=[*notes, *kind_notes(catalog, pixels.kinds)],
         split_hash=split_hash(images),
     )
     predictions = pd.concat([table, own], ignore_index=True)
