@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from preceptor.data.cache import open_pixels
 from preceptor.data.check import ClassCount, check
+from preceptor.data.pixel_notes import pixel_notes
 from preceptor.data.readers import read
 
 
@@ -114,3 +116,32 @@ def test_the_share_of_a_label_is_of_the_images_in_which_it_is_known(tmp_path: Pa
     report = check(read("table", tmp_path / "table.csv", {"labels": "edema,mass"}))
     assert [(row.name, row.images, row.known) for row in report.classes] == [("edema", 2, 4), ("mass", 1, 2)]
     assert next(line.split() for line in report.lines() if line.startswith("mass")) == ["mass", "1", "1", "2", "50.0%"]
+
+
+def test_classes_that_no_mask_has_are_named(root: Path) -> None:
+    assert not [note for note in check(read("table", root)).notes if "has a pixel of" in note]
+    for number in range(1, 6):
+        Image.fromarray(np.full((12, 16), number % 2, np.uint8)).save(root / f"{number}.png")
+    (note,) = [
+        note
+        for note in check(read("table", root, {"mask_classes": "skin,disc,cup"})).notes
+        if note.startswith("no mask has a pixel of cup, of which nothing can be learned")
+    ]
+    assert "data.mask_classes" in note
+    for number in range(1, 6):
+        Image.fromarray(np.zeros((12, 16), np.uint8)).save(root / f"{number}.png")
+    assert any(note.startswith("no mask has a pixel of foreground") for note in check(read("table", root)).notes)
+
+
+def test_classes_that_no_scaled_mask_has_are_named(root: Path, tmp_path: Path) -> None:
+    mask = np.zeros((12, 16), np.uint8)
+    for number in range(6):
+        Image.fromarray(mask).save(root / f"{number}.png")
+    table = root / "table.csv"
+    table.write_text(table.read_text().replace("g0,\n", "g0,0.png\n"))
+    mask[:2, :2] = 255  # of one image; it vanishes where images are small
+    Image.fromarray(mask).save(root / "5.png")
+    images = read("table", root)
+    for side, notes in ((12, []), (2, ["no mask (scaled to 2 px) has a pixel of foreground, of which nothing"])):
+        given = pixel_notes(images, open_pixels(images, side, masks=True, directory=tmp_path / "cache"))
+        assert [note[: len(notes[0]) if notes else None] for note in given] == notes

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from preceptor.data.absent_classes import absent_notes
 from preceptor.data.catalog import PARTS, Catalog
 from preceptor.data.check_report import ClassCount, DataReport
 from preceptor.data.image_kinds import Kind, kind_notes, kind_of
@@ -46,7 +47,7 @@ def check(
             if progress:
                 progress(done, len(catalog))
     close_containers()
-    table = catalog.table
+    table, shares = catalog.table, totals.mean_shares(catalog.mask_classes)
     labels_of = table.groupby("group")["label"].unique()
     labels_of = labels_of[labels_of.map(len) > 1]
     mixed = {str(group): tuple(sorted(filter(None, labels))) for group, labels in labels_of.items()}
@@ -65,12 +66,12 @@ def check(
         modes=dict(totals.modes.most_common()),
         unreadable=totals.unreadable,
         without_mask=tuple(table.loc[table["mask"] == "", "id"]),
-        mask_shares=totals.mean_shares(catalog.mask_classes),
+        mask_shares=shares,
         empty_masks=tuple(totals.empty),
         smeared_masks=tuple(totals.smeared),
         larger_masks=tuple(totals.larger),
         mixed_groups={} if catalog.label_names else {name: kept for name, kept in mixed.items() if len(kept) > 1},
-        notes=(*_notes(catalog), *kind_notes(catalog, totals.kinds)),
+        notes=(*_notes(catalog), *kind_notes(catalog, totals.kinds), *absent_notes(_absent(shares))),
         decoded=decode,
     )
 
@@ -141,6 +142,10 @@ def _examined(catalog: Catalog, row: int, decode: bool) -> _Finding:
             problem = "; ".join(filter(None, (problem, error.what)))
     kind: Kind = "photograph" if image is None else kind_of(image)
     return _Finding(problem, size, mode, shares, smeared, larger, kind)
+
+
+def _absent(shares: dict[str, float]) -> list[str]:
+    return [name for name, share in shares.items() if not share]
 
 
 def _class_counts(catalog: Catalog) -> tuple[ClassCount, ...]:

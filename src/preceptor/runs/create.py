@@ -18,7 +18,7 @@ import torch
 
 from preceptor.data.cache import Pixels
 from preceptor.data.catalog import Catalog
-from preceptor.data.image_kinds import kind_notes
+from preceptor.data.pixel_notes import pixel_notes
 from preceptor.data.split import make_split, parts_of, split_notes, training_rows
 from preceptor.networks.build import build_networks
 from preceptor.networks.pretrained import check_weights
@@ -110,7 +110,7 @@ def prepare(
     notes = split_notes(catalog, split)
     _warn(notes, noted)
     pixels = decode(catalog, recipe) if decode is not None else None
-    of_pixels = kind_notes(catalog, pixels.kinds) if pixels else []
+    of_pixels = pixel_notes(catalog, pixels) if pixels else []
     _warn(of_pixels, noted)
     notes += of_pixels
     run = Run(out)

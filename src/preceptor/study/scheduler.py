@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.data.catalog import Catalog
-from preceptor.data.image_kinds import kind_notes
 from preceptor.data.label_notes import label_notes
+from preceptor.data.pixel_notes import pixel_notes
 from preceptor.networks.pretrained import check_weights
 from preceptor.runs.changed_imports import warn_of_changed_imports
 from preceptor.runs.complete import OnFinished, decoder
@@ -307,7 +307,7 @@ def _decode(study: Study, todo: Mapping[str, PlannedRun], cache: Path | None, qu
     catalog = study.catalog
     notes = label_notes(catalog)
     for recipe in kinds.values():
-        notes += kind_notes(catalog, decoder(cache, quiet)(catalog, recipe).kinds)
+        notes += pixel_notes(catalog, decoder(cache, quiet)(catalog, recipe))
     for note in dict.fromkeys(notes):
         warnings.warn(note, PreceptorWarning, stacklevel=2)
 
