@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from preceptor.study.matrix import expand
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study, run_cells
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
+from small_images import save_image
 from small_study import PLAN, plan
 
 
@@ -39,6 +41,32 @@ def test_classes_too_small_for_the_folds_are_refused(phantom_root: Path, tmp_pat
     many = resolve_plan(plan(set={**PLAN["set"], "split.folds": 40}), CommandLine(root=phantom_root))
     with pytest.raises(PreceptorError, match=r"fold 0: phantom: classes with fewer .* than the 40 folds"):
         open_study(many, tmp_path / "study")
+
+
+class _Stops:
+    """An engine that takes no work."""
+
+    def close(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        raise PreceptorError("no work is taken")
+
+
+def test_notes_on_the_data_are_given_before_any_run(tmp_path: Path) -> None:
+    for name in ("mel", "NA"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            mask = np.zeros((40, 40), np.uint8)
+            mask[number : number + 15, 5 : 20 + len(name)] = 255
+            save_image(tmp_path / "data" / name / f"{number}.png", mask)
+    data = {"reader": "folder", "root": str(tmp_path / "data")}
+    study = open_study(resolve_plan(plan(data=data)), tmp_path / "study")
+    with pytest.warns(PreceptorWarning) as caught, pytest.raises(PreceptorError, match="no work is taken"):
+        run_cells(study, _Stops, 1)  # type: ignore[arg-type]
+    missing, masks = (str(each.message) for each in caught)
+    assert "missing value" in missing
+    assert masks.startswith("24 of 24 images look like masks")
 
 
 def test_weights_that_cannot_be_had_are_refused_before_anything_is_written(phantom_root: Path, tmp_path: Path) -> None:
