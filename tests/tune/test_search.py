@@ -159,14 +159,15 @@ def test_a_search_that_was_stopped_ends_as_it_would_have(
 
 
 def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise PreceptorError("objectives.kl: the loss became nan")
+    def broken(run: Run, *given: Any) -> object:
+        if run.path.name == "0000":
+            raise PreceptorError("objectives.kl: the loss became nan")
+        return launch(run, *given)
 
     launch = trial.train_epochs
     monkeypatch.setattr(trial, "train_epochs", broken)
-    with pytest.raises(PreceptorError, match=r"all 1 trials failed; the first: objectives\.kl"):
+    with pytest.raises(PreceptorError, match=r"the only trial failed: objectives\.kl"):
         tune(_search(phantom_root, tmp_path / "out"), 1)
-    monkeypatch.setattr(trial, "train_epochs", launch)
     ranked = tune(_search(phantom_root, tmp_path / "out"), 2)
     assert [item.number for item in ranked] == [1, 0]
     table = pd.read_csv(tmp_path / "out/trials.csv")
@@ -185,12 +186,15 @@ def test_a_search_outlives_errors_that_nobody_foresaw(
 
     launch = trial.train_epochs
     monkeypatch.setattr(trial, "train_epochs", full)
-    with pytest.raises(PreceptorError, match="all 3 trials failed; the first: OutOfMemoryError: CUDA out of memory"):
+    reason = "OutOfMemoryError: CUDA out of memory"
+    with pytest.raises(PreceptorError, match=f"all 3 trials failed for the same reason: {reason}"):
         tune(_search(phantom_root, tmp_path / "out"), 10)
     assert "Traceback" in capsys.readouterr().err
-    assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {"OutOfMemoryError: CUDA out of memory"}
+    assert set(pd.read_csv(tmp_path / "out/trials.csv")["error"]) == {reason}
     monkeypatch.setattr(trial, "train_epochs", launch)
-    assert [item.number for item in tune(_search(phantom_root, tmp_path / "out"), 4)] == [3, 0, 1, 2]
+    ranked = tune(_search(phantom_root, tmp_path / "out"), 3)
+    assert sorted(item.number for item in ranked) == [0, 1, 2]
+    assert not any(item.error for item in ranked)
 
 
 @pytest.mark.parametrize("explained", [False, True])
@@ -223,7 +227,7 @@ def test_a_failure_that_was_noted_and_not_yet_told_is_told(
         patch.setattr(tuning, "_try", noted_only)
         with pytest.raises(KeyboardInterrupt):
             tune(_search(phantom_root, tmp_path / "out"), 1)
-    with pytest.raises(PreceptorError, match="all 1 trials failed; the first: CUDA out of memory"):
+    with pytest.raises(PreceptorError, match="the only trial failed: CUDA out of memory"):
         tune(_search(phantom_root, tmp_path / "out"), 1)
 
 
@@ -263,6 +267,20 @@ def test_what_cannot_be_searched_is_refused_first(
 ) -> None:
     with pytest.raises(PreceptorError, match=message):
         tune(_search(tmp_path / "nowhere", tmp_path / "out", *ranges, **overrides), 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("fold", "overrides", "message"),
+    [(5, {}, "fold is 5"), (0, {"split.folds": 80}, "classes with fewer groups than the 80 folds")],
+)
+def test_a_fold_that_fails_every_trial_is_refused_first(
+    fold: int, overrides: dict[str, object], message: str, phantom_root: Path, tmp_path: Path
+) -> None:
+    search = _search(phantom_root, tmp_path / "out", **overrides)
+    with pytest.raises(PreceptorError, match=message) as caught:
+        tune(replace(search, data=replace(search.data, fold=fold)), 4)
+    assert "trial" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from conftest import TINY
 from preceptor.cli import app
 from preceptor.runs.create import Data
 from preceptor.tune import trial
-from preceptor.tune.record import OUTCOME, SEARCH, STORE, Search
+from preceptor.tune.record import OUTCOME, SEARCH, STORE, Search, Trial
 from preceptor.tune.search import tune
 from preceptor.tune.space import split_space
 from preceptor.utils.errors import PreceptorError
@@ -161,3 +161,64 @@ def test_weights_of_a_trial_that_ended_as_its_search_was_killed_are_not_kept(
     tune(_search(phantom_root, tmp_path / "out"), 1)
     assert trained == [0]
     assert not checkpoint.parent.exists()
+
+
+@pytest.fixture
+def unlucky(monkeypatch: pytest.MonkeyPatch) -> dict[int, str]:
+    """Number → why that trial fails; the others are trained, which here takes no time."""
+    reasons: dict[int, str] = {}
+
+    def train(search: Search, number: int, values: object) -> dict[str, Any]:
+        if number in reasons:
+            raise PreceptorError(reasons[number])
+        return search.write_outcome(number, **ENDED, seconds=1.0)
+
+    monkeypatch.setattr(trial, "_train", train)
+    return reasons
+
+
+def _values(trials: list[Trial]) -> dict[int, object]:
+    return {item.number: item.values["optimiser.lr"] for item in trials}
+
+
+def test_failed_trials_are_tried_again_in_their_places(
+    phantom_root: Path, tmp_path: Path, unlucky: dict[int, str]
+) -> None:
+    whole = _values(tune(_search(phantom_root, tmp_path / "whole"), 4))
+    unlucky[1] = "no memory"
+    for _ in range(2):  # whatever fails again is tried once a command
+        before = tune(_search(phantom_root, tmp_path / "out"), 4)
+        assert [item.number for item in before if item.error] == [1]
+    unlucky.clear()
+    sentences: list[str] = []
+    after = tune(replace(_search(phantom_root, tmp_path / "out"), say=sentences.append), 4)
+    assert _values(after) == whole
+    assert [item.value for item in after] == [0.5] * 4
+    assert [line.split(":")[0] for line in sentences] == ["a trial that failed before", "trial 1"]
+    assert "no memory" not in (tmp_path / "out" / "trials.csv").read_text()
+
+
+def test_a_search_without_a_value_gives_way_to_another(
+    phantom_root: Path, tmp_path: Path, unlucky: dict[int, str]
+) -> None:
+    unlucky.update(dict.fromkeys(range(9), "no memory"))
+    for _ in range(2):
+        with pytest.raises(PreceptorError, match=r"all 3 trials failed for the same reason: no memory\n.*mend that"):
+            tune(_search(phantom_root, tmp_path), 9)
+    smaller = _search(phantom_root, tmp_path)
+    smaller = replace(smaller, overrides={**smaller.overrides, "batch_size": 16})
+    unlucky.clear()
+    assert len(tune(smaller, 2)) == 2
+    assert yaml.safe_load((tmp_path / SEARCH).read_text())["recipe"]["batch_size"] == 16
+    unlucky[2] = "no memory"
+    assert len(tune(smaller, 3)) == 3
+    with pytest.raises(PreceptorError, match="holds a search with another recipe"):  # which has values
+        tune(_search(phantom_root, tmp_path), 2)
+
+
+def test_failures_for_different_reasons_are_not_called_one(
+    phantom_root: Path, tmp_path: Path, unlucky: dict[int, str]
+) -> None:
+    unlucky.update({0: "no memory", 1: "no memory", 2: "nan"})
+    with pytest.raises(PreceptorError, match="all 3 trials failed; the first: no memory"):
+        tune(_search(phantom_root, tmp_path), 9)

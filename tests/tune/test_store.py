@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from preceptor.tune.space import split_space
-from preceptor.tune.store import all_tried, ask, ended, fail, open_study, storing
+from preceptor.tune.store import all_tried, ask, ended, fail, failed, open_study, requeue, running, storing
 from preceptor.utils.errors import PreceptorError
 
 pytest.importorskip("optuna")
@@ -88,6 +88,20 @@ def test_a_trial_that_cannot_be_written_is_one_message_and_goes_on(tmp_path: Pat
     fail(study, number)
     assert values.keys() == {"objectives.kl.weight"}
     assert [trial.number for trial in ended(study)] == [0]
+
+
+def test_failures_that_cannot_be_put_back_stay_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "search.db"
+    study = open_study(path, None)
+    fail(study, ask(study, SPACE, seed=0)[0])
+    number, values = ask(study, SPACE, seed=0)  # and one that is running
+    with pytest.raises(PreceptorError, match="cannot be written"), full_disk():
+        requeue(study, path, [0])
+    assert failed(open_study(path, None), ["objectives.kl.weight"]) == [0]
+    study = requeue(open_study(path, None), path, [0])
+    assert not failed(study, ["objectives.kl.weight"])
+    assert [(trial.number, trial.params) for trial in running(study)] == [(number, values)]
+    assert ask(study, SPACE, seed=0)[0] == 0
 
 
 def test_a_search_that_cannot_be_begun(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 
 from preceptor.data.catalog import Catalog
 from preceptor.networks.build import build_networks
 from preceptor.recipe import Recipe
+from preceptor.runs.create import split_of
+from preceptor.runs.data import Data
 from preceptor.runs.dependencies import plan_run
+from preceptor.runs.leakage import refuse_leak
 from preceptor.runs.resolve_paths import absolute
 from preceptor.tasks import TASKS
 from preceptor.training.checks import check_objectives
@@ -71,6 +75,28 @@ def check_trial(assignment: str, recipe: Recipe, base: Recipe) -> None:
                 "from images of the test part",
                 remedy="leave split and protocol out of what trained_by sets",
             )
+
+
+def check_data(base: Recipe, recipes: Iterable[Recipe], data: Data) -> None:
+    """Make the split that all trials share, since a fault in it would fail every one of them.
+
+    Args:
+        base: the recipe of the search as it is.
+        recipes: of trials.
+
+    Raises:
+        PreceptorError: a fold that there is not, too few images or groups of a class, wrong groups of classes, or a
+            finished network that has learned from images of the fold's validation or test part.
+    """
+    catalog = data.catalog()
+    given: dict[str, str] = {}
+    for recipe in recipes:
+        task = TASKS[recipe.task]
+        task.check_class_groups(recipe, task.classes(catalog))
+        given |= {network.run: name for name, network in absolute(recipe).networks.items() if network.run is not None}
+    split = split_of(catalog, base, data.fold)
+    for file, name in given.items():
+        refuse_leak(f"networks.{name}.run", Path(file), data, split)
 
 
 def check_networks(recipes: Iterable[Recipe], catalog: Catalog) -> None:

@@ -11,7 +11,8 @@ from preceptor.data.catalog import Catalog
 from preceptor.recipe import Recipe
 from preceptor.recipes.registry import RECIPES
 from preceptor.training.one_at_a_time import one_training
-from preceptor.tune.checks import check_networks, check_trial, refuse_keys, refuse_unjudged
+from preceptor.tune.again import discard, holds_nothing, retry_failed
+from preceptor.tune.checks import check_data, check_networks, check_trial, refuse_keys, refuse_unjudged
 from preceptor.tune.record import SEARCH, Search, Trial, write_trials
 from preceptor.tune.space import Value, combinations
 from preceptor.tune.store import all_tried, ask, ended, fail, open_study, running, storing
@@ -41,15 +42,16 @@ def tune(search: Search, trials: int) -> list[Trial]:
 
     The first trial has the recipe's own values, where the space holds them. Which values a trial has depends on the
     seed, its number and the results before it, not on interruptions; one that was stopped goes on from its last epoch.
+    Trials that failed in an earlier call are tried again; a folder in which all did may be taken by another search.
     Networks that are trained first (``trained_by``) are trained once for all trials that want them alike.
 
     Returns:
         All trials, the best first.
 
     Raises:
-        PreceptorError: wrong keys or ranges, before anything is trained; a recipe without a validation part or a
-            metric to select by; a folder of another search, of data that have changed, with a damaged file, or one in
-            use; a full disk; all trials failed, or the first three.
+        PreceptorError: wrong keys or ranges, or a fold that the data do not have, before anything is trained; a recipe
+            without a validation part or a metric to select by; a folder of another search, of data that have changed,
+            with a damaged file, or one in use; a full disk; all trials failed, or the first three.
     """
     base, catalog = _check(search)
     possible = combinations(search.space)
@@ -61,12 +63,13 @@ def tune(search: Search, trials: int) -> list[Trial]:
         study = open_study(search.stored, _first(search, base))
         write_trials(search, ended(study))  # finds a damaged outcome before there is work that it would undo
         with storing(search.stored):
+            study = retry_failed(search, study)
             _go_on(search, study)
             while len(ended(study)) < trials and not all_tried(study, search.space):
                 _try(search, study, *ask(study, search.space, search.seed))
-                _refuse_hopeless(write_trials(search, ended(study)), _HOPELESS)
+                _refuse_hopeless(search, write_trials(search, ended(study)), _HOPELESS)
         ranked = write_trials(search, ended(study))
-        _refuse_hopeless(ranked, 1)
+        _refuse_hopeless(search, ranked, 1)
         return ranked
 
 
@@ -83,7 +86,9 @@ def _check(search: Search) -> tuple[Recipe, Catalog]:
     for assignment, recipe in candidates:
         check_trial(assignment, recipe, base)
     catalog = search.data.catalog()
-    check_networks([recipe for _, recipe in candidates], catalog)
+    recipes = [recipe for _, recipe in candidates]
+    check_networks(recipes, catalog)
+    check_data(base, recipes, search.data)
     return base, catalog
 
 
@@ -119,7 +124,7 @@ def _own_value(source: str, base: Recipe, key: str) -> Any:
 
 
 def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
-    """Write down what is searched, or refuse a folder that holds another search."""
+    """Write down what is searched, or refuse a folder that holds another search with results."""
     data = search.data
     content = {
         "recipe": base.plain(),
@@ -141,6 +146,11 @@ def _same_search(search: Search, base: Recipe, catalog: Catalog) -> None:
         return
     before, now = _written_before(path), load_yaml(text, str(path))
     changed = [key for key in now if before.get(key) != now[key]]
+    if changed and holds_nothing(search, open_study(search.stored, None)):
+        search.say(f"no trial of the search in {search.out} has a value: this search takes its place")
+        discard(search)
+        write_text(path, text)
+        return
     if changed == ["data"] and before["data"] == {**now["data"], "fingerprint": before["data"].get("fingerprint")}:
         raise PreceptorError(
             f"--out {search.out}: the images or labels of {data.root or data.name} have changed since this search "
@@ -197,7 +207,15 @@ def _try(search: Search, study: Study, number: int, values: Mapping[str, Value])
     search.say(f"trial {number}: {outcome['value']:.4f} in epoch {outcome['epoch']}  {'  '.join(listed)}")
 
 
-def _refuse_hopeless(trials: Sequence[Trial], least: int) -> None:
-    if len(trials) >= least and all(trial.value is None for trial in trials):
-        first = min(trials, key=lambda trial: trial.number)
-        raise PreceptorError(f"all {len(trials)} trials failed; the first: {first.error}")
+def _refuse_hopeless(search: Search, trials: Sequence[Trial], least: int) -> None:
+    if len(trials) < least or any(trial.value is not None for trial in trials):
+        return
+    first = min(trials, key=lambda trial: trial.number)
+    reasons = {trial.error.replace(str(search.folder(trial.number)), "") for trial in trials}
+    if len(trials) == 1:
+        what = f"the only trial failed: {first.error}"
+    elif len(reasons) == 1:
+        what = f"all {len(trials)} trials failed for the same reason: {first.error}"
+    else:
+        what = f"all {len(trials)} trials failed; the first: {first.error}"
+    raise PreceptorError(what, remedy="mend that; the same command, or one with other settings, then tries anew")

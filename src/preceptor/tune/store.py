@@ -30,11 +30,8 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
     Raises:
         PreceptorError: Optuna is not installed, or the file is damaged.
     """
-    optuna = _optuna()
     try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
-        )
+        study = _stored_study(path)
         if not study.trials and first is not None:
             study.enqueue_trial(dict(first))
     except Exception as error:  # of any type: SQLite, SQLAlchemy and Optuna each read a part of the file
@@ -44,6 +41,13 @@ def open_study(path: Path, first: Mapping[str, Any] | None) -> Study:
             f"{path}: cannot be read as the trials of a search ({_of_sqlite(error)})",
             remedy="put back a copy of it, or search anew with another --out",
         ) from None
+    return study
+
+
+def _stored_study(path: Path) -> Study:
+    study: Study = _optuna().create_study(
+        storage=f"sqlite:///{path}", study_name="search", direction="maximize", load_if_exists=True
+    )
     return study
 
 
@@ -84,7 +88,7 @@ def ask(study: Study, space: Sequence[Dimension], seed: int) -> tuple[int, dict[
     Values that were tried are not tried again: a trial is deterministic, and would only repeat its result.
     """
     waiting = study.get_trials(deepcopy=False, states=(_states().WAITING,))
-    number = len(study.trials) - len(waiting)
+    number = waiting[0].number if waiting else len(study.trials)
     if not waiting and (untried := _untried(study, space)):
         study.enqueue_trial(_proposed(study, space, seed, number, untried))
     study.sampler = _sampler(seed, number)
@@ -120,6 +124,42 @@ def _proposed(
 
 def fail(study: Study, number: int) -> None:
     study.tell(number, state=_states().FAIL)
+
+
+def failed(study: Study, keys: Sequence[str]) -> list[int]:
+    """Return the numbers of trials that failed with a value for every key."""
+    trials = study.get_trials(deepcopy=False, states=(_states().FAIL,))
+    return [trial.number for trial in trials if trial.params.keys() == set(keys)]
+
+
+def requeue(study: Study, path: Path, numbers: Sequence[int]) -> Study:
+    """Write the store anew, in one step, with these trials waiting for their turn; numbers and values stay.
+
+    Optuna does not reopen a trial that has ended.
+
+    Raises:
+        PreceptorError: it cannot be written, such as on a full disk; the store is then as it was.
+    """
+    written = path.with_suffix(".new")
+    written.unlink(missing_ok=True)
+    try:
+        copy = _stored_study(written)
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number in numbers:
+                copy.enqueue_trial(trial.params)
+            else:
+                copy.add_trial(trial)
+    except Exception as error:  # as of :func:`open_study`
+        if _is_full(error):
+            raise _unwritable(path, error) from None
+        raise
+    written.replace(path)
+    return _stored_study(path)
+
+
+def undecided(study: Study) -> list[FrozenTrial]:
+    """Return the trials that have a value, or may still get one: they run, or ran when the search was stopped."""
+    return study.get_trials(deepcopy=False, states=(_states().COMPLETE, _states().PRUNED, _states().RUNNING))
 
 
 def ended(study: Study) -> list[FrozenTrial]:
