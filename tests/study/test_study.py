@@ -304,7 +304,7 @@ def test_recipes_are_timed_once_and_within_a_budget(phantom_root: Path, tmp_path
         with pytest.MonkeyPatch.context() as patch:
             pace = timing._pace
             patch.setattr(timing, "_pace", lambda *message: made.append(1) or pace(*message))
-            return timing.time_runs(study.matrix.runs.values(), study.catalog, 1, budget)
+            return timing.time_runs(study.matrix.runs.values(), study.catalog, 1, budget).seconds
 
     rows = [*PLAN["rows"], {"name": "longer", "recipe": "student", "set": {"epochs": 2}}]
     result = times(rows=rows, seeds=[0, 1])

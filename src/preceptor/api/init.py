@@ -266,7 +266,7 @@ def _cost(plan: Path, catalog: Catalog, side: int, folds: int) -> Cost:
 
     study: Study = prepare_study(str(plan), ["folds=[0]"], out=plan.parent / "study", progress=False).study
     runs = study.matrix.runs
-    timed = time_runs(runs.values(), catalog, _THREADS, _BUDGET)
+    timed = time_runs(runs.values(), catalog, _THREADS, _BUDGET).seconds
     distilled = next(cell.run for cell in study.matrix.cells if cell.row.recipe == "kd")
     needed = [distilled.identity, *(first.identity for first in distilled.dependencies.values())]
     method, one_fold = (

@@ -20,19 +20,21 @@ from preceptor.study.estimate import Remaining, remaining
 from preceptor.study.matrix import Cell
 from preceptor.study.outcome import Outcome, epochs_done
 from preceptor.study.scheduler import Study, tried_again
-from preceptor.study.timing import time_runs
+from preceptor.study.timing import BUDGET, time_runs
 from preceptor.utils.errors import some_of
 
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
+_REASONS = 2  # why runs are of unknown length
 _MOST = 5  # errors below the live table, which must fit on a screen
 
 
 def describe(left: Remaining, workers: int) -> str:
     """A sentence on the work that is left."""
+    why = f" ({some_of(left.reasons, _REASONS)})" if left.reasons else ""
     if not left.seconds:
-        return "unknown until the first cell is done" if left.unknown else "nothing is left to do"
+        return f"unknown until the first cell is done{why}" if left.unknown else "nothing is left to do"
     shared = f", {duration(left.seconds / workers)} with {workers} workers" if workers > 1 else ""
-    rest = f"; and {counted(left.unknown, 'run')} of unknown length" if left.unknown else ""
+    rest = f"; and {counted(left.unknown, 'run')} of unknown length{why}" if left.unknown else ""
     return f"about {duration(left.seconds)} of work{shared} ({left.basis}){rest}"
 
 
@@ -104,6 +106,7 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
     left = remaining(again)
     if left.unknown:
         todo = [planned for key, planned in runs.items() if study.outcomes[key].state != "done"]
+        _line(console, f"timing a few steps of each recipe, for about {BUDGET:.0f} s at most")
         left = remaining(again, time_runs(todo, study.catalog, threads))
     _line(console, f"left: {describe(left, workers)}")
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preceptor.runs.dependencies import PlannedRun
 from preceptor.study.outcome import epochs_done, seconds_so_far
 from preceptor.study.scheduler import Study
+from preceptor.study.timing import Timed
+
+#: Finished runs tell all of their length, these steps not: a run also prepares itself, measures and writes its report.
+_STEPS = (
+    "a few timed steps of each recipe on this machine, one at a time; the start and the report of each run, several "
+    "seconds, are not in it"
+)
 
 
 @dataclass(frozen=True)
@@ -19,26 +25,28 @@ class Remaining:
         seconds: of the runs that can be estimated, one after another.
         unknown: number of runs without an estimate.
         basis: what the estimate rests on.
+        reasons: why runs have none, as far as it was tried.
     """
 
     seconds: float
     unknown: int
     basis: str
+    reasons: tuple[str, ...] = ()
 
 
-def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaining:
+def remaining(study: Study, timed: Timed | None = None) -> Remaining:
     """Estimate each pending run by the first of these that exists.
 
     The mean of finished runs of its row; the run's own epochs so far; the mean of other rows' finished runs; ``timed``.
 
     Args:
-        timed: identity → seconds, as :func:`preceptor.study.timing.time_runs` measures them.
+        timed: what :func:`preceptor.study.timing.time_runs` measured.
     """
     finished: dict[str, list[float]] = {}
     for key, planned in study.matrix.runs.items():
         if study.outcomes[key].state == "done":
             finished.setdefault(_kind(study, planned), []).append(study.outcomes[key].seconds)
-    seconds, unknown, bases = 0.0, 0, set()
+    seconds, unknown, bases, reasons = 0.0, 0, set(), set()
     for key, planned in study.matrix.runs.items():
         if study.outcomes[key].state != "pending":
             continue
@@ -52,12 +60,13 @@ def remaining(study: Study, timed: Mapping[str, float] | None = None) -> Remaini
         elif finished:
             seconds += statistics.fmean(each for some in finished.values() for each in some)
             bases.add("finished cells of other rows")
-        elif timed and key in timed:
-            seconds += timed[key]
-            bases.add("a few timed steps of each recipe on this machine, one at a time")
+        elif timed and key in timed.seconds:
+            seconds += timed.seconds[key]
+            bases.add(_STEPS)
         else:
             unknown += 1
-    return Remaining(seconds, unknown, "from " + " and ".join(sorted(bases)))
+            reasons |= {timed.unknown[key]} if timed and key in timed.unknown else set()
+    return Remaining(seconds, unknown, "from " + " and ".join(sorted(bases)), tuple(sorted(reasons)))
 
 
 def _kind(study: Study, planned: PlannedRun) -> str:
