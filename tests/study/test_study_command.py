@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+import preceptor
 import preceptor.report.study_gallery
 from fake_study import FakeStudy, write_fake_study
 from preceptor.cli.evaluate import report
@@ -20,6 +21,8 @@ from preceptor.study.outcome import Outcome
 from preceptor.study.overrides import CommandLine, resolve_plan
 from preceptor.study.scheduler import open_study, run_cells
 from preceptor.study.worker import Job
+from preceptor.training import network_pass
+from preceptor.utils.errors import PreceptorWarning
 from small_study import plan
 
 ROWS = [{"name": "alone", "recipe": "student"}, {"name": "decayed", "recipe": "student", "set": {"optimiser.lr": 0.01}}]
@@ -80,6 +83,26 @@ def test_failures_stay_known_until_they_have_been_tried_again(
     assert text.count(": no luck to do: try again") == 2
     assert "2 cells, 0 done, 2 failed; " in text
     assert "left: about" in text
+
+
+def test_a_dry_run_says_what_the_machine_lacks(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no failure: the plan may be meant for another machine. The rest of it is shown all the same."""
+    monkeypatch.setattr(network_pass, "has_gpu", lambda: False)
+    monkeypatch.setattr(network_pass, "has_compiler", lambda: False)
+    modes = ("float32+compiled", "float32+graphed")
+    rows = [{"name": mode, "recipe": "student", "set": {"precision": {"student": mode}}} for mode in modes]
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan(rows=rows, baseline=modes[0]).plain()))
+    study(str(tmp_path / "plan.yaml"), root=phantom_root, out=tmp_path / "study", workers=1, dry_run=True)
+    text = " ".join(capsys.readouterr().out.split())
+    for lacking in ("float32+compiled needs a compiler", "float32+graphed needs a GPU"):
+        assert text.count(f"this machine cannot run the study: precision: {lacking}") == 1
+    assert "2 cells, 0 done" in text
+    assert "left: unknown until the first cell is done (precision: float32+compiled needs a compiler" in text
+    with pytest.warns(PreceptorWarning, match="this machine cannot run the study: precision: float32") as warned:
+        preceptor.study(tmp_path / "plan.yaml", root=phantom_root, out=tmp_path / "study", dry_run=True)
+    assert len(warned) == 2
 
 
 @pytest.mark.parametrize(

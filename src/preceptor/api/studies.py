@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from preceptor.api.inputs import (
 )
 from preceptor.recipes.overrides import split_overrides
 from preceptor.runs.occupied import refuse_occupied_by_other
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from preceptor.utils.extras import require_training
 from preceptor.utils.files import refuse_unwritable
 from preceptor.utils.imports import import_files
@@ -46,6 +47,7 @@ class PreparedStudy:
         threads: CPU threads of each.
         engine: makes the engine.
         cache: where decoded images are kept.
+        here: whether its runs are trained on this machine.
     """
 
     study: Study
@@ -53,6 +55,14 @@ class PreparedStudy:
     threads: int
     engine: Callable[[], Engine]
     cache: Path | None
+    here: bool = True
+
+    def lacking(self) -> list[PreceptorError]:
+        """The modes for which this machine would refuse the study; none where other machines train.
+
+        A dry run shows them and does not fail, since its plan may be meant for a machine that has them.
+        """
+        return _lacking(self.study) if self.here else []
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ def study(
         engine: ``local`` (processes of this machine) or ``ray``.
         address: of a Ray cluster; Ray is started here unless given.
         quick: the plan's small form: a trial, not evidence.
-        dry_run: lay the study out and train nothing.
+        dry_run: lay the study out and train nothing; a warning says what this machine lacks for it.
         exclude: ids to leave out, or a file with one per line.
         cache: where decoded images are kept.
         imports: Python files that register what the plan names.
@@ -129,9 +139,12 @@ def study(
         imports=imports,
         progress=progress,
     )
-    if not dry_run:
-        run_study(prepared, progress=progress)
-        report_study(prepared.study)
+    if dry_run:
+        for error in prepared.lacking():
+            warnings.warn(f"this machine cannot run the study: {error.what}", PreceptorWarning, stacklevel=2)
+        return prepared.study
+    run_study(prepared, progress=progress)
+    report_study(prepared.study)
     return prepared.study
 
 
@@ -178,7 +191,6 @@ def prepare_study(
     from preceptor.study.overrides import CommandLine, resolve_plan
     from preceptor.study.scheduler import open_study
     from preceptor.study.state import threads_before
-    from preceptor.training.network_pass import check_modes
 
     settled = resolve_plan(asked, CommandLine(quick, data, place, options, ids, settings))
     if settled.name.startswith("."):
@@ -193,9 +205,8 @@ def prepare_study(
         each = threads or max(1, usable_cores() // at_once)
 
     def local() -> Engine:
-        for key, planned in opened.matrix.runs.items():
-            if opened.outcomes[key].state != "done":
-                check_modes(planned.recipe, settled.devices)
+        for error in _lacking(opened):
+            raise error
         return LocalEngine(at_once, each, settled.devices)
 
     def on_ray() -> Engine:
@@ -203,7 +214,16 @@ def prepare_study(
 
         return RayEngine(address, workers, each, settled.devices)
 
-    return PreparedStudy(opened, at_once, each, on_ray if engine == "ray" else local, optional_path(cache))
+    makes = on_ray if engine == "ray" else local
+    return PreparedStudy(opened, at_once, each, makes, optional_path(cache), here=engine == "local")
+
+
+def _lacking(study: Study) -> list[PreceptorError]:
+    from preceptor.study.validation import lacking
+
+    runs = study.matrix.runs
+    left = [planned for key, planned in runs.items() if study.outcomes[key].state != "done"]
+    return lacking(left, study.plan.devices)
 
 
 def run_study(prepared: PreparedStudy, *, watch: Watch | None = None, progress: bool | None = None) -> None:

@@ -62,7 +62,7 @@ def study(
 
         opened, console = prepared.study, wide_console()
         if dry_run:
-            print_matrix(opened, console, prepared.workers, prepared.threads)
+            print_matrix(opened, console, prepared.workers, prepared.threads, prepared.lacking())
             return
         left = sum(outcome.state != "done" for outcome in opened.outcomes.values())
         console.print(

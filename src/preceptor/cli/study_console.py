@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,7 +22,7 @@ from preceptor.study.matrix import Cell
 from preceptor.study.outcome import Outcome, epochs_done
 from preceptor.study.scheduler import Study, tried_again
 from preceptor.study.timing import BUDGET, time_runs
-from preceptor.utils.errors import some_of
+from preceptor.utils.errors import PreceptorError, some_of
 
 _MARKS = {"done": "done", "failed": "failed", "pending": "·"}
 _REASONS = 2  # why runs are of unknown length
@@ -83,8 +84,10 @@ def _run_of(study: Study, outcome: Outcome) -> str:
     return study.matrix.paths[outcome.identity].relative_to(study.folder).as_posix()
 
 
-def print_matrix(study: Study, console: Console, workers: int, threads: int) -> None:
-    """Print the matrix and an estimate of the time, for ``--dry-run``."""
+def print_matrix(
+    study: Study, console: Console, workers: int, threads: int, lacking: Sequence[PreceptorError] = ()
+) -> None:
+    """Print the matrix, what the machine lacks, and an estimate of the time, for ``--dry-run``."""
     console.print(matrix_table(study))
     for planned in study.shared_runs():
         names = list(dict.fromkeys(cell.row.name for cell in study.users(planned)))
@@ -102,6 +105,8 @@ def print_matrix(study: Study, console: Console, workers: int, threads: int) -> 
         f"{len(runs)} runs in all, {len(study.shared_runs())} of them shared",
     )
     _line(console, f"{workers} at once, {threads} thread(s) each, in {study.folder}")
+    for error in lacking:
+        _line(console, f"this machine cannot run the study: {' '.join(error.message.split())}")
     again = tried_again(study)
     left = remaining(again)
     if left.unknown:

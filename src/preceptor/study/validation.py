@@ -140,6 +140,24 @@ def check_dependencies(matrix: Matrix, done: set[str]) -> None:
                 find_network(matrix.paths[first.identity], name, f"{matrix.paths[key].name} begins from {name}")
 
 
+def lacking(runs: Iterable[PlannedRun], devices: int) -> list[PreceptorError]:
+    """The modes of networks that these runs need and this machine does not have, each once.
+
+    Args:
+        devices: processes of a run.
+    """
+    from preceptor.training.network_pass import check_mode
+
+    errors: dict[str, PreceptorError] = {}
+    for planned in runs:
+        for name in planned.recipe.networks:
+            try:
+                check_mode(planned.recipe.mode(name), devices)
+            except PreceptorError as error:
+                errors.setdefault(error.what, error)
+    return list(errors.values())
+
+
 def one_run(cells: Iterable[tuple[str, str]]) -> list[list[str]]:
     """Rows that share a run in all or some of their cells, from pairs of a run's identity and a row's name."""
     rows: dict[str, dict[str, None]] = {}
