@@ -48,7 +48,7 @@ def _draw(folder: Path, seed: int) -> Data:
     knobs = Phantom(images=IMAGES, size=SIDE, seed=seed)
     if not folder.exists():
         with Display("drawing", quiet=False) as display, display.counting("drawing images", IMAGES) as move:
-            write_phantom(folder, knobs, progress=lambda done, total: move(1))
+            write_phantom(folder, knobs, progress=move)
     return Data("phantom", folder, {"images": IMAGES, "size": SIDE, "seed": seed})
 
 

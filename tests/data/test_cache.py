@@ -108,11 +108,11 @@ def test_an_image_of_the_right_size_is_left_as_it_is(tmp_path: Path, home: Path)
 
 
 def test_a_second_time_nothing_is_decoded(catalog: Catalog, home: Path, decoded: list[str]) -> None:
-    known: list[tuple[int, int]] = []
-    first = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: known.append(done))
-    assert known == [(done, COUNT) for done in range(1, COUNT + 1)]
+    known: list[int] = []
+    first = open_pixels(catalog, SIZE, directory=home, progress=known.append)
+    assert known == [1] * COUNT
     assert len(decoded) == COUNT
-    second = open_pixels(catalog, SIZE, directory=home, progress=lambda *done: known.append(done))
+    second = open_pixels(catalog, SIZE, directory=home, progress=known.append)
     assert len(decoded) == len(known) == COUNT
     assert second.key == first.key
     np.testing.assert_array_equal(first.images, second.images)
@@ -211,7 +211,7 @@ def child(catalog: Catalog, home: Path, how: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     "how",
     [
-        "progress = lambda done, of: hang() if done == 5 else None",
+        "done = iter(range(1, 99)); progress = lambda images: hang() if next(done) == 5 else None",
         "progress = None; cache_build.os.replace = hang",
         "progress = None; cache_build._sync = hang",
     ],
@@ -236,7 +236,7 @@ def test_a_killed_build_is_not_believed(catalog: Catalog, home: Path, decoded: l
 
 
 def test_two_processes_at_once_build_once(catalog: Catalog, home: Path) -> None:
-    slow = "progress = lambda done, of: time.sleep(0.02)"
+    slow = "progress = lambda images: time.sleep(0.02)"
     processes = [child(catalog, home, slow) for _ in range(2)]
     hashes = [process.communicate(timeout=60)[0].strip() for process in processes]
     pixels = open_pixels(catalog, SIZE, directory=home)
@@ -246,7 +246,7 @@ def test_two_processes_at_once_build_once(catalog: Catalog, home: Path) -> None:
 
 
 def test_an_interrupted_build_stops_and_cleans_up(catalog: Catalog, home: Path, decoded: list[str]) -> None:
-    def interrupt(done: int, of: int) -> None:
+    def interrupt(done: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

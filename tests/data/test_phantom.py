@@ -175,10 +175,11 @@ def test_two_at_once_leave_one_whole(tmp_path: Path) -> None:
 
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
-    received: list[tuple[int, int]] = []
-    write_phantom(tmp_path / "p", replace(SMALL, images=14, size=16, imbalance=1), lambda *at: received.append(at))
-    assert [done for done, _ in received] == list(range(1, len(received) + 1))
-    assert received[-1][0] == received[-1][1]
+    """Counted in images, as a bar for them needs: lesions with several are fewer."""
+    received: list[int] = []
+    write_phantom(tmp_path / "p", replace(SMALL, images=14, size=16, imbalance=1), received.append)
+    assert sum(received) == 14
+    assert len(received) < 14
 
 
 def test_knobs_out_of_range(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def check_data(
     catalog = read(data, folder, options)
     catalog = catalog.without(ids) if ids else catalog
     with counting("reading images", len(catalog), shown) as move:
-        report = check(catalog, progress=lambda done, total: move(1))
+        report = check(catalog, progress=move)
     if duplicates or groups_file is not None:
         report = _with_near_duplicates(report, catalog, groups_file, shown)
     if sheet is not None and report.ok:
@@ -107,7 +107,7 @@ def _with_near_duplicates(report: DataReport, catalog: Catalog, groups: Path | N
     from preceptor.data.near_duplicates import near_duplicates
 
     with counting("comparing images", len(catalog), shown) as move:
-        result = near_duplicates(catalog, progress=lambda done, total: move(1))
+        result = near_duplicates(catalog, progress=move)
     lines = result.lines()
     if groups is not None:
         result.write_groups(groups)

@@ -226,7 +226,7 @@ def _checked(catalog: Catalog, shown: bool) -> DataReport:
     from preceptor.data.check import check
 
     with counting("reading images", len(catalog), shown) as move:
-        report = check(catalog, progress=lambda done, total: move(1))
+        report = check(catalog, progress=move)
     if not report.ok:
         first, problem = next(iter(report.unreadable.items()))
         raise PreceptorError(

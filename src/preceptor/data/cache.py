@@ -113,7 +113,7 @@ def open_pixels(
         masks: whether masks are wanted too; every image then needs one of its own size, with the catalog's
             ``mask_classes``.
         directory: where entries lie; by default ``$PRECEPTOR_CACHE``, or else the user's cache folder.
-        progress: called with (images done, images in all) while an entry is built, and only then.
+        progress: called with the number of images decoded since the last call, while an entry is built and only then.
         workers: decoding threads; by default as many as this process may use cores.
 
     Raises:

@@ -23,7 +23,7 @@ from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import free_space, size_text, usable_cores
 
 #: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
-Progress = Callable[[int, int], None]
+Progress = Callable[[int], object]
 
 
 def build(
@@ -98,11 +98,11 @@ def _decode_all(catalog: Catalog, decode: Callable[[int], None], progress: Progr
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         outcomes = pool.map(_failure_of, repeat(decode), range(len(catalog)))
-        for done, (image_id, failure) in enumerate(zip(catalog.table["id"], outcomes, strict=True), start=1):
+        for image_id, failure in zip(catalog.table["id"], outcomes, strict=True):
             if failure:
                 failures[image_id] = failure
             if progress is not None:
-                progress(done, len(catalog))
+                progress(1)
     finally:
         pool.shutdown(cancel_futures=True)  # on Ctrl-C too, waiting only for the images in hand
     if failures:

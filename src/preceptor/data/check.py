@@ -28,7 +28,7 @@ def check(
     catalog: Catalog,
     *,
     decode: bool = True,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int], object] | None = None,
     workers: int | None = None,
 ) -> DataReport:
     """Read all files of a catalog; problems are collected, not raised.
@@ -36,16 +36,16 @@ def check(
     Args:
         catalog: the data set.
         decode: read all pixels; headers alone are quick, and miss truncated files and wrong masks.
-        progress: called with (images done, images in all).
+        progress: called with the number of images read since the last call.
         workers: threads (decoding releases the GIL); as Python's ``ThreadPoolExecutor`` chooses when None.
     """
     totals = _Totals()
     with ThreadPoolExecutor(workers) as pool:
         findings = pool.map(lambda row: _examined(catalog, row, decode), range(len(catalog)))
-        for done, (image_id, finding) in enumerate(zip(catalog.table["id"], findings, strict=True), start=1):
+        for image_id, finding in zip(catalog.table["id"], findings, strict=True):
             totals.add(image_id, finding)
             if progress:
-                progress(done, len(catalog))
+                progress(1)
     close_containers()
     table, shares = catalog.table, totals.mean_shares(catalog.mask_classes)
     labels_of = table.groupby("group")["label"].unique()

@@ -92,7 +92,7 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    catalog: Catalog, *, progress: Callable[[int, int], object] | None = None, workers: int | None = None
+    catalog: Catalog, *, progress: Callable[[int], object] | None = None, workers: int | None = None
 ) -> NearDuplicates:
     """Find the pairs of images whose perceptual hashes are close and whose thumbnails agree.
 
@@ -102,7 +102,7 @@ def near_duplicates(
 
     Args:
         catalog: the data set.
-        progress: called with (images done, images in all).
+        progress: called with the number of images read since the last call.
         workers: threads; as Python's ``ThreadPoolExecutor`` chooses when None.
 
     Raises:
@@ -128,7 +128,7 @@ class Described:
 
 
 def describe(
-    catalog: Catalog, *, progress: Callable[[int, int], object] | None = None, workers: int | None = None
+    catalog: Catalog, *, progress: Callable[[int], object] | None = None, workers: int | None = None
 ) -> Described:
     """Return hash and thumbnail of every image; arguments and errors are those of :func:`near_duplicates`."""
     try:
@@ -154,7 +154,7 @@ def describe(
             if description is not None:
                 hashes[row], thumbnails[row], readable[row] = description[0], description[1].ravel(), True
             if progress:
-                progress(row + 1, len(catalog))
+                progress(1)
     close_containers()
     return Described(hashes, thumbnails, readable)
 

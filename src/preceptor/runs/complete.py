@@ -128,7 +128,7 @@ def decoder(cache: Path | None, quiet: bool) -> Callable[[Catalog, Recipe], Pixe
                 recipe.image_size,
                 masks=TASKS[recipe.task].needs_masks,
                 directory=cache,
-                progress=lambda done, total: move(1),
+                progress=move,
             )
 
     return decode

@@ -118,7 +118,7 @@ def load_knobs(directory: Path) -> Phantom:
 
 
 def write_phantom(
-    directory: Path, knobs: Phantom, progress: Callable[[int, int], object] | None = None, workers: int | None = None
+    directory: Path, knobs: Phantom, progress: Callable[[int], object] | None = None, workers: int | None = None
 ) -> None:
     """Draw a phantom data set into ``directory``: images/*.jpg, masks/*.png, metadata.csv and phantom.json.
 
@@ -128,7 +128,7 @@ def write_phantom(
     Args:
         directory: must not exist yet (an empty folder may).
         knobs: what to draw.
-        progress: called with (lesions done, lesions in all).
+        progress: called with the number of images drawn since the last call.
         workers: threads; the number of cores when None.
 
     Raises:
@@ -144,9 +144,10 @@ def write_phantom(
         (building / "images").mkdir()
         (building / "masks").mkdir()
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            for done, _ in enumerate(pool.map(partial(_write_lesion, building, knobs), lesions), start=1):
+            written = pool.map(partial(_write_lesion, building, knobs), lesions)
+            for lesion, _ in zip(lesions, written, strict=True):
                 if progress:
-                    progress(done, len(lesions))
+                    progress(len(lesion.images))
         _table(lesions).to_csv(building / TABLE_FILE, index=False)
         (building / KNOBS_FILE).write_text(knobs.to_json())
         building.chmod(0o755)
