@@ -90,8 +90,8 @@ def test_notes_on_the_data_are_given_once_however_many_runs_are_trained_first(
             save_image(tmp_path / "data" / name / f"{number}.png", np.roll(PIXELS, number + len(name), axis=0))
     recipe = resolve("kd", {**KD, "epochs": 1, "batch_size": 8})
     run = train_run(recipe, Data("folder", tmp_path / "data"), tmp_path / "run")
-    told = [str(each.message) for each in recwarn if "missing value" in str(each.message)]
-    assert len(told) == 1
+    warnings = [str(each.message) for each in recwarn if "missing value" in str(each.message)]
+    assert len(warnings) == 1
     for each in (run, run.stage("teacher")):
         assert any("missing value" in note for note in each.environment.data.notes)
 
