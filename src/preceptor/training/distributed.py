@@ -14,7 +14,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.accelerators import CUDAAccelerator
 from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.utilities import rank_zero
 from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
@@ -61,6 +63,22 @@ def repeatable(gpus: int) -> Iterator[None]:
         fills.fill_uninitialized_memory = filled
 
 
+class _Cuda(CUDAAccelerator):
+    """Fabric's, without its advice to multiply matrices in TensorFloat-32: ours are float32 unless a mode says bf16."""
+
+    def setup_device(self, device: torch.device) -> None:
+        log = rank_zero.rank_zero_module.log
+        log.addFilter(_is_no_advice)
+        try:
+            super().setup_device(device)
+        finally:
+            log.removeFilter(_is_no_advice)
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "set_float32_matmul_precision" not in record.getMessage()
+
+
 def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
     """Runs ``function(fabric, *arguments)`` in ``devices`` processes and returns what rank 0 returns.
 
@@ -79,7 +97,7 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
         raise PreceptorError(f"--devices {devices}: this machine has {gpus} GPU(s)", expected=f"at most {gpus}")
     launched = "LOCAL_RANK" in os.environ
     fabric = Fabric(
-        accelerator="cuda" if gpus else "cpu",
+        accelerator=_Cuda() if gpus else "cpu",
         devices=devices,
         strategy=_strategy(launched) if devices > 1 or launched else "auto",
         precision="32-true",
