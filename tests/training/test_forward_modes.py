@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from preceptor.recipe import ForwardMode
 from preceptor.training import mode_choice, network_pass
 from preceptor.training.mode_choice import choose_modes
 from preceptor.training.module import DistillationModel
-from preceptor.training.network_pass import NetworkPass
+from preceptor.training.network_pass import NetworkPass, has_compiler
 from preceptor.utils.errors import PreceptorError
 from small_model import CE, KL, STUDENT, losses, model, views
 from small_networks import classifier, images
@@ -134,10 +137,61 @@ def test_a_compiler_that_fails_costs_nothing_but_its_mode(
     assert choices["teacher"].refused == ("float32+compiled",)
 
 
-def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_pass, "has_compiler", lambda: False)
-    with pytest.raises(PreceptorError, match="needs a compiler"):
+@pytest.mark.parametrize(
+    ("gpu", "variable", "default", "missing"),
+    [
+        (False, "CXX", "g++", "this machine has no (g|clang)"),
+        (True, "CC", "gcc", "this machine has no gcc and no clang"),
+    ],
+)
+def test_compiling_without_a_compiler_is_refused(
+    gpu: bool, variable: str, default: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch would call counts: the one that a variable names, and no other beside it."""
+    compiler = tmp_path / ("clang++" if sys.platform == "darwin" and not gpu else default)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(network_pass, "has_triton", lambda: True)
+    with pytest.raises(PreceptorError, match=f"needs a compiler, and {missing}"):
         NetworkPass(classifier(), ForwardMode(compiled=True))
+    compiler.touch(0o755)
+    assert has_compiler()
+    monkeypatch.setenv(variable, "/nowhere/c++-99")
+    with pytest.raises(PreceptorError, match=rf"the environment variable {variable} names, '/nowhere/c\+\+-99'"):
+        NetworkPass(classifier(), ForwardMode(compiled=True))
+    assert not has_compiler()
+
+
+def test_a_compiler_that_torch_does_not_look_for_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "c++").touch(0o755)
+    assert not has_compiler()
+    monkeypatch.setenv("CXX", "c++")
+    assert has_compiler()
+
+
+def test_remarks_of_the_compiler_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """As torch makes them while it compiles: on a machine with CUDA's toolkit and no GPU, and on one with a GPU."""
+    log = logging.getLogger("torch.utils.cpp_extension")
+
+    def compiled(module: torch.nn.Module, **settings: object) -> object:
+        log.warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/usr/local")
+        log.warning("no disk")
+        warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication available but not", stacklevel=1)
+        warnings.warn("no memory", stacklevel=1)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(network_pass, "missing_compiler", lambda: "")
+    monkeypatch.setattr(log, "propagate", True)
+    NetworkPass(classifier(), ForwardMode(compiled=True))
+    assert caplog.messages == ["no disk"]
+    assert [str(warning.message) for warning in recwarn] == ["no memory"]
 
 
 def test_a_compiled_network_runs_a_smaller_batch_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

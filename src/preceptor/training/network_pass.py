@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import logging
+import os
 import shutil
+import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -49,7 +53,7 @@ class NetworkPass:
         check_mode(mode)
         self.mode, self.frozen, self.images = mode, frozen, images
         self.network: nn.Module = _prepared(network, mode, features) if frozen else network
-        self._compiled: Any = torch.compile(self.network, dynamic=False) if mode.compiled else None
+        self._compiled: Any = _compiled(self.network) if mode.compiled else None
         self._graphed: dict[tuple[Any, ...], GraphedPass] = {}
 
     def __call__(self, images: Tensor, features: Sequence[str] = ()) -> NetworkOutput:
@@ -88,11 +92,11 @@ def check_mode(mode: ForwardMode, processes: int = 1) -> None:
         PreceptorError: it is compiled, and there is no compiler; or it is graphed, and there is no GPU or there are
             several processes.
     """
-    if mode.compiled and not has_compiler():
+    if mode.compiled and (missing := missing_compiler()):
         raise PreceptorError(
-            f"precision: {mode} needs a compiler, and this machine has none",
-            expected="Triton for a GPU, g++ or clang++ for a CPU",
-            remedy="install one, or leave +compiled out",
+            f"precision: {mode} needs a compiler, and {missing}",
+            expected="Triton and a C compiler for a GPU, a C++ compiler for a CPU",
+            remedy="install it, or name another with the environment variable, or leave +compiled out",
         )
     if mode.graphed and not has_gpu():
         raise PreceptorError(f"precision: {mode} needs a GPU, and torch sees none", remedy="leave +graphed out")
@@ -110,9 +114,41 @@ def has_gpu() -> bool:
 
 def has_compiler() -> bool:
     """Whether ``torch.compile`` can build code here: by Triton on a GPU, by a C++ compiler without one."""
+    return not missing_compiler()
+
+
+def missing_compiler() -> str:
+    """What ``torch.compile`` uses here and does not find, as the end of a sentence; empty where it finds all.
+
+    On a CPU torch calls what the variable CXX names or else one compiler, and looks for no other; on a GPU Triton calls
+    what CC names, or else gcc or clang.
+    """
     if torch.cuda.is_available():
-        return has_triton()
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+        return _absent("CC", "gcc", "clang") if has_triton() else "this machine has no Triton"
+    return _absent("CXX", {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++"))
+
+
+def _absent(variable: str, *defaults: str) -> str:
+    named = os.environ.get(variable)
+    if any(shutil.which(name) for name in ([named] if named is not None else defaults)):
+        return ""
+    if named is None:
+        return f"this machine has no {' and no '.join(defaults)}"
+    return f"the one that the environment variable {variable} names, {named!r}, is no program here"
+
+
+def _compiled(network: nn.Module) -> Any:
+    """The network, compiled at its first pass, then without torch's remarks on what is meant to be so.
+
+    These are that there is no CUDA where a CUDA toolkit is installed, and that float32 is not TensorFloat-32.
+    """
+    logging.getLogger("torch.utils.cpp_extension").addFilter(_is_no_remark)
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores for float32", category=UserWarning)
+    return torch.compile(network, dynamic=False)
+
+
+def _is_no_remark(record: logging.LogRecord) -> bool:
+    return "No CUDA runtime is found" not in record.getMessage()
 
 
 def _prepared(network: AnyNetwork, mode: ForwardMode, features: Sequence[str]) -> nn.Module:
