@@ -12,7 +12,7 @@ import pytest
 from lightning_fabric import Fabric
 
 from conftest import TINY, without_reports
-from preceptor import train
+from preceptor import resume, train
 from preceptor.api.completion import continue_run
 from preceptor.recipe import ForwardMode, Recipe
 from preceptor.recipes.resolve import resolve
@@ -84,6 +84,30 @@ def test_a_choice_is_recorded_kept_and_repeated(
     assert losses(again) == losses(named)
 
 
+def test_a_choice_is_said_in_a_line_of_each_network_and_not_again(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mode_choice, "choose_modes", measured)
+    changes = {**SETTINGS, **TEACHER, "precision": "auto"}
+    with without_reports():
+        run = train("kd", data="phantom", root=phantom_root, out=tmp_path / "run", overrides=changes, progress=True)
+    assert lines_on_precision(capsys) == [
+        "kd  precision of student: float32, no other that agrees saves enough time; refused: bf16 (failed)",
+        "kd  precision of teacher: bf16+folded, 2.0 times as fast as float32; refused: bf16 (failed)",
+        "teacher  precision of teacher: float32, no other that agrees saves enough time; refused: bf16 (failed)",
+    ]
+    monkeypatch.setattr(mode_choice, "choose_modes", None)  # whoever measures again fails
+    for file in ("metrics.json", "checkpoints/last.pt", "checkpoints/best.pt", "history.csv"):
+        (run.path / file).unlink()
+    with without_reports():
+        resume(run.path, progress=True)
+    assert not lines_on_precision(capsys)
+
+
+def lines_on_precision(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return sorted(line for line in capsys.readouterr().out.splitlines() if "  precision of " in line)
+
+
 def losses(run: Run) -> list[float]:
     return [float(value) for value in run.history["loss"]]
 
@@ -93,7 +117,7 @@ def test_a_run_from_before_there_were_modes_goes_on_in_its_own(tmp_path: Path) -
     folder = Run(shutil.copytree(FORMAT_1, tmp_path / "run"))
     assert folder.recipe.precision == "auto"
     fabric, nothing = Fabric(accelerator="cpu", devices=1), cast(Any, None)
-    modes = forward_modes.settle_modes(fabric, folder, nothing, nothing)
+    modes = forward_modes.settle_modes(fabric, folder, nothing, nothing, print)
     assert modes == dict.fromkeys(folder.recipe.networks, ForwardMode("float32"))
 
 
@@ -104,7 +128,7 @@ def test_a_run_that_was_measured_on_a_gpu_goes_on_without_one(tmp_path: Path) ->
     folder.write_environment(folder.environment.model_copy(update={"modes": modes}))
     fabric, nothing = Fabric(accelerator="cpu", devices=1), cast(Any, None)
     with pytest.warns(PreceptorWarning, match="ran as CUDA graphs where the modes were measured"):
-        here = forward_modes.settle_modes(fabric, Run(folder.path), nothing, nothing)
+        here = forward_modes.settle_modes(fabric, Run(folder.path), nothing, nothing, print)
     assert here == dict.fromkeys(folder.recipe.networks, ForwardMode("bf16"))
 
 

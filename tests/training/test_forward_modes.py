@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import warnings
 from pathlib import Path
@@ -17,7 +18,7 @@ from preceptor.training import mode_choice, network_pass
 from preceptor.training.mode_choice import choose_modes
 from preceptor.training.module import DistillationModel
 from preceptor.training.network_pass import NetworkPass, has_compiler
-from preceptor.utils.errors import PreceptorError
+from preceptor.utils.errors import PreceptorError, PreceptorWarning
 from small_model import CE, KL, STUDENT, losses, model, views
 from small_networks import classifier, images
 
@@ -97,6 +98,16 @@ def test_the_fastest_mode_that_agrees_is_taken(pair: DistillationModel, monkeypa
     assert str(_choose(pair, tolerance=0.0)["teacher"].mode) == "float32"
 
 
+def test_a_choice_says_what_was_refused_and_why() -> None:
+    seconds = {"float32": 1.0, "bf16": 0.5, "bf16+folded": 0.4}
+    errors = {"float32": 0.0, "bf16": 0.0412, "bf16+folded": math.inf, "bf16+graphed": math.inf}
+    choice = mode_choice.ModeChoice(ForwardMode(), seconds, errors, ("bf16", "bf16+folded", "bf16+graphed"))
+    assert choice.in_words("student") == (
+        "precision of student: float32, no other that agrees saves enough time; refused: "
+        "bf16 (error 0.041, allowed 0.03), bf16+folded (no finite output), bf16+graphed (failed)"
+    )
+
+
 def test_a_mode_that_saves_next_to_nothing_is_not_taken(
     pair: DistillationModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,10 +142,11 @@ def test_a_compiler_that_fails_costs_nothing_but_its_mode(
     monkeypatch.setattr(mode_choice, "COMPILE_FROM", 0.0)
     monkeypatch.setattr(mode_choice, "has_compiler", lambda: True)
     monkeypatch.setattr(mode_choice, "_seconds", lambda works: dict.fromkeys(works, 1.0))
-    with pytest.warns(UserWarning, match=r"cannot run in float32\+compiled here"):
+    with pytest.warns(PreceptorWarning, match=r"cannot run in float32\+compiled here"):
         choices = _choose(pair)
     assert {str(choice.mode) for choice in choices.values()} == {"float32"}
     assert choices["teacher"].refused == ("float32+compiled",)
+    assert choices["teacher"].in_words("teacher").endswith("; refused: float32+compiled (failed)")
 
 
 @pytest.mark.parametrize(

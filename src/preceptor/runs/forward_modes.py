@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 
@@ -15,6 +16,7 @@ from preceptor.runs.directory import Run
 from preceptor.runs.schema import ModeRecord
 from preceptor.training import mode_choice
 from preceptor.training.augment import make_views
+from preceptor.training.mode_choice import ModeChoice
 from preceptor.training.module import DistillationModel
 from preceptor.utils.errors import PreceptorWarning
 
@@ -29,14 +31,17 @@ def precision_in_words(recipe: Recipe) -> str:
     return ", ".join(f"{name} {recipe.mode(name)}" for name in recipe.networks)
 
 
-def settle_modes(fabric: Fabric, run: Run, model: DistillationModel, train: Loader) -> dict[str, ForwardMode]:
+def settle_modes(
+    fabric: Fabric, run: Run, model: DistillationModel, train: Loader, say: Callable[[str], object]
+) -> dict[str, ForwardMode]:
     """Return the mode of each network; under ``precision: auto`` they are measured and written down the first time.
 
-    Rank 0 measures and writes.
+    Rank 0 measures, writes and says what it has chosen.
 
     Args:
         model: networks and objectives; they stay as they are.
         train: loader of the training part.
+        say: shows a line to the user.
     """
     recipe, environment = run.recipe, run.environment
     if recipe.precision != "auto":
@@ -49,9 +54,12 @@ def settle_modes(fabric: Fabric, run: Run, model: DistillationModel, train: Load
         return dict.fromkeys(recipe.networks, ForwardMode(_OF_FABRIC[environment.precision]))
     modes: dict[str, str] = {}
     if fabric.is_global_zero:
-        records = _measure(fabric, recipe, model, train)
+        choices = _measure(fabric, recipe, model, train)
+        records = {name: _record(choice) for name, choice in choices.items()}
         run.write_environment(environment.model_copy(update={"modes": records}))
         modes = {name: record.mode for name, record in records.items()}
+        for name, choice in choices.items():
+            say(f"{recipe.name}  {choice.in_words(name)}")  # as its epochs are
     return {name: ForwardMode.parse(mode) for name, mode in fabric.broadcast(modes).items()}
 
 
@@ -73,7 +81,7 @@ def _can_graph(fabric: Fabric) -> bool:
     return fabric.device.type == "cuda" and fabric.world_size == 1
 
 
-def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Loader) -> dict[str, ModeRecord]:
+def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Loader) -> dict[str, ModeChoice]:
     """Time every mode on this process's share of the recipe's first batch."""
     rows = np.arange(min(max(recipe.batch_size // fabric.world_size, 2), len(train)))
     (batch,) = train.batches([rows])
@@ -82,14 +90,14 @@ def _measure(fabric: Fabric, recipe: Recipe, model: DistillationModel, train: Lo
     steps = recipe.epochs * max(len(train) // recipe.batch_size, 1)
     networks = {name: model.networks[name] for name in recipe.networks}
     graphs = _can_graph(fabric)
-    choices = mode_choice.choose_modes(recipe, networks, views, features, steps, graphs=graphs)  # type: ignore[arg-type]
-    return {
-        name: ModeRecord(
-            mode=str(choice.mode),
-            seconds={mode: round(value, 5) for mode, value in choice.seconds.items()},
-            errors={mode: float(f"{error:.2g}") if isfinite(error) else None for mode, error in choice.errors.items()},
-            refused=list(choice.refused),
-            tolerance=mode_choice.TOLERANCE,
-        )
-        for name, choice in choices.items()
-    }
+    return mode_choice.choose_modes(recipe, networks, views, features, steps, graphs=graphs)  # type: ignore[arg-type]
+
+
+def _record(choice: ModeChoice) -> ModeRecord:
+    return ModeRecord(
+        mode=str(choice.mode),
+        seconds={mode: round(value, 5) for mode, value in choice.seconds.items()},
+        errors={mode: float(f"{error:.2g}") if isfinite(error) else None for mode, error in choice.errors.items()},
+        refused=list(choice.refused),
+        tolerance=choice.tolerance,
+    )

@@ -56,13 +56,14 @@ def _fit(fabric: Fabric, run: Run, cache: Path | None, quiet: bool) -> dict[str,
     parts = Parts(loaders["train"], loaders[monitored], monitored, TASKS[recipe.task].classes(catalog))
     model = build_model(run, recipe, catalog, torch.from_numpy(loaders["train"].labels))
     logger = TensorBoardLogger(run.path / "tensorboard") if fabric.is_global_zero else None
-    modes = settle_modes(fabric, run, model, loaders["train"])
+    display = Display(recipe.name, quiet or not fabric.is_global_zero)
+    modes = settle_modes(fabric, run, model, loaders["train"], display.say)
     training = Training(fabric, recipe, model, parts, run.checkpoints, logger, modes)
     if logger is not None and training.progress.history:  # a kill after the checkpoint may have cost them a row
         run.write_history(training.progress.history)
         logger.restore(training.progress.history)
     try:
-        with Display(recipe.name, quiet or not fabric.is_global_zero) as display:
+        with display:
             training.fit(display, on_epoch=lambda progress: run.write_history(progress.history))
     finally:
         if logger is not None:

@@ -25,6 +25,7 @@ from preceptor.networks.output import NetworkOutput
 from preceptor.recipe import ForwardMode, Recipe
 from preceptor.training.cuda_graphs import BrokenRecordingError
 from preceptor.training.network_pass import NetworkPass, has_compiler
+from preceptor.utils.errors import PreceptorWarning
 
 #: Largest relative error ‖output - float32's‖ / ‖float32's‖ of logits, map, embedding, projection and features.
 TOLERANCE = 0.03
@@ -44,12 +45,36 @@ class ModeChoice:
         seconds: of one pass over a batch, by mode; a learning network's with its backward pass.
         errors: the largest relative error of an output, by mode; infinite where it gives no finite output, or none.
         refused: modes whose error is beyond the tolerance.
+        tolerance: of the error.
     """
 
     mode: ForwardMode
     seconds: Mapping[str, float]
     errors: Mapping[str, float]
     refused: tuple[str, ...]
+    tolerance: float = TOLERANCE
+
+    def in_words(self, name: str) -> str:
+        """One line on what was taken, what it saves, and what was refused.
+
+        >>> seconds, errors = {"float32": 0.3, "bf16": 0.2, "bf16+folded": 0.1}, {"bf16": 0.01, "bf16+folded": 0.041}
+        >>> ModeChoice(ForwardMode("bf16"), seconds, errors, ("bf16+folded",)).in_words("teacher")
+        'precision of teacher: bf16, 1.5 times as fast as float32; refused: bf16+folded (error 0.041, allowed 0.03)'
+        """
+        pace = self.seconds["float32"] / self.seconds[str(self.mode)]
+        taken = (
+            f"{pace:.1f} times as fast as float32"
+            if self.mode != ForwardMode()
+            else "no other that agrees saves enough time"
+        )
+        refused = ", ".join(f"{mode} ({self._why(mode)})" for mode in self.refused)
+        return f"precision of {name}: {self.mode}, {taken}{f'; refused: {refused}' if refused else ''}"
+
+    def _why(self, mode: str) -> str:
+        if mode not in self.seconds:
+            return "failed"
+        error = self.errors[mode]
+        return f"error {error:.2g}, allowed {self.tolerance:g}" if math.isfinite(error) else "no finite output"
 
 
 def choose_modes(
@@ -110,7 +135,9 @@ def _choose(
             raise
         except Exception as error:  # compilers and recorders fail in many ways, and the run needs none of them
             warnings.warn(
-                f"precision: {name} cannot run in {mode} here and runs without it ({error!r:.200})", stacklevel=4
+                f"precision: {name} cannot run in {mode} here and runs without it ({error!r:.200})",
+                PreceptorWarning,
+                stacklevel=4,
             )
             errors[str(mode)] = math.inf
             return False
@@ -126,7 +153,7 @@ def _choose(
             repaid = (seconds[best] - seconds[str(compiled)]) * steps > time.perf_counter() - began
             best = _fastest(seconds, errors, tolerance) if repaid else best
     refused = tuple(text for text, error in errors.items() if not error <= tolerance)
-    return ModeChoice(ForwardMode.parse(best), seconds, errors, refused)
+    return ModeChoice(ForwardMode.parse(best), seconds, errors, refused, tolerance)
 
 
 def _fastest(seconds: Mapping[str, float], errors: Mapping[str, float], tolerance: float) -> str:
