@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -29,7 +31,8 @@ from preceptor.runs.directory import Run
 from preceptor.runs.worker import build_model
 from preceptor.training.checkpoint import load_state
 from preceptor.training.distributed import _in_process, launch, repeatable
-from preceptor.utils.errors import PreceptorError
+from preceptor.training.process_warnings import ignore_beside_first
+from preceptor.utils.errors import PreceptorError, PreceptorWarning, command_line_messages
 from preceptor.utils.files import is_full
 from waiting import wait_for
 
@@ -211,7 +214,9 @@ def test_ranks_end_with_their_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a study that is killed leaves them training, and the same command a second set beside them."""
     watched: list[bool] = []
     monkeypatch.setattr("preceptor.training.distributed.end_with_parent", lambda: watched.append(True))
-    assert _in_process(None, None, lambda fabric: watched[:], 1) == [True]  # type: ignore[arg-type]
+    monkeypatch.setattr("preceptor.training.distributed.forward_warnings", lambda rank, send: None)
+    fabric = cast(Fabric, SimpleNamespace(global_rank=0))
+    assert _in_process(fabric, None, cast(Any, None), lambda fabric: watched[:], 1) == [True]
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(
@@ -313,3 +318,36 @@ def test_an_error_of_one_process_is_the_error_of_all() -> None:
     assert is_full(refused.value.__cause__), "a search stops at a full disk"
     with pytest.raises(PreceptorError, match="process 1 of 2 was ended by the signal SIGKILL; perhaps memory was sh"):
         launch(fail_on, 2, 1, None)
+
+
+def warn(fabric: Fabric | None = None) -> None:
+    """Warn of what every process sees, and of what those that train see alone."""
+    for _ in range(2):
+        warnings.warn("objectives.kl: no gradient; leave it out: --skip", PreceptorWarning, stacklevel=1)
+    if fabric is not None:
+        warnings.warn("networks.teacher: is another", PreceptorWarning, stacklevel=1)
+
+
+def test_ranks_beside_the_first_warn_of_nothing() -> None:
+    """Under torchrun each is a command of its own."""
+    for rank, shown in ((0, 1), (1, 0)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            ignore_beside_first(rank)
+            warnings.warn("objectives.kl: no gradient", PreceptorWarning, stacklevel=1)
+            warnings.warn("of torch", UserWarning, stacklevel=1)
+        assert len(caught) == shown + 1
+
+
+@pytest.mark.slow
+@needs_two_devices
+def test_a_warning_of_all_processes_is_shown_once_and_as_this_one_shows_them() -> None:
+    with warnings.catch_warnings(record=True) as caught, command_line_messages():
+        warnings.simplefilter("default")
+        warn()
+        launch(warn, 2)
+        warn()
+        assert [str(each.message) for each in caught if each.category is PreceptorWarning] == [
+            "objectives.kl: no gradient; leave it out: --skip",
+            "networks.teacher: is another",
+        ]

@@ -12,6 +12,7 @@ from preceptor.losses.checks import check_same_shape, check_several_classes
 from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
+from preceptor.utils.errors import PreceptorWarning
 
 _EPSILON = 1e-8
 
@@ -89,7 +90,9 @@ class RelationMatching(nn.Module):
         check_same_shape("dist", student_logits=student_logits, teacher_logits=teacher_logits)
         check_several_classes("dist", student_logits)
         if student_logits.shape[1] == 2 and self.beta:
-            warnings.warn("dist: with 2 classes the part within images has no gradient; set beta=0", stacklevel=2)
+            warnings.warn(
+                "dist: with 2 classes the part within images has no gradient; set beta=0", PreceptorWarning, 2
+            )
         ours, theirs = (
             (logits / self.temperature).softmax(dim=1).movedim(1, -1).flatten(0, -2)
             for logits in (student_logits, teacher_logits.detach())

@@ -15,6 +15,7 @@ from preceptor.losses.precision import full_precision
 from preceptor.losses.registry import register_loss
 from preceptor.losses.settings import check_not_negative, check_positive
 from preceptor.losses.standardise import standardised
+from preceptor.utils.errors import PreceptorWarning
 
 
 def decoupled(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -130,4 +131,6 @@ def check_classes(loss: str, logits: Tensor) -> None:
     """Raise if there are no other classes than the target; warn if there is only one."""
     check_several_classes(loss, logits)
     if logits.shape[1] == 2:
-        warnings.warn(f"{loss}: with 2 classes the non-target part is zero, which leaves alpha times KD", stacklevel=3)
+        warnings.warn(
+            f"{loss}: with 2 classes the non-target part is zero, which leaves alpha times KD", PreceptorWarning, 3
+        )

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from torch.distributed.nn.functional import all_gather
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.nn import functional as F
 
+from preceptor.training.process_warnings import forward_warnings, ignore_beside_first, shown_here
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.main_guard import GUARD
 
@@ -106,19 +107,21 @@ def launch(function: Callable[..., Any], devices: int, *arguments: Any) -> Any:
         entry: Callable[..., Any] = _in_process
         raised: Any = multiprocessing.get_context("spawn").SimpleQueue()
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # warns that it ends the others
-        try:
-            return fabric.launch(entry, raised, function, _threads_each(devices), *arguments)
-        except ProcessExitedException as error:
-            raise _ended(error, devices) from None
-        except ProcessRaisedException as error:
-            raise _as_raised(raised, error)  # noqa: B904 - with a cause of its own
-        except KeyboardInterrupt:
-            for process in multiprocessing.active_children():  # which a signal to this process alone does not reach
-                process.terminate()
-            raise
+        with shown_here() as send:
+            try:
+                return fabric.launch(entry, raised, send, function, _threads_each(devices), *arguments)
+            except ProcessExitedException as error:
+                raise _ended(error, devices) from None
+            except ProcessRaisedException as error:
+                raise _as_raised(raised, error)  # noqa: B904 - with a cause of its own
+            except KeyboardInterrupt:
+                for process in multiprocessing.active_children():  # which a signal to this process alone does not reach
+                    process.terminate()
+                raise
     warm_up()
     with repeatable(gpus):
         fabric.launch()
+        ignore_beside_first(fabric.global_rank)
         return function(fabric, *arguments)
 
 
@@ -177,8 +180,11 @@ def _threads_each(processes: int) -> int:
     return max(1, torch.get_num_threads() // processes)
 
 
-def _in_process(fabric: Fabric, raised: Any, function: Callable[..., Any], threads: int, *arguments: Any) -> Any:
+def _in_process(
+    fabric: Fabric, raised: Any, send: Connection, function: Callable[..., Any], threads: int, *arguments: Any
+) -> Any:
     end_with_parent()
+    forward_warnings(fabric.global_rank, send)
     torch.set_num_threads(threads)
     warm_up()
     try:
