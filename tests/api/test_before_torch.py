@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from fake_run import ALONE, TAUGHT, write_fake_run
 from fake_study import FakeStudy, write_fake_study
 from in_turn import Outcome, run_in_turn
+from preceptor.evaluation.array_files import ERRORS
 from without_torch import WITHOUT_TORCH
 
 CASES: list[tuple[list[str], str]] = [
@@ -56,14 +61,25 @@ def test_answers_without_torch(outcomes: list[Outcome], number: int, answer: str
 
 
 def test_reports_are_written_without_torch(tmp_path: Path) -> None:
-    """But for the heat maps of a run's surest errors, which torch enlarges."""
+    """Those with heat maps of surest errors too, which lie in the run's folder."""
     write_fake_study(tmp_path / "study", FakeStudy(rows=("Student alone", "KD")))
     write_fake_study(tmp_path / "masks", FakeStudy(masks=True))
     write_fake_run(tmp_path / "alone", replace(ALONE, relations=True))
     write_fake_run(tmp_path / "kd", replace(TAUGHT, relations=True))
+    table = pd.read_csv(tmp_path / "kd" / "predictions.csv").query("part == 'test' and network == 'student'")
+    wrong = table[table["predicted"] != table["target"]]["id"].tolist()
+    picture = io.BytesIO()
+    Image.new("RGB", (96, 96)).save(picture, "JPEG")
+    np.savez(
+        tmp_path / "kd" / ERRORS,
+        ids=np.array(wrong, dtype=str),
+        networks=np.array(["student"] * len(wrong)),
+        images=np.array([picture.getvalue()] * len(wrong)),
+        maps=np.full((len(wrong), 16, 16), 200, dtype=np.uint8),
+    )
     commands = [["report", "study"], ["report", "masks"], ["report", "alone", "kd"]]
     for command, (code, _, errors) in zip(commands, run_in_turn(WITHOUT_TORCH, commands, tmp_path), strict=True):
         assert code == 0, (command, errors)
     assert (tmp_path / "study" / "report.html").is_file()
     assert (tmp_path / "masks" / "report.html").is_file()
-    assert (tmp_path / "report.html").is_file()
+    assert 'alt="Grad-CAM for' in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -128,16 +128,23 @@ def test_joint_probabilities_are_those_of_the_evaluation() -> None:
 # --- activation maps -----
 
 
-def test_activation_maps_equal_grad_cam_where_the_head_is_linear(pair: Run, exported: Path) -> None:
-    record = read_manifest(exported).activation_map
+def test_activation_maps_equal_grad_cam_where_the_head_is_linear() -> None:
+    network, batch = classifier(side=64).eval(), images(3, 64)
+    record, _ = activation_weights(network, images(2, 64, seed=1))
     assert record is not None
-    network, batch = load(pair.path, "student_1"), images(3)
     with torch.no_grad():
         feature_map = network(batch).feature_map
+    assert feature_map.shape[2:] == (2, 2)
     for index, weights in enumerate(record.weights):
         ours = class_map(feature_map, torch.tensor(weights))
         theirs = grad_cam(network, batch, torch.full((3,), index))
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_maps_of_one_cell_get_no_activation_map(exported: Path) -> None:
+    manifest = read_manifest(exported)
+    assert manifest.activation_map is None
+    assert manifest.activation_map_reason == "the last feature map has 1 × 1 cell at 32 px: too few to show a place"
 
 
 def test_heads_that_are_not_linear_get_no_activation_map() -> None:

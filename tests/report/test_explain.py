@@ -33,9 +33,9 @@ def runs(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``alone`` and ``kd`` in one folder, the teacher elsewhere; their predictions are written anew by the tests."""
     base = tmp_path_factory.mktemp("explain")
     half = (0.5, 0.5, 0.5)
-    teacher = Classifier(Architecture("test_resnet", Data("phantom", phantom_root).catalog().classes, 32, half, half))
+    teacher = Classifier(Architecture("test_resnet", Data("phantom", phantom_root).catalog().classes, 64, half, half))
     save_network(teacher, base / "far" / "teacher.safetensors")
-    settings = {**TINY, "epochs": 1}
+    settings = {**TINY, "image_size": 64, "epochs": 1}
     alone = {**settings, "backbone": BACKBONE}
     taught = {"networks.teacher.run": str(base / "far/teacher.safetensors"), "networks.student.backbone": BACKBONE}
     with without_reports():
@@ -102,6 +102,7 @@ def test_gallery_of_runs(runs: Path) -> None:
     assert result is not None
     assert [network.title for network in result.networks] == ["teacher", "student alone", "distilled"]
     assert result.networks[1].source == "alone, student"
+    assert result.story[-1].endswith("map has 2 × 2 cells: it shows a direction, not an outline.")
     assert len(result.cases) == test["target"].nunique()
     assert "synthetic melanoma" in {case.target for case in result.cases}, "names in full words, not codes"
     for case in result.cases:
@@ -148,6 +149,23 @@ def test_what_is_refused(runs: Path, tmp_path: Path) -> None:
     (other / "predictions.csv").write_text(table.replace("test,student", "validation,student", 1))
     with pytest.raises(PreceptorError, match="was not tested on the images"):
         explain(runs / "kd", other)
+
+
+def test_maps_of_one_cell_are_refused(phantom_root: Path, tmp_path: Path) -> None:
+    """Each would be of one colour."""
+    settings = {**TINY, "epochs": 1, "networks.student.backbone": BACKBONE, "networks.student.pretrained": "none"}
+    teacher = {"networks.teacher.backbone": "test_resnet", "networks.teacher.pretrained": "none"}
+    with without_reports():
+        train("student", settings, data="phantom", root=phantom_root, out=tmp_path / "alone")
+        train("kd", {**settings, **teacher}, data="phantom", root=phantom_root, out=tmp_path / "kd")
+    with pytest.raises(PreceptorError) as refused:
+        explain(tmp_path / "kd")
+    assert refused.value.what == (
+        "Grad-CAM shows no place where the map of the last stage is so small: teacher (test_resnet): 1 × 1 cell at 32 "
+        "px; student alone (test_efficientnet): 1 × 1 cell at 32 px; distilled (test_efficientnet): 1 × 1 cell at 32 px"
+    )
+    assert refused.value.remedy == "train the networks at a larger image_size, 64 or more"
+    assert not (tmp_path / "kd" / "explain.json").exists()
 
 
 def test_runs_have_relations_and_old_ones_get_them(runs: Path) -> None:

@@ -24,7 +24,8 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
         classes: (B,) the class c of each image.
 
     Returns:
-        (B, h, w) in [0, 1], each divided by its own maximum; all zero where nothing spoke for the class.
+        (B, h, w) in [0, 1], each divided by its own maximum; all zero where nothing spoke for the class. Whether
+        it is worth showing says :func:`~preceptor.evaluation.map_size.shows_places`.
 
     Raises:
         PreceptorError: the logits do not come from the feature map (as in transformers, where they come from a token).

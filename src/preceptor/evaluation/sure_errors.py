@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from preceptor.data.batches import Loader
 from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.evaluation.map_size import shows_places
 from preceptor.evaluation.overlays import as_jpeg
 from preceptor.evaluation.score_columns import score_columns
 from preceptor.utils.errors import PreceptorError
@@ -24,7 +25,6 @@ from preceptor.utils.files import write_bytes
 KEPT = 12  # errors of a network, of which a report shows at most one per lesion
 SIDE = 96  # of a picture, pixels
 CELLS = 16  # of a map, a side
-LEAST_CELLS = 4  # of a network's own map: with fewer it shows no place
 
 
 def write_sure_errors(
@@ -39,7 +39,8 @@ def write_sure_errors(
 
     It holds for each error ``ids`` and ``networks`` (E,), ``images`` (E,) JPEG files and ``maps`` (E, 16, 16) uint8:
     which parts of the last feature map raised the score of the predicted class; all zero where the network's logits do
-    not come from its feature map, or where that has fewer than four cells.
+    not come from its feature map, or where that has fewer than four cells. ``cells`` (E, 2) are the height and width
+    that the map was enlarged from, zero where the logits do not come from one.
 
     Args:
         networks: by name, on the loader's device.
@@ -53,6 +54,7 @@ def write_sure_errors(
     owners: list[str] = []
     pictures: list[bytes] = []
     maps = [np.zeros((0, CELLS, CELLS), dtype=np.uint8)]
+    cells: list[tuple[int, int]] = []
     for table in predictions:
         name = str(table["network"].iloc[0]) if len(table) else ""
         errors = surest(table, classes)
@@ -60,7 +62,9 @@ def write_sure_errors(
             rows = np.array([place[image] for image in errors["id"]])
             images = next(loader.batches([rows])).images
             predicted = torch.tensor([list(classes).index(each) for each in errors["predicted"]], device=images.device)
-            maps.append(_maps(networks[name], images.float().div_(255), predicted))
+            own, size = _maps(networks[name], images.float().div_(255), predicted)
+            maps.append(own)
+            cells += [size] * len(errors)
             pictures += [_picture(image) for image in images.permute(0, 2, 3, 1).cpu().numpy()]
             names += errors["id"].tolist()
             owners += [name] * len(errors)
@@ -71,6 +75,7 @@ def write_sure_errors(
         networks=np.array(owners, dtype=str),
         images=np.array(pictures, dtype=bytes),  # padded with zeros, which no JPEG file ends in
         maps=np.concatenate(maps),
+        cells=np.array(cells, dtype=np.int64).reshape(-1, 2),
     )
     write_bytes(path, buffer.getvalue())
 
@@ -82,15 +87,18 @@ def surest(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return wrong.iloc[np.argsort(-sure, kind="stable")[:KEPT]]
 
 
-def _maps(network: nn.Module, images: torch.Tensor, classes: torch.Tensor) -> NDArray[np.uint8]:
+def _maps(network: nn.Module, images: torch.Tensor, classes: torch.Tensor) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Maps (E, 16, 16), and the height and width of the network's own."""
+    none = np.zeros((len(images), CELLS, CELLS), dtype=np.uint8)
     try:
         heat = grad_cam(network, images, classes)
     except PreceptorError:  # a transformer: its logits come from a token
-        return np.zeros((len(images), CELLS, CELLS), dtype=np.uint8)
-    if heat[0].numel() < LEAST_CELLS:
-        return np.zeros((len(images), CELLS, CELLS), dtype=np.uint8)
+        return none, (0, 0)
+    size = (heat.shape[1], heat.shape[2])
+    if not shows_places(*size):
+        return none, size
     even = F.interpolate(heat[:, None].float(), (CELLS, CELLS), mode="bilinear", align_corners=False)[:, 0]
-    return np.asarray(even.mul(255).round().byte().cpu().numpy())
+    return np.asarray(even.mul(255).round().byte().cpu().numpy()), size
 
 
 def _picture(image: NDArray[np.uint8]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from preceptor.data.catalog import Catalog
 from preceptor.data.images import read_image, resize
 from preceptor.evaluation.evaluate import best_device
 from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.evaluation.map_size import LEAST_CELLS, coarseness, in_cells, shows_places
 from preceptor.evaluation.score_columns import PREFIX
 from preceptor.networks.classifier import Classifier
+from preceptor.networks.modes import evaluating
 from preceptor.report import entries as finished
 from preceptor.report.entries import Entry, entries_of
 from preceptor.report.gallery import TILE, Case, Explained, Gallery, Map, encode, write_gallery
@@ -62,7 +65,7 @@ def explain(
 
     Raises:
         PreceptorError: a run is unfinished, was split otherwise, lacks such a network or a distilled one, or its data
-            are gone.
+            are gone; or a network's last feature map has too few cells to show a place.
     """
     distilled = _entry(_of_classes(finished.load_run(path)), network)
     _refuse_undistilled(distilled)
@@ -71,11 +74,12 @@ def explain(
     teacher = next((entry for entry in entries_of([distilled.run]) if entry.kind in finished.TEACHERS.values()), None)
     entries = {"teacher": teacher, "student alone": single, "distilled": distilled}
     networks = {title: _Network(entry) for title, entry in entries.items() if entry is not None}
+    _refuse_few_cells(networks)
     picked = pick(distilled, single, teacher, per_class)
     catalog = Run(path).catalog()
     gallery = Gallery(
         title=f"{distilled.run.label} beside {single.run.label}",
-        story=(*picked.story, _legend(networks["distilled"].network)),
+        story=(*picked.story, _legend(networks["distilled"])),
         networks=tuple(Explained(title, each.backbone, each.source) for title, each in networks.items()),
         cases=tuple(_case(name, catalog, list(networks.values())) for name in picked.ids),
         quick=tuple(entry.run.label for entry in (distilled, single) if entry.run.mark == NOT_EVIDENCE),
@@ -137,6 +141,11 @@ class _Network:
         self.network = network.to(best_device())
         self.words = class_words(entry.run)
         self.rows: dict[Any, dict[Any, Any]] = entry.predictions.set_index("id").to_dict("index")
+        self.side = self.network.architecture.image_size
+        with torch.no_grad(), evaluating(self.network):
+            blank = torch.zeros(1, 3, self.side, self.side, device=next(self.network.parameters()).device)
+            height, width = self.network(blank).feature_map.shape[2:]
+        self.cells = (height, width)
         self.backbone, self.source = self.network.architecture.backbone, f"{entry.run.label}, {entry.name}"
 
     def explain(self, name: str, image: np.ndarray, shown: Image.Image) -> Map:
@@ -144,11 +153,10 @@ class _Network:
         row = self.rows[name]
         predicted = str(row["predicted"])
         device = next(self.network.parameters()).device
-        side = self.network.architecture.image_size
-        pixels = np.array(resize(image, side).transpose(2, 0, 1)[None])
+        pixels = np.array(resize(image, self.side).transpose(2, 0, 1)[None])
         batch = torch.from_numpy(pixels).to(device).float().div_(255)
         heat = grad_cam(self.network, batch, torch.tensor([list(self.words).index(predicted)], device=device))
-        picture = encode(overlay(shown, heat[0]))
+        picture = encode(overlay(shown, heat[0].float().cpu().numpy()))
         return Map(self.words[predicted], float(row[PREFIX + predicted]), predicted == row["target"], picture)
 
 
@@ -160,16 +168,26 @@ def _case(name: str, catalog: Catalog, networks: list[_Network]) -> Case:
     return Case(name, networks[0].words[str(catalog.table.at[row, "label"])], encode(shown), maps)
 
 
-def _legend(network: Classifier) -> str:
-    side = network.architecture.image_size
-    with torch.no_grad():
-        images = torch.zeros(1, 3, side, side, device=next(network.parameters()).device)
-        height, width = network(images).feature_map.shape[2:]
+def _legend(distilled: _Network) -> str:
+    height, width = distilled.cells
     return (
         "Each map (Grad-CAM) shows which parts of the last feature map raised the score of the predicted class: yellow "
-        f"most, violet not at all. At {side} px the distilled student's map has {height} × {width} cells"
-        f"{': it shows a direction, not an outline' if height * width < 25 else ''}."
+        f"most, violet not at all. At {distilled.side} px the distilled student's map has {in_cells(height, width)}"
+        f"{coarseness(height, width)}."
     )
+
+
+def _refuse_few_cells(networks: Mapping[str, _Network]) -> None:
+    """Raise if the last feature map of a network is so small that Grad-CAM would paint an image in one colour."""
+    few = {title: each for title, each in networks.items() if not shows_places(*each.cells)}
+    if few:
+        sizes = [f"{title} ({each.backbone}): {in_cells(*each.cells)} at {each.side} px" for title, each in few.items()]
+        least = 2 * max(each.side for each in few.values())
+        raise PreceptorError(
+            f"Grad-CAM shows no place where the map of the last stage is so small: {'; '.join(sizes)}",
+            expected=f"{LEAST_CELLS} cells or more",
+            remedy=f"train the networks at a larger image_size, {least} or more",
+        )
 
 
 def _of_classes(run: finished.LabelledRun) -> finished.LabelledRun:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preceptor.evaluation.array_files import ERRORS
+from preceptor.evaluation.map_size import coarseness, in_cells, shows_places
 from preceptor.report.arrays import again, read_arrays
 from preceptor.report.entries import Entry
 from preceptor.report.gallery import encode
+from preceptor.report.heat_map import overlay
 from preceptor.report.network_predictions import NetworkPredictions, class_words
 from preceptor.utils.errors import PreceptorError
 
@@ -30,6 +32,7 @@ class SureError:
         shared: how many networks of the report make this very error.
         picture, map: the image, and its Grad-CAM for the predicted class, as JPEGs in base64; empty where the run keeps
             none.
+        grain: a sentence on what the map cannot show, or on why there is none; empty where there is nothing to say.
     """
 
     id: str
@@ -40,6 +43,7 @@ class SureError:
     shared: int
     picture: str = ""
     map: str = ""
+    grain: str = ""
 
 
 def surest_errors(
@@ -88,30 +92,41 @@ def _shown(
             chances = test.probabilities[row]
             shown[test.groups[row]] = SureError(
                 name, words[target], words[predicted], float(chances[predicted]), float(chances[target]), shared,
-                *pictures.get(name, ("", "")),
+                *pictures.get(name, ("", "", "")),
             )  # fmt: skip
     return list(shown.values())
 
 
-def _pictures(entry: Entry) -> dict[str, tuple[str, str]]:
-    """Return image and map of each error that a run keeps of a network, by id."""
+def _pictures(entry: Entry) -> dict[str, tuple[str, str, str]]:
+    """Return image, map and what to say of it of each error that a run keeps of a network, by id."""
     path = entry.run.path / ERRORS
     arrays = read_arrays(path, ("ids", "networks", "images", "maps"))
     if arrays is None:
         return {}
     rows = np.flatnonzero(arrays["networks"] == entry.name)
     try:
-        pictures = {str(arrays["ids"][row]): _encoded(arrays["images"][row], arrays["maps"][row]) for row in rows}
+        cells = arrays.get("cells")  # which runs of before did not keep
+        pictures = {
+            str(arrays["ids"][row]): (
+                *_encoded(arrays["images"][row], arrays["maps"][row]),
+                "" if cells is None else _sentence(*cells[row].tolist()),
+            )
+            for row in rows
+        }
     except (OSError, IndexError, ValueError) as error:
         raise PreceptorError(f"{path} does not fit the run ({error})", remedy=again(path)) from None
     return pictures
 
 
+def _sentence(height: int, width: int) -> str:
+    if not height:
+        return "No Grad-CAM: this network's scores do not come from its last feature map."
+    size = f"the map of the last stage has {in_cells(height, width)}"
+    if not shows_places(height, width):
+        return f"No Grad-CAM: {size}, too few to show a place; networks trained at a larger image_size have more."
+    return f"Of Grad-CAM: {size}{end}." if (end := coarseness(height, width)) else ""
+
+
 def _encoded(jpeg: bytes, cells: NDArray[np.uint8]) -> tuple[str, str]:
-    import torch  # here, since a report without such pictures does not need it
-
-    from preceptor.report.heat_map import overlay
-
     picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
-    heat = torch.from_numpy(cells.astype(np.float32) / 255)
-    return encode(picture), encode(overlay(picture, heat)) if cells.any() else ""
+    return encode(picture), encode(overlay(picture, (cells / 255).astype(np.float32))) if cells.any() else ""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from preceptor.deploy.manifest import ActivationMap
 from preceptor.evaluation.grad_cam import grad_cam
+from preceptor.evaluation.map_size import in_cells, shows_places
 from preceptor.networks.classifier import Classifier
 from preceptor.utils.errors import PreceptorError
 
@@ -37,6 +38,10 @@ def activation_weights(network: Classifier, images: Tensor) -> tuple[ActivationM
         return None, error.what
     with torch.no_grad():
         feature_map = network(images).feature_map
+    height, width = feature_map.shape[2:]
+    if not shows_places(height, width):
+        side = network.architecture.image_size
+        return None, f"the last feature map has {in_cells(height, width)} at {side} px: too few to show a place"
     difference = 0.0
     for index in range(len(network.architecture.classes)):
         classes = torch.full((len(images),), index)
