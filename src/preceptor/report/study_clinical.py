@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,20 +16,28 @@ from preceptor.evaluation.detection import ranking_metrics
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric
 from preceptor.evaluation.operating_points import positive_score
-from preceptor.evaluation.ranking import resampled_risk_area
 from preceptor.evaluation.resampling import Resampling
-from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
 from preceptor.report.calibration import brier_score
 from preceptor.report.clinical import class_groups
 from preceptor.report.label_predictions import YES
-from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, Predictions, class_words
+from preceptor.report.network_cells import NetworkCells
+from preceptor.report.network_predictions import NOTHING, Estimate, NetworkPredictions, class_words
 from preceptor.report.operating_points import POINTS, Point, PositiveClass, Row, chosen_threshold
 from preceptor.report.publication import HEAD, section_rows
-from preceptor.report.study_cells import LineCells, class_cells, joined, label_cells, teacher_of
+from preceptor.report.study_cells import class_cells, label_cells, teacher_of
 from preceptor.report.study_results import Key, Line, StudyResults
 from preceptor.report.study_subgroups import AttributeOfImages, attributes_of_images
 from preceptor.report.subgroups import NetworkInSubgroup
-from preceptor.report.uncertainty import ANSWERED, ERROR, SelectiveRow, Sets, SetsRow, adaptive, least_ambiguous
+from preceptor.report.uncertainty import (
+    ANSWERED,
+    ERROR,
+    SelectiveRow,
+    SetsRow,
+    adaptive,
+    least_ambiguous,
+    selective_row,
+    sets_row,
+)
 from preceptor.tasks import TASKS
 
 
@@ -171,9 +179,13 @@ def _of_classes(
     judged = None
     if cells.has_validation:
         points = [_points(method, cells, group) for group in groups]
-        judged = _calibration(method, cells), _sets(method, cells, least_ambiguous), _sets(method, cells, adaptive)
+        judged = (
+            _calibration(method, cells),
+            sets_row(method, cells, least_ambiguous),
+            sets_row(method, cells, adaptive),
+        )
     by_attribute = [attribute.rows(method, cells, teacher) for attribute in attributes]
-    return _OfLine(points, judged, _selective(method, cells), by_attribute)
+    return _OfLine(points, judged, selective_row(method, cells), by_attribute)
 
 
 def _of_labels(method: Method, groups: Sequence[_Group], resampling: Resampling) -> _OfLine:
@@ -190,7 +202,7 @@ def _positive(group: _Group, of_lines: Sequence[_Points]) -> PositiveClass:
     return PositiveClass(group.name, group.members, validation, test, rows, curve=None)
 
 
-def _points(method: Method, line: LineCells, group: _Group) -> _Points:
+def _points(method: Method, line: NetworkCells, group: _Group) -> _Points:
     sizes = {}
     for key, cell in line.cells.items():
         assert cell.validation is not None
@@ -199,7 +211,7 @@ def _points(method: Method, line: LineCells, group: _Group) -> _Points:
     return _Points(_point_row(method, line, group.index), sizes)
 
 
-def _point_row(method: Method, line: LineCells, index: Sequence[int]) -> Row:
+def _point_row(method: Method, line: NetworkCells, index: Sequence[int]) -> Row:
     areas = line.estimates(ranking_metrics(index), lambda cell: (cell.test.targets, cell.test.probabilities))
     thresholds = {
         key: [chosen_threshold(cell, index, rate, target) for rate, target, _ in POINTS]
@@ -244,55 +256,10 @@ def _share(rate: str, column: int, sums: Floats) -> Floats:
         return sums[..., place] / sums[..., 1 if rate == "specificity" else 0]
 
 
-def _calibration(method: Method, line: LineCells) -> CalibrationChange:
+def _calibration(method: Method, line: NetworkCells) -> CalibrationChange:
     metrics = {"calibration_error": METRICS["calibration_error"], "nll": METRICS["nll"], "brier": brier_score()}
     before = line.estimates(metrics, lambda cell: (cell.test.targets, cell.test.probabilities))
     after = line.estimates(metrics, lambda cell: (cell.test.targets, cell.calibrated))
     temperatures = [1.0 if cell.temperature is None else cell.temperature for cell in line.cells.values()]
     each = (min(temperatures), max(temperatures))
     return CalibrationChange(method, each, [before[key] for key in metrics], [after[key] for key in metrics])
-
-
-def _sets(method: Method, line: LineCells, rule: Callable[[Predictions], Sets]) -> SetsRow:
-    def sets(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
-        assert cell.validation is not None
-        return cell.test.targets, rule(cell.validation)(cell.test.probabilities)
-
-    places = {"coverage": 1, "size": 2, "single": 3}
-    additive = {key: Additive(_of_sets, partial(_mean, place)) for key, place in places.items()}
-    metrics = {key: Metric(key, key, ONE_CLASS, value, additive=value) for key, value in additive.items()}
-    estimates = line.estimates(metrics, sets)
-    (targets, held), _ = joined(list(line.cells.values()), sets)
-    own = held[np.arange(len(targets)), targets]
-    by_class = [
-        float(own[targets == index].mean()) if (targets == index).any() else None for index in range(held.shape[1])
-    ]
-    return SetsRow(method, estimates["coverage"], estimates["size"], estimates["single"], by_class)
-
-
-def _of_sets(targets: NDArray[np.integer], sets: NDArray[np.bool_]) -> Floats:
-    sizes, held = sets.sum(axis=1), sets[np.arange(len(targets)), targets]
-    return np.stack([np.ones(len(targets)), held, sizes, sizes == 1], axis=1).astype(np.float64)
-
-
-def _mean(place: int, sums: Floats) -> Floats:
-    return sums[..., place] / sums[..., 0]
-
-
-def _selective(method: Method, line: LineCells) -> SelectiveRow:
-    def answers(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
-        scores = cell.test.probabilities
-        return scores.argmax(axis=1) == cell.test.targets, scores.max(axis=1)
-
-    area = Metric(
-        "aurc",
-        "AURC",
-        ONE_CLASS,
-        lambda right, confidence: risk_coverage(right, confidence).area,
-        higher_is_better=False,
-        prepare=lambda right, confidence, group, groups: resampled_risk_area(confidence, ~right, group, groups),
-        ranks=True,
-    )
-    curves = [risk_coverage(*answers(cell)) for cell in line.cells.values()]  # confidence ranks images too
-    risks = [float(np.mean([risk_at_coverage(curve, share) for curve in curves])) for share in ANSWERED]
-    return SelectiveRow(method, risks, line.estimates({"aurc": area}, answers)["aurc"])

@@ -11,8 +11,9 @@ from preceptor.evaluation.attributes import banded
 from preceptor.evaluation.metrics import METRICS
 from preceptor.evaluation.statistics import ALPHA
 from preceptor.evaluation.subgroups import FEW, subgroups_of_folds
+from preceptor.report.network_cells import NetworkCells
 from preceptor.report.network_predictions import Judged
-from preceptor.report.study_cells import LineCells, teacher_of
+from preceptor.report.study_cells import teacher_of
 from preceptor.report.study_results import StudyResults
 from preceptor.report.subgroups import (
     MOST,
@@ -44,7 +45,7 @@ class AttributeOfImages:
     metrics: tuple[str, ...]
     level: float
 
-    def rows(self, method: Judged, cells: LineCells, teacher: LineCells | None) -> dict[str, NetworkInSubgroup]:
+    def rows(self, method: Judged, cells: NetworkCells, teacher: NetworkCells | None) -> dict[str, NetworkInSubgroup]:
         """Return the results of a method at each value that has enough images."""
         results = self._results(cells)
         of_teacher = None if teacher is None else self._results(teacher)
@@ -60,7 +61,7 @@ class AttributeOfImages:
         unknown = sum(value == "" for value in self.of_image.values())
         return Attribute(self.name.replace("_", " "), self.metrics, list(methods), values, unknown)
 
-    def _results(self, cells: LineCells) -> Results:
+    def _results(self, cells: NetworkCells) -> Results:
         """Return metrics by value, of the test parts of all folds and seeds together; areas are within folds."""
         tests = [cell.test for cell in cells.cells.values()]
         folds = [

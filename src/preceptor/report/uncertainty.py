@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,12 @@ from preceptor.evaluation.conformal import (
     prediction_sets,
     set_quality,
 )
-from preceptor.evaluation.metrics.registry import Additive, Floats, Metric
+from preceptor.evaluation.metrics.registry import ONE_CLASS, Additive, Floats, Metric
 from preceptor.evaluation.ranking import resampled_risk_area
-from preceptor.evaluation.resampling import Sampled
 from preceptor.evaluation.selective import risk_at_coverage, risk_coverage
 from preceptor.report.canvas import SERIES, Figure, sketch
-from preceptor.report.network_predictions import Estimate, Judged, NetworkPredictions, Predictions, estimate_of
+from preceptor.report.network_cells import NetworkCells, joined, of_run
+from preceptor.report.network_predictions import Estimate, Judged, NetworkPredictions, Predictions
 
 ERROR = 0.1  # share of sets that may miss the true class
 ANSWERED = (1.0, 0.9, 0.8)  # shares of the images that are answered
@@ -77,21 +78,53 @@ def sets_rows(
     networks: Sequence[NetworkPredictions], rule: Callable[[Predictions], Sets] = least_ambiguous
 ) -> list[SetsRow]:
     """Return the conformal sets of networks that have a validation part, by which the rule chooses."""
-    return [_sets(network, rule(network.validation)) for network in networks if network.validation is not None]
+    return [sets_row(network, of_run(network), rule) for network in networks if network.validation is not None]
+
+
+def sets_row(judged: Judged, network: NetworkCells, rule: Callable[[Predictions], Sets]) -> SetsRow:
+    """Return the conformal sets of a network; in each cell the rule chooses by the validation part, which it must have.
+
+    Args:
+        judged: what the row is about.
+    """
+
+    def sets(cell: NetworkPredictions) -> tuple[NDArray[Any], ...]:
+        assert cell.validation is not None
+        return cell.test.targets, rule(cell.validation)(cell.test.probabilities)
+
+    places = {"coverage": 1, "size": 2, "single": 3}
+    additive = {key: Additive(_of_sets, partial(_mean, place)) for key, place in places.items()}
+    metrics = {key: Metric(key, key, ONE_CLASS, value, additive=value) for key, value in additive.items()}
+    estimates = network.estimates(metrics, sets)
+    (targets, chosen), _ = joined(list(network.cells.values()), sets)
+    shares = set_quality(targets, chosen).coverage_by_class
+    by_class = [None if np.isnan(share) else float(share) for share in shares]
+    return SetsRow(judged, estimates["coverage"], estimates["size"], estimates["single"], by_class)
 
 
 def selective_rows(networks: Sequence[NetworkPredictions]) -> list[SelectiveRow]:
     """Return how the error rate falls with the share of images that are answered."""
-    rows = []
-    for network in networks:
-        right, confidence = _answers(network)
-        curve = risk_coverage(right, confidence)
-        draws = network.resampling
-        area = resampled_risk_area(confidence, ~right, network.group_index, len(draws.names))
-        samples = np.concatenate([area(times) for times in draws.blocks()])
-        risks = [risk_at_coverage(curve, share) for share in ANSWERED]
-        rows.append(SelectiveRow(network, risks, estimate_of(Sampled(curve.area, samples[1:]))))
-    return rows
+    return [selective_row(network, of_run(network)) for network in networks]
+
+
+def selective_row(judged: Judged, network: NetworkCells) -> SelectiveRow:
+    """Return how a network's error rate falls; within cells, since confidence ranks images, and then their mean.
+
+    Args:
+        judged: what the row is about.
+    """
+    area = Metric(
+        "aurc",
+        "AURC",
+        ONE_CLASS,
+        lambda right, confidence: risk_coverage(right, confidence).area,
+        higher_is_better=False,
+        prepare=lambda right, confidence, group, groups: resampled_risk_area(confidence, ~right, group, groups),
+        ranks=True,
+    )
+    curves = [risk_coverage(*_answers(cell)) for cell in network.cells.values()]
+    risks = [float(np.mean([risk_at_coverage(curve, share) for curve in curves])) for share in ANSWERED]
+    return SelectiveRow(judged, risks, network.estimates({"aurc": area}, _answers)["aurc"])
 
 
 def risk_figure(networks: Sequence[NetworkPredictions]) -> Figure:
@@ -112,24 +145,11 @@ def _answers(network: NetworkPredictions) -> tuple[NDArray[np.bool_], Floats]:
     return scores.argmax(axis=1) == network.test.targets, scores.max(axis=1)
 
 
-def _sets(network: NetworkPredictions, sets_of: Sets) -> SetsRow:
-    statistics = partial(_of_sets, sets_of)
-    additive = {
-        key: Additive(statistics, partial(_column, place))
-        for place, key in enumerate(("coverage", "size", "single"), 1)
-    }
-    metrics = {key: Metric(key, key, ("classification",), value, additive=value) for key, value in additive.items()}
-    estimates = network.estimates(metrics)
-    quality = set_quality(network.test.targets, sets_of(network.test.probabilities))
-    by_class = [None if np.isnan(share) else float(share) for share in quality.coverage_by_class]
-    return SetsRow(network, estimates["coverage"], estimates["size"], estimates["single"], by_class)
-
-
-def _of_sets(sets_of: Sets, targets: NDArray[np.integer], probabilities: Floats) -> Floats:
-    sets = sets_of(probabilities)
+def _of_sets(targets: NDArray[np.integer], sets: NDArray[np.bool_]) -> Floats:
+    """Return what each image adds to images, covered ones, classes in sets and sets of one class."""
     sizes, held = sets.sum(axis=1), sets[np.arange(len(targets)), targets]
     return np.stack([np.ones(len(targets)), held, sizes, sizes == 1], axis=1).astype(np.float64)
 
 
-def _column(place: int, sums: Floats) -> Floats:
+def _mean(place: int, sums: Floats) -> Floats:
     return sums[..., place] / sums[..., 0]
