@@ -17,11 +17,15 @@ from PIL import Image
 
 from browser import CHROMIUM
 from chromium import Tab, chromium
+from conftest import without_reports
+from preceptor import export, train
 from preceptor.deploy.manifest import read_manifest
 from preceptor.deploy.onnx_model import OnnxModel
 from preceptor.deploy.page.assemble import write_page
 from preceptor.deploy.page.web_runtime import BINARY, SCRIPT, VARIABLE, read_web_runtime
 from preceptor.utils.errors import PreceptorError
+
+from .conftest import PAIR
 
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
@@ -32,6 +36,17 @@ _DROP = """(() => {{
     const event = new DragEvent("drop", {{ dataTransfer, bubbles: true, cancelable: true }});
     document.getElementById("drop").dispatchEvent(event);
 }})()"""
+
+
+@pytest.fixture(scope="module")
+def exported(phantom_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a classifier whose last feature map has enough cells for a map."""
+    folder = tmp_path_factory.mktemp("exported64")
+    overrides = {**PAIR, "epochs": 2, "image_size": 64}
+    with without_reports():
+        run = train("ml_v1", data="phantom", root=phantom_root, out=folder / "run", overrides=overrides)
+    export(run, out=folder / "student", network="student_1", class_names={"mel": "synthetic melanoma, renamed"})
+    return folder / "student"
 
 
 @pytest.fixture(scope="module")
