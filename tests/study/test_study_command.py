@@ -90,7 +90,7 @@ def test_a_dry_run_says_what_the_machine_lacks(
 ) -> None:
     """It is no failure: the plan may be meant for another machine. The rest of it is shown all the same."""
     monkeypatch.setattr(network_pass, "has_gpu", lambda: False)
-    monkeypatch.setattr(network_pass, "has_compiler", lambda: False)
+    monkeypatch.setattr(network_pass, "missing_compiler", lambda: "this machine has none")
     modes = ("float32+compiled", "float32+graphed")
     rows = [{"name": mode, "recipe": "student", "set": {"precision": {"student": mode}}} for mode in modes]
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan(rows=rows, baseline=modes[0]).plain()))
