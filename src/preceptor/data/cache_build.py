@@ -22,7 +22,7 @@ from preceptor.data.sources import close_containers
 from preceptor.utils.errors import PreceptorError
 from preceptor.utils.machine import free_space, size_text, usable_cores
 
-#: Called with (images done, images in all) while an entry is built, from the thread that asked for it.
+#: Called with the number of images decoded since the last call, from the thread that asked for the entry.
 Progress = Callable[[int], object]
 
 
