@@ -70,6 +70,8 @@ def photographs() -> dict[str, np.ndarray]:
         "a ramp": rgb(np.tile(ramp, (96, 1))),
         "an organ on black": rgb(scan),
         "the same, dark": rgb((scan // 40 * NOISE.integers(0, 2, scan.shape)).astype(np.uint8)),
+        "noise of 4 bits": rgb(NOISE.integers(0, 16, (96, 96), dtype=np.uint8)),
+        "a bright wall": rgb(NOISE.integers(240, 256, (96, 96), dtype=np.uint8)),
         "an overexposed scan": rgb(np.clip(scan.astype(int) * 2, 0, 255).astype(np.uint8)),
     }
 

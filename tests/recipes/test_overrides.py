@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from preceptor.data.policy import POLICIES
 from preceptor.recipe import Adam, NetworkConfig, Plateau, View
 from preceptor.recipes.overrides import parse_override
+from preceptor.recipes.registry import RECIPES
 from preceptor.recipes.resolve import resolve, to_yaml, validate
-from preceptor.utils.errors import UnknownKeyError
+from preceptor.utils.errors import PreceptorError, UnknownKeyError
 from small_recipe import plain, refused, written
 
 # --- overrides -----
@@ -70,6 +72,21 @@ def test_a_recipes_own_arguments_are_overrides() -> None:
     assert (ce.weight, kl.weight, kl.settings["temperature"]) == (0.75, 0.25, 2.0)
     refused(lambda: resolve("kd", ["temperature=hot"]), "'temperature' is 'hot'")
     refused(lambda: resolve("kd", ["temprature=4"]), "'temprature'", "Did you mean 'temperature'")
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_no_number_is_an_unexpected_error(name: str) -> None:
+    """What its type allows, a part of the recipe that is made of it may refuse."""
+    for argument, default in ((each.name, each.default) for each in RECIPES[name].arguments.values()):
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            for value in (type(default)(-1), type(default)(0)):
+                with suppress(PreceptorError):
+                    resolve(name, {argument: value})
+
+
+def test_no_ramp_is_refused_by_its_argument() -> None:
+    with pytest.raises(PreceptorError, match=r"recipe mean_teacher: 'ramp_epochs' is 0\n  expected: .* 1"):
+        resolve("mean_teacher", {"ramp_epochs": 0})
 
 
 def test_another_kind_of_optimiser_starts_from_its_own_defaults() -> None:

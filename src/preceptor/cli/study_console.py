@@ -111,7 +111,7 @@ def print_matrix(
     left = remaining(again)
     if left.unknown:
         todo = [planned for key, planned in runs.items() if study.outcomes[key].state != "done"]
-        _line(console, f"timing a few steps of each recipe, for about {BUDGET:.0f} s at most")
+        _line(console, f"timing a few steps of each recipe; after {BUDGET:.0f} s none is begun")
         left = remaining(again, time_runs(todo, study.catalog, threads))
     _line(console, f"left: {describe(left, workers)}")
 

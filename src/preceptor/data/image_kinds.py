@@ -118,4 +118,6 @@ def _is_black_and_white(pixels: np.ndarray, outline: bool = True) -> bool:
         return False
     black, white = int((levels <= _BLACK).sum()), int((levels >= _WHITE).sum())
     between = levels.size - black - white
-    return between <= (_MOST_BETWEEN * min(black, white) if outline else 0.25 * levels.size)
+    if not outline:
+        return between <= 0.25 * levels.size
+    return min(black, white) > 0 and between <= _MOST_BETWEEN * min(black, white)

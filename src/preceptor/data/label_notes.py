@@ -14,7 +14,7 @@ from preceptor.utils.errors import some_of
 
 _MISSING = MISSING_WORDS | {"unk", "n.a.", "undefined", "unlabelled", "unlabeled", "no label"}
 _NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
-_BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+_BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")  # and not at the end, as in HER2-
 
 
 def label_notes(catalog: Catalog) -> list[str]:
@@ -31,8 +31,8 @@ def label_notes(catalog: Catalog) -> list[str]:
     notes = []
     if missing:
         notes.append(
-            f"classes that are called as a missing value is: {some_of(missing)}; they count as classes of their own. "
-            "If these images have no known label, leave them out: list their ids in a file and give it as "
+            f"classes whose names usually stand for a missing value: {some_of(missing)}; they count as classes of "
+            "their own. If these images have no known label, leave them out: list their ids in a file and give it as "
             "--exclude FILE"
         )
     if alike := _alike([*counts]):
@@ -52,8 +52,8 @@ def _alike(names: Sequence[str]) -> list[str]:
     alike: dict[object, list[str]] = defaultdict(list)
     for name in names:
         alike[float(name.replace(",", ".")) if _NUMBER.fullmatch(name) else _folded(name)].append(name)
-    return [some_of(map(repr, group)) for group in alike.values() if len(group) > 1]
+    return [" = ".join(map(repr, group)) for group in alike.values() if len(group) > 1]
 
 
 def _folded(name: str) -> str:
-    return _BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold()).strip()
+    return _BETWEEN.sub(" ", unicodedata.normalize("NFKC", name).casefold().strip(" _"))

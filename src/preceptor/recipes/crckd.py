@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from preceptor.recipe import NetworkConfig, Objective, Ramp, Recipe, Steps, View
+from preceptor.recipe import NetworkConfig, Objective, Positive, Ramp, Recipe, Steps, View
 from preceptor.recipes.distillation import for_task
 from preceptor.recipes.registry import register_recipe
 from preceptor.recipes.settings import SETTINGS
@@ -31,7 +31,7 @@ _OFFICIAL_WARM_UP = 20  # epochs of weighted CE and CCD alone in the released co
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2; Tarvainen and Valpola 2017")
 def mean_teacher(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
+    preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """CRCKD's B2: weighted CE + KL(mean teacher ‖ student), the KL ramped up over the first epochs.
 
@@ -43,7 +43,7 @@ def mean_teacher(
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + CCD, eqs. (1) and (2)")
-def mt_ccd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mt_ccd(preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE) -> Recipe:
     """B2 + class-guided contrastive distillation from memory banks, both sides.
 
     Weight 0.1, then 0.01 from epoch ramp_epochs (official: 20). Z, which the text omits, is set by the first batch.
@@ -52,7 +52,7 @@ def mt_ccd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACK
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + CRP, eqs. (3) to (5)")
-def mt_crp(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mt_crp(preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE) -> Recipe:
     """B2 + categorical relation preserving: relations to the class centroids of each network's own bank.
 
     The text compares plain cosines; the code lets rows pass ReLU, divides by 0.07 and reads the banks after their
@@ -62,13 +62,13 @@ def mt_crp(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACK
 
 
 @register_recipe(paper=f"{PAPER}, eq. (6), Table 1 row B2 + CCD + CRP")
-def crckd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def crckd(preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE) -> Recipe:
     """CRCKD whole: weighted CE + KL + class-guided contrast + categorical relations."""
     return _recipe(preset, ramp_epochs, backbone, [_ccd(preset, ramp_epochs), _crp(preset, ramp_epochs)])
 
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + CRD; Tian et al. 2020")
-def mt_crd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE) -> Recipe:
+def mt_crd(preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE) -> Recipe:
     """B2 + contrastive representation distillation: the image itself is the one positive; 4096 negatives."""
     crd = {"loss": "crd", "negatives": 4096, "weight": _contrast_weight(preset, ramp_epochs)}
     return _recipe(preset, ramp_epochs, backbone, [crd])
@@ -76,7 +76,7 @@ def mt_crd(preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACK
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + SP; Tung and Mori 2019")
 def mt_sp(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
+    preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """B2 + similarity preserving: row-normalised Gram matrices of the last maps, squared difference / B².
 
@@ -88,7 +88,7 @@ def mt_sp(
 
 @register_recipe(paper=f"{PAPER}, Table 1 row B2 + FitNet; Romero et al. 2015")
 def mt_fitnet(
-    preset: Preset = "ours", ramp_epochs: int = 30, backbone: str = _BACKBONE, task: str = "classification"
+    preset: Preset = "ours", ramp_epochs: Positive = 30, backbone: str = _BACKBONE, task: str = "classification"
 ) -> Recipe:
     """B2 + the authors' FitNet baseline: 0.1·Σ(f_s - f_t)² / B on embeddings."""
     fitnet = {"loss": "fitnet_embedding", "weight": _ramp(preset, ramp_epochs, to=0.1)}

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from preceptor.recipe import SGD, Adam, Exponential, MultiStep, NetworkConfig, Objective, Ramp, Recipe, Select, View
+from preceptor.recipe import (
+    SGD,
+    Adam,
+    Exponential,
+    MultiStep,
+    NetworkConfig,
+    Objective,
+    Positive,
+    Ramp,
+    Recipe,
+    Select,
+    View,
+)
 from preceptor.recipes.registry import register_recipe
 from preceptor.tasks import TASKS
 
@@ -18,7 +30,7 @@ _TASK = "classification"
 
 
 @register_recipe(paper=f"Liu et al., SRC-MT, TMI 2020; {TABLE}")
-def src_mt(ramp_epochs: int = 30, backbone: str = "densenet121") -> Recipe:
+def src_mt(ramp_epochs: Positive = 30, backbone: str = "densenet121") -> Recipe:
     """SRC-MT, all images labelled: CE + class-weighted consistency with a mean teacher + relations between images.
 
     Both parts are switched on at epoch 20, as in the authors' code, whose teacher runs on batch statistics.

@@ -51,11 +51,15 @@ class RecipeSpec:
 
     def __call__(self, **given: Any) -> Recipe:
         """The recipe for these arguments. Raises :class:`PreceptorError` for a wrong type or value."""
+        where = f"recipe {self.name}"
         try:
             checked = self._schema.model_validate(given)
         except ValidationError as error:
-            raise as_preceptor_error(error, f"recipe {self.name}", self._schema) from None
-        recipe = self.function(**{name: getattr(checked, name) for name in self.arguments})
+            raise as_preceptor_error(error, where, self._schema) from None
+        try:
+            recipe = self.function(**{name: getattr(checked, name) for name in self.arguments})
+        except ValidationError as error:  # an argument that its type allows and a part of the recipe does not
+            raise as_preceptor_error(error, where, Recipe) from None
         return recipe.model_copy(update={"name": self.name, "paper": self.paper})
 
 

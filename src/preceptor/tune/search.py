@@ -211,11 +211,19 @@ def _refuse_hopeless(search: Search, trials: Sequence[Trial], least: int) -> Non
     if len(trials) < least or any(trial.value is not None for trial in trials):
         return
     first = min(trials, key=lambda trial: trial.number)
-    reasons = {trial.error.replace(str(search.folder(trial.number)), "") for trial in trials}
+    reason, expected, remedy = _parts(search, first)
     if len(trials) == 1:
-        what = f"the only trial failed: {first.error}"
-    elif len(reasons) == 1:
-        what = f"all {len(trials)} trials failed for the same reason: {first.error}"
+        what = f"the only trial failed: {reason}"
+    elif {_parts(search, trial)[0] for trial in trials} == {reason}:
+        what = f"all {len(trials)} trials failed for the same reason: {reason}"
     else:
-        what = f"all {len(trials)} trials failed; the first: {first.error}"
-    raise PreceptorError(what, remedy="mend that; the same command, or one with other settings, then tries anew")
+        what = f"all {len(trials)} trials failed; the first: {reason}"
+    again = "the same command, or one with other settings, then tries anew"
+    raise PreceptorError(what, expected=expected, remedy=f"{remedy or 'mend that'}; {again}")
+
+
+def _parts(search: Search, trial: Trial) -> tuple[str, str, str]:
+    """What was wrong with a trial, without its folder; what was expected; and what to do, which may name its values."""
+    reason, *rest = trial.error.replace(str(search.folder(trial.number)), "").split("\n")
+    named = {name.strip(): text.strip() for name, _, text in (line.partition(":") for line in rest)}
+    return reason, named.get("expected", ""), named.get("to do", "")
