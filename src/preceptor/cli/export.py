@@ -98,8 +98,9 @@ def int8_summary(record: Quantised) -> str:
     verdict = "accepted" if record.accepted else "REFUSED, the float model stays"
     return (
         f"int8 ({record.variant}) {verdict}: {metric} {100 * record.int8_value:.1f} against "
-        f"{100 * record.float_value:.1f} in float on {record.images} test images, {100 * record.loss:.2f} points lost "
-        f"(95 % CI {low:.2f} to {high:.2f}; at most {100 * record.bound:.2f} are accepted); "
+        f"{100 * record.float_value:.1f} in float on {record.images} test images, a loss of "
+        f"{100 * record.loss:.2f} points (95 % CI {low:.2f} to {high:.2f}; "
+        f"at most {100 * record.bound:.2f} are accepted); "
         f"{record.agreement:.1%} predicted alike; {record.latency_ms['int8']:.2f} ms against "
         f"{record.latency_ms['float']:.2f} ms per image on one thread"
     )
