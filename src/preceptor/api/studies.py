@@ -47,7 +47,7 @@ class PreparedStudy:
         threads: CPU threads of each.
         engine: makes the engine.
         cache: where decoded images are kept.
-        here: whether its runs are trained on this machine.
+        trains_here: whether its runs are trained on this machine.
     """
 
     study: Study
@@ -55,14 +55,14 @@ class PreparedStudy:
     threads: int
     engine: Callable[[], Engine]
     cache: Path | None
-    here: bool = True
+    trains_here: bool = True
 
     def lacking(self) -> list[PreceptorError]:
         """The modes for which this machine would refuse the study; none where other machines train.
 
         A dry run shows them and does not fail, since its plan may be meant for a machine that has them.
         """
-        return _lacking(self.study) if self.here else []
+        return _lacking(self.study) if self.trains_here else []
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def prepare_study(
         return RayEngine(address, workers, each, settled.devices)
 
     makes = on_ray if engine == "ray" else local
-    return PreparedStudy(opened, at_once, each, makes, optional_path(cache), here=engine == "local")
+    return PreparedStudy(opened, at_once, each, makes, optional_path(cache), trains_here=engine == "local")
 
 
 def _lacking(study: Study) -> list[PreceptorError]:
