@@ -178,6 +178,23 @@ def test_a_failed_trial_is_written_down(phantom_root: Path, tmp_path: Path, monk
     )
 
 
+def test_one_reason_with_the_values_of_each_trial_is_still_one(
+    phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(run: Run, *_: object) -> None:
+        lr = run.recipe.optimiser.lr
+        raise PreceptorError("the loss became nan", expected="a finite loss", remedy=f"lower optimiser.lr (now {lr})")
+
+    monkeypatch.setattr(trial, "train_epochs", diverged)
+    with pytest.raises(PreceptorError) as refused:
+        tune(_search(phantom_root, tmp_path / "out"), 10)
+    first = pd.read_csv(tmp_path / "out/trials.csv").set_index("trial").loc[0, "optimiser.lr"]
+    assert refused.value.what == "all 3 trials failed for the same reason: the loss became nan"
+    again = "the same command, or one with other settings, then tries anew"
+    assert refused.value.remedy == f"lower optimiser.lr (now {first}); {again}"
+    assert str(refused.value).count("to do:") == 1
+
+
 def test_a_search_outlives_errors_that_nobody_foresaw(
     phantom_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
